@@ -1,0 +1,50 @@
+# `make demo` and `make test` are all that a newcomer needs; both build .venv first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Start-up without compiled bytecode is three times slower, so compile whatever the caller's shell says.
+export PYTHONDONTWRITEBYTECODE :=
+N      ?= 300
+
+.PHONY: demo test test-long lint replay gate-quality bench requirements clean
+
+$(VENV)/core.stamp: requirements/core.txt pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "LonelyCat needs Python 3.11 or newer"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/core.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/core.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	touch $@
+
+demo: $(VENV)/core.stamp          ## the whole story in a throwaway workspace with a real service
+	$(BIN)/lonelycat demo
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint                        ## linters, types, import rules, then every test, with coverage
+	$(BIN)/python -m tests.run
+
+test-long: $(VENV)/dev.stamp      ## the long harnesses whole
+	$(BIN)/python -m tests.run --long
+
+replay: $(VENV)/dev.stamp         ## make replay REPO=path N=300: replay real history through the executor
+	$(BIN)/python -m tests.conformance.replay --repo "$(REPO)" --commits $(N)
+
+gate-quality: $(VENV)/dev.stamp   ## make gate-quality REPO=path N=300: how the gate judges real history
+	$(BIN)/python -m tests.conformance.gate_quality --repo "$(REPO)" --commits $(N)
+
+bench: $(VENV)/dev.stamp          ## the benchmark table, as ratios
+	$(BIN)/python -m benchmarks
+
+requirements:                     ## compile the pinned, hashed requirement files (needs uv)
+	uv pip compile pyproject.toml --group build --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' --upgrade -o requirements/core.txt
+	uv pip compile pyproject.toml --group build --group dev --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' -c requirements/core.txt --upgrade -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

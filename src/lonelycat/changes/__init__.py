@@ -1,0 +1,1 @@
+"""Changes as data: plans, change sets, paths and formats. Pure: bytes and values in, values out."""

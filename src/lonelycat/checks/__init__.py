@@ -1,0 +1,1 @@
+"""Verification, health checks and service restarts against the real thing."""

@@ -1,0 +1,1 @@
+"""The all-or-nothing file writer: lock, journal, transaction, recovery, rollback."""

@@ -1,0 +1,1 @@
+"""Policy and judgement: may this change be made, and by whose leave. Pure."""

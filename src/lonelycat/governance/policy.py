@@ -1,0 +1,290 @@
+"""The policy as data: what may be touched, what is escalated, what must be checked, and by whose leave.
+
+Invariants:
+- Strict: an unknown key, an unknown profile name or a wrong type fails the load; nothing is silently ignored.
+- The policy defines every command line, health target and restart; plans only name them.
+- ``Policy`` is the document as written. What the gate runs on is compiled from it once (``matching.py``).
+
+The YAML reader, with line numbers, is ``policy_file.py``.
+"""
+
+from __future__ import annotations
+
+from datetime import date, time
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from lonelycat.changes.changeset import Strict
+from lonelycat.changes.plan import Name, Names, Risk, RiskLevel, Text
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def _sequence(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _date(value: object) -> object:
+    return date.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _time(value: object) -> object:
+    return time.fromisoformat(value) if isinstance(value, str) else value
+
+
+Glob = Annotated[str, Field(min_length=1, max_length=500)]
+Globs = Annotated[tuple[Glob, ...], BeforeValidator(_sequence)]
+Risks = Annotated[tuple[Risk, ...], BeforeValidator(_sequence)]
+Argv = Annotated[tuple[Annotated[str, Field(max_length=4_000)], ...], BeforeValidator(_sequence), Field(min_length=1)]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class Verdict(StrEnum):
+    """What the gate rules."""
+
+    ALLOW = "ALLOW"
+    NEED_APPROVAL = "NEED_APPROVAL"
+    DENY = "DENY"
+
+
+class RuleMode(StrEnum):
+    """Whether a rule counts, or is only judged and recorded."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+
+
+class Reaction(StrEnum):
+    """What a content rule does when it finds something."""
+
+    ALLOW = "allow"
+    REVIEW = "review"
+    DENY = "deny"
+
+
+class Constraints(Strict):
+    """Numeric bounds; over any of them is DENY."""
+
+    max_files_touched: Annotated[int, Field(ge=1)] = 50
+    max_patch_lines: Annotated[int, Field(ge=1)] = 5000
+    max_execution_time: Seconds = 300.0
+    max_step_time: Seconds = 60.0
+    max_file_bytes: Annotated[int, Field(ge=1)] = 10 * 1024 * 1024
+    max_total_bytes: Annotated[int, Field(ge=1)] = 100 * 1024 * 1024
+    max_deletions: Annotated[int, Field(ge=0)] = 50
+
+
+class Concurrency(Strict):
+    """One execution at a time; ``lock_scope`` has one value today."""
+
+    enabled: bool = True
+    lock_scope: Literal["repository"] = "repository"
+    lock_timeout: Seconds = 600.0
+
+
+class Idempotency(Strict):
+    """How long a completed execution answers for a repeat of itself; ``key_format`` has one value today."""
+
+    enabled: bool = True
+    key_format: Literal["plan_id + changeset.checksum"] = "plan_id + changeset.checksum"
+    cached_result_ttl: Annotated[int, Field(ge=0)] = 3600
+
+
+class ExecutorSection(Strict):
+    """Bounds that the gate judges and the executor checks again by itself."""
+
+    allowed_paths: Globs
+    forbidden_paths: Globs = ()
+    constraints: Constraints = Constraints()
+    require_health_checks_for_risk: Risks = (RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL)
+    require_verification_for_risk: Risks = tuple(RiskLevel)
+    require_rollback_plan_for_risk: Risks = (RiskLevel.HIGH, RiskLevel.CRITICAL)
+    always_review_categories: Names = ()
+    concurrency: Concurrency = Concurrency()
+    idempotency: Idempotency = Idempotency()
+
+
+class PathCategory(Strict):
+    """A named kind of path (schema, security, ci …): what touching it means for risk."""
+
+    paths: Globs
+    except_paths: Globs = ()
+    risk: Risk = RiskLevel.LOW
+    description: Text = ""
+
+
+class Escalation(Strict):
+    """Raises risk when all of its conditions hold; thresholds count over the change set."""
+
+    name: Name
+    risk: Risk
+    paths: Globs = ()
+    operations: Annotated[
+        tuple[Literal["create", "update", "delete", "rename"], ...], BeforeValidator(_sequence)
+    ] = ()
+    min_files: Annotated[int, Field(ge=1)] | None = None
+    min_patch_lines: Annotated[int, Field(ge=1)] | None = None
+    mode: RuleMode = RuleMode.ENFORCE
+    reason: Text = ""
+
+
+class ContentRules(Strict):
+    """What to do about what is *in* the new bytes."""
+
+    secrets: Reaction = Reaction.DENY
+    bidirectional_text: Reaction = Reaction.DENY
+    invisible_text: Reaction = Reaction.REVIEW
+    executable_bit: Reaction = Reaction.REVIEW
+    symlinks: Reaction = Reaction.REVIEW
+    escaping_symlinks: Reaction = Reaction.DENY
+    binary: Reaction = Reaction.REVIEW
+    binary_ok_paths: Globs = ()
+    secrets_ok_paths: Globs = ()
+    weakened_tests: Reaction = Reaction.REVIEW
+    max_scan_bytes: Annotated[int, Field(ge=1)] = 8 * 1024 * 1024
+
+
+class Window(Strict):
+    """A recurring or one-off time in which changes get ``verdict``; ``exempt`` names people it does not bind."""
+
+    name: Name
+    verdict: Literal["NEED_APPROVAL", "DENY"] = "NEED_APPROVAL"
+    days: Annotated[tuple[Day, ...], BeforeValidator(_sequence)] = ()
+    start: Annotated[time, BeforeValidator(_time)] | None = None
+    end: Annotated[time, BeforeValidator(_time)] | None = None
+    from_date: Annotated[date, BeforeValidator(_date)] | None = None
+    to_date: Annotated[date, BeforeValidator(_date)] | None = None
+    timezone: str = "UTC"
+    paths: Globs = ()
+    mode: RuleMode = RuleMode.ENFORCE
+    reason: Text = ""
+
+
+class PolicyException(Strict):
+    """Lifts named reasons for named paths until a day; past it, the exception is inert and reported."""
+
+    name: Name
+    rules: Names
+    paths: Globs
+    expires: Annotated[date, BeforeValidator(_date)]
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+    approved_by: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Approver(Strict):
+    """A person who may approve; with a key, by signature."""
+
+    public_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")] | None = None
+
+
+class ApprovalRules(Strict):
+    """Who may say yes, how, how many of them, and for how long it holds.
+
+    ``approvers`` empty means any person but the proposer, at a terminal. ``quorum`` is by effective risk; a level
+    not named needs one.
+    """
+
+    quorum: dict[Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"], Annotated[int, Field(ge=1, le=10)]] = {}
+    expires_after: Annotated[int, Field(ge=1)] = 86_400
+    methods: Annotated[tuple[Literal["terminal", "key"], ...], BeforeValidator(_sequence)] = ("terminal", "key")
+    approvers: dict[Annotated[str, Field(min_length=1, max_length=200)], Approver] = {}
+
+
+class NoTests(Strict):
+    """What in a verification command's result means that nothing was really tested; any match is a failure."""
+
+    exit_codes: Annotated[tuple[int, ...], BeforeValidator(_sequence)] = ()
+    output_patterns: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    require_output_pattern: str | None = None
+
+
+class VerificationProfile(Strict):
+    """A command that must succeed, with evidence that it tested something.
+
+    ``argv`` may hold ``{python}`` (the interpreter that runs LonelyCat), ``{changed_files}`` (a file that lists the
+    changed paths, NUL-separated) and ``{workspace}``. ``touches`` says for which paths the planner picks it;
+    ``judges`` names the files that it runs (tests, configuration), for the rule on weakened tests.
+    """
+
+    argv: Argv
+    description: Text = ""
+    touches: Globs = ("**",)
+    judges: Globs = ()
+    cwd: str = "."
+    env: dict[str, str] = {}
+    pass_env: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    timeout: Seconds = 60.0
+    no_tests: NoTests = NoTests()
+
+
+class HealthCheck(Strict):
+    """One health check: its kind, the kind's own parameters, and how often it must succeed.
+
+    ``with`` holds the parameters of the kind and is validated by the kind's own model (``checks/health``).
+    """
+
+    kind: Literal["http", "tcp", "process", "command", "file", "sqlite"]
+    parameters: Annotated[dict[str, Any], Field(alias="with")]
+    description: Text = ""
+    touches: Globs = ("**",)
+    timeout: Seconds = 5.0
+    interval: Annotated[float, Field(ge=0, le=3_600)] = 0.5
+    attempts: Annotated[int, Field(ge=1, le=1_000)] = 5
+    success_threshold: Annotated[int, Field(ge=1, le=100)] = 1
+    failure_threshold: Annotated[int, Field(ge=1, le=1_000)] = 3
+
+
+class Service(Strict):
+    """Something that runs and may need a restart; ``with`` is validated by the kind's own model."""
+
+    kind: Literal["process", "command"]
+    parameters: Annotated[dict[str, Any], Field(alias="with")]
+    description: Text = ""
+    touches: Globs = ()
+    health_checks: Names = ()
+    timeout: Seconds = 30.0
+
+
+class ChangeExample(Strict):
+    """A file change in a policy's own test."""
+
+    operation: Literal["create", "update", "delete", "rename"] = "create"
+    path: str
+    old_path: str | None = None
+    old: str = ""
+    content: str = ""
+    mode: Literal["100644", "100755", "120000"] = "100644"
+
+
+class PolicyTest(Strict):
+    """An example with its expected verdict, run by ``lonelycat policy test`` and at load."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    changes: Annotated[tuple[ChangeExample, ...], BeforeValidator(_sequence), Field(min_length=1)]
+    created_by: str = "agent:example"
+    at: str | None = None
+    expect: Annotated[Verdict, BeforeValidator(lambda v: Verdict(v) if isinstance(v, str) else v)]
+    reasons: Names = ()
+
+
+class Policy(Strict):
+    """The whole document."""
+
+    version: Literal[1]
+    name: Name
+    description: Text = ""
+    executor: ExecutorSection
+    categories: dict[Name, PathCategory] = {}
+    default_risk: Risk = RiskLevel.LOW
+    approval_for_risk: Risks = (RiskLevel.HIGH, RiskLevel.CRITICAL)
+    escalations: Annotated[tuple[Escalation, ...], BeforeValidator(_sequence)] = ()
+    content: ContentRules = ContentRules()
+    windows: Annotated[tuple[Window, ...], BeforeValidator(_sequence)] = ()
+    exceptions: Annotated[tuple[PolicyException, ...], BeforeValidator(_sequence)] = ()
+    approvals: ApprovalRules = ApprovalRules()
+    verification: dict[Name, VerificationProfile] = {}
+    health_checks: dict[Name, HealthCheck] = {}
+    services: dict[Name, Service] = {}
+    tests: Annotated[tuple[PolicyTest, ...], BeforeValidator(_sequence)] = ()

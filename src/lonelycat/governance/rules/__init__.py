@@ -1,0 +1,1 @@
+"""The rule families of the gate, one file each."""

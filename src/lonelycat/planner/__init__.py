@@ -1,0 +1,1 @@
+"""From intent to plan, by deterministic rules. Pure."""

@@ -1,0 +1,1 @@
+"""Evidence: history, artifacts, audit log, receipts, redaction, retention."""

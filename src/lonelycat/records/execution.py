@@ -1,0 +1,87 @@
+"""What one execution left behind, as data: its result, its steps and its idempotency record."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from lonelycat.changes.changeset import Hash, Instant, Strict
+from lonelycat.changes.plan import Identifier
+from lonelycat.lifecycle import Status
+
+
+def _sequence(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _status(value: object) -> object:
+    return Status(value) if isinstance(value, str) else value
+
+
+StatusField = Annotated[Status, BeforeValidator(_status)]
+
+
+class StepRecord(Strict):
+    """One step of an execution.
+
+    Attributes:
+        name: ``stage``, ``apply``, ``restart:web``, ``verify:tests``, ``health:web``, ``rollback`` …
+        code: the error code of a failed step, else None.
+        log: name of the step's log file below ``steps/``, or None.
+    """
+
+    index: int
+    name: str
+    status: Literal["ok", "failed", "skipped"]
+    started_at: Instant
+    duration_seconds: float
+    code: str | None = None
+    message: str = ""
+    log: str | None = None
+
+
+class ExecutionResult(Strict):
+    """What ``Executor.execute`` returns and history keeps.
+
+    Attributes:
+        success: whether the change is in place, verified and kept.
+        cached: the result is that of an earlier execution of the same plan and checksum; nothing was touched.
+        error_code, message, hint: for anything but success, what happened and what to do.
+        files_changed: the paths touched, sorted.
+        warnings: what did not stop the execution but wants a look.
+    """
+
+    success: bool
+    status: StatusField
+    execution_id: Identifier
+    plan_id: str
+    changeset_id: str
+    checksum: str
+    cached: bool = False
+    dry_run: bool = False
+    error_code: str | None = None
+    message: str = ""
+    hint: str = ""
+    files_changed: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    verification_passed: bool = False
+    steps: Annotated[tuple[StepRecord, ...], BeforeValidator(_sequence)] = ()
+    warnings: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    started_at: Instant
+    finished_at: Instant
+    fence: int = 0
+
+
+class ExecutionRecord(Strict):
+    """The idempotency record of one plan and checksum."""
+
+    execution_id: Identifier
+    plan_id: Identifier
+    changeset_id: str
+    checksum: Hash
+    status: Literal["completed", "failed"]
+    executed_at: Instant
+    files_changed: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    verification_passed: bool = False
+    message: str = ""
+    ttl_seconds: Annotated[int, Field(ge=0)] = 3600
