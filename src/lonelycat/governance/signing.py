@@ -1,8 +1,8 @@
 """Ed25519 signatures over JSON statements.
 
 Invariants:
-- What is signed is a domain tag followed by the RFC 8785 form of the statement: a LonelyCat signature can never be
-  passed off as one over something else, and one statement has exactly one signed form.
+- What is signed is a domain tag followed by the RFC 8785 form of the statement: a LonelyCat signature can
+  never be passed off as one over something else, and one statement has exactly one signed form.
 - Verification answers yes or no: anything malformed (key, base64, statement) is no, never an exception.
 - Pure: keys come in as values. ``records/keys.py`` keeps them on disk.
 """
