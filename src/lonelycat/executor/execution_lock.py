@@ -1,0 +1,263 @@
+"""One execution at a time per workspace, whatever dies.
+
+Invariants:
+- Truth is an exclusive flock on ``locks/guard``, which is never unlinked. Whoever holds it owns the workspace.
+- ``locks/execution.lock`` only *tells* who holds it. One that is found while holding the guard belongs to a dead
+  holder: its execution is recovered, then the file is replaced.
+- The fence grows with every acquisition; whatever an execution writes durably carries it.
+
+Measured elsewhere (FACTS): O_EXCL with a pid check lost mutual exclusion in 12 % of contended acquisitions, a guard
+that is never unlinked in none.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import random
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lonelycat.clock import Clock, SystemClock, isoformat
+from lonelycat.errors import LockTimeoutError, StateError
+from lonelycat.executor.filesystem import FileSystem, read_all
+from lonelycat.executor.state_directory import open_state_directory
+
+GUARD = "guard"
+LOCK_FILE = "execution.lock"
+FENCE = "fence"
+_POLL_SECONDS = 0.05
+_MAX_LOCK_BYTES = 16 * 1024
+_SHARED_FLOCK_UNSAFE = frozenset({0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x01021997, 0x5346414F, 0x65735546})
+"""statfs types: NFS, SMB, CIFS, SMB2, 9P, AFS, FUSE: a flock there may not be seen by other hosts."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """Who holds, or held, the workspace, as far as the lock file tells."""
+
+    execution_id: str | None
+    plan_id: str | None
+    acquired_at: str | None
+    pid: int | None
+    hostname: str | None
+    fence: int | None = None
+
+    def __str__(self) -> str:
+        if self.execution_id is None:
+            return "an execution that could not be identified (its lock file is empty or damaged)"
+        return f"{self.execution_id} (plan {self.plan_id}, pid {self.pid} on {self.hostname}, since {self.acquired_at})"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """The workspace, held.
+
+    Attributes:
+        fence: this acquisition's number.
+        guard: the guard's descriptor; children that inherit it keep the workspace locked while they live.
+        previous: the dead holder that was found, or None.
+    """
+
+    fence: int
+    guard: int
+    previous: LockHolder | None
+
+
+class LockManager:
+    """The workspace's lock.
+
+    Args:
+        workspace_root: the governed directory.
+        timeout_seconds: how long to wait for another execution.
+    """
+
+    def __init__(
+        self,
+        workspace_root: Path | str,
+        timeout_seconds: float = 600,
+        *,
+        clock: Clock | None = None,
+        filesystem: FileSystem | None = None,
+        on_wait: Callable[[LockHolder], None] | None = None,
+    ) -> None:
+        self._root = Path(workspace_root).resolve()
+        self._timeout = timeout_seconds
+        self._clock = clock or SystemClock()
+        self._filesystem = filesystem or FileSystem()
+        self._on_wait = on_wait
+
+    @contextmanager
+    def lock_execution(self, execution_id: str, plan_id: str) -> Iterator[HeldLock]:
+        """Hold the workspace for the block.
+
+        Raises:
+            LockTimeoutError: ``LOCK_TIMEOUT``, naming the holder.
+            StateError: ``LOCKS_UNSAFE`` when the lock files are not what they must be.
+        """
+        directory = open_state_directory(self._filesystem, self._root, "locks")
+        with self._filesystem.closing(directory):
+            guard = self._open_guard(directory)
+            try:
+                self._acquire(directory, guard)
+                previous = read_lock_file(self._filesystem, directory)
+                fence = self._raise_fence(directory)
+                self._announce(directory, execution_id, plan_id, fence)
+                try:
+                    yield HeldLock(fence, guard, previous)
+                finally:
+                    self._withdraw(directory)
+            finally:
+                self._filesystem.close(guard)
+
+    def holder(self) -> LockHolder | None:
+        """Return who holds the workspace now, or None when it is free; takes nothing."""
+        if not (self._root / ".lonelycat" / "locks").is_dir():
+            return None
+        directory = open_state_directory(self._filesystem, self._root, "locks")
+        with self._filesystem.closing(directory):
+            guard = self._open_guard(directory)
+            with self._filesystem.closing(guard):
+                if _try_flock(guard, fcntl.LOCK_SH):
+                    return None
+                return read_lock_file(self._filesystem, directory) or LockHolder(None, None, None, None, None)
+
+    def _open_guard(self, directory: int) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            guard = os.open(GUARD, flags, 0o600, dir_fd=directory)
+        except OSError as error:
+            raise _unsafe("the guard cannot be opened: " + os.strerror(error.errno or errno.EIO)) from error
+        if not stat.S_ISREG(os.fstat(guard).st_mode):
+            self._filesystem.close(guard)
+            raise _unsafe("the guard is not a regular file")
+        if _filesystem_type(guard) in _SHARED_FLOCK_UNSAFE:
+            self._filesystem.close(guard)
+            raise _unsafe("the workspace lies on a network file system, where locks are not shared between hosts")
+        return guard
+
+    def _acquire(self, directory: int, guard: int) -> None:
+        deadline = self._clock.monotonic() + self._timeout
+        told = False
+        while not _try_flock(guard, fcntl.LOCK_EX):
+            holder = read_lock_file(self._filesystem, directory) or LockHolder(None, None, None, None, None)
+            if self._on_wait is not None and not told:
+                self._on_wait(holder)
+                told = True
+            remaining = deadline - self._clock.monotonic()
+            if remaining <= 0:
+                raise LockTimeoutError(
+                    "LOCK_TIMEOUT",
+                    f"waited {self._timeout:g} s for the workspace, which is held by {holder}",
+                    "Wait for it to end, see `lonelycat status`, or raise the lock timeout in the policy.",
+                    details={"holder": _as_dict(holder)},
+                )
+            jitter = _POLL_SECONDS * (0.5 + random.random())  # noqa: S311 — spreads waiters, guards nothing
+            self._clock.sleep(min(remaining, jitter))
+
+    def _raise_fence(self, directory: int) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with self._filesystem.closing(os.open(FENCE, flags, 0o600, dir_fd=directory)) as fd:
+            text = self._filesystem.read(fd, 64).strip()
+            # An unreadable counter restarts above any that could have been counted one by one.
+            last = int(text) if text.isdigit() else (0 if not text else int(self._clock.now().timestamp() * 1000))
+            fence = last + 1
+            os.lseek(fd, 0, os.SEEK_SET)
+            self._filesystem.write(fd, b"%020d\n" % fence)
+            self._filesystem.fsync(fd)
+        return fence
+
+    def _announce(self, directory: int, execution_id: str, plan_id: str, fence: int) -> None:
+        self._withdraw(directory)
+        told = {
+            "execution_id": execution_id,
+            "plan_id": plan_id,
+            "acquired_at": isoformat(self._clock.now()),
+            "pid": os.getpid(),
+            "hostname": os.uname().nodename,
+            "fence": fence,
+            "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
+            "process_started": _first_line("/proc/self/stat").rpartition(")")[2].split()[19:20],
+            "pid_namespace": os.readlink("/proc/self/ns/pid"),
+        }
+        with self._filesystem.closing(self._filesystem.create_file(directory, LOCK_FILE)) as fd:
+            self._filesystem.write(fd, json.dumps(told).encode())
+
+    def _withdraw(self, directory: int) -> None:
+        try:
+            self._filesystem.unlink(directory, LOCK_FILE)
+        except FileNotFoundError:
+            return
+        except IsADirectoryError as error:
+            raise _unsafe("execution.lock is a directory") from error
+
+
+def read_lock_file(filesystem: FileSystem, directory: int) -> LockHolder | None:
+    """Read ``execution.lock``: None when absent; a holder without identity when empty, torn or not a file."""
+    unknown = LockHolder(None, None, None, None, None)
+    try:
+        fd = filesystem.open_file(directory, LOCK_FILE)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return unknown
+    with filesystem.closing(fd):
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return unknown
+        try:
+            told = json.loads(read_all(filesystem, fd, _MAX_LOCK_BYTES, _MAX_LOCK_BYTES))
+        except (ValueError, OSError):
+            return unknown
+    if not isinstance(told, dict) or not isinstance(told.get("execution_id"), str):
+        return unknown
+
+    def text(key: str) -> str | None:
+        return told[key] if isinstance(told.get(key), str) else None
+
+    def number(key: str) -> int | None:
+        return told[key] if isinstance(told.get(key), int) else None
+
+    return LockHolder(
+        text("execution_id"), text("plan_id"), text("acquired_at"), number("pid"), text("hostname"), number("fence")
+    )
+
+
+def _try_flock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise _unsafe("flock does not work here: " + os.strerror(error.errno or errno.EIO)) from error
+    return True
+
+
+def _filesystem_type(fd: int) -> int:
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(256)
+    if ctypes.CDLL(None).fstatfs(fd, buffer) != 0:
+        return 0
+    return int.from_bytes(buffer.raw[:8], "little") & 0xFFFFFFFF
+
+
+def _first_line(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _as_dict(holder: LockHolder) -> dict[str, object]:
+    return {name: getattr(holder, name) for name in LockHolder.__slots__}
+
+
+def _unsafe(why: str) -> StateError:
+    return StateError(
+        "LOCKS_UNSAFE", why, "See what is in .lonelycat/locks; nothing is executed until it is a plain lock directory."
+    )

@@ -1,0 +1,162 @@
+"""The transaction's journal: what recovery needs to finish or undo it, in checksummed frames.
+
+Invariants:
+- The file gets its name ``journal`` only after its first frame, INTENT, is durable. A ``journal`` whose INTENT cannot
+  be read is therefore damage, never a torn write: it is quarantined, not guessed at.
+- Each frame's checksum covers the frame before it, so frames cannot be dropped from the middle or reordered.
+- A torn or unreadable *last* frame after INTENT counts as not written.
+
+Frame: magic, length of the body as 8 hexadecimal digits, body (JSON), SHA-256 over previous checksum and body.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lonelycat.errors import StateError
+from lonelycat.executor.filesystem import FileSystem, read_all
+
+JOURNAL = "journal"
+_DRAFT = "journal.draft"
+_MAGIC = b"\x89LCJ"  # not ASCII, so that no JSON body can hold it
+_HEADER = len(_MAGIC) + 8
+_HASH = 32
+_CHUNK = 1024 * 1024
+
+
+class RecordType(StrEnum):
+    """What a frame says."""
+
+    INTENT = "intent"
+    RESTARTS = "restarts"
+    COMMITTED = "committed"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRecord:
+    """One frame: its type, the fence under which it was written, and its body."""
+
+    type: RecordType
+    fence: int
+    body: dict[str, object]
+
+
+def _frame(record: JournalRecord, previous: bytes) -> tuple[bytes, bytes]:
+    body = json.dumps(
+        {"type": str(record.type), "fence": record.fence, "body": record.body}, separators=(",", ":")
+    ).encode("ascii")
+    checksum = hashlib.sha256(previous + body).digest()
+    return _MAGIC + b"%08x" % len(body) + body + checksum, checksum
+
+
+class JournalWriter:
+    """Appends frames; each append is durable when it returns."""
+
+    def __init__(self, filesystem: FileSystem, directory: int, fence: int) -> None:
+        self._filesystem = filesystem
+        self._directory = directory
+        self._fence = fence
+        self._previous = b""
+
+    def begin(self, body: dict[str, object]) -> None:
+        """Write INTENT durably and publish the journal under its name; the caller makes the directory durable."""
+        frame, self._previous = _frame(JournalRecord(RecordType.INTENT, self._fence, body), b"")
+        with self._filesystem.closing(self._filesystem.create_file(self._directory, _DRAFT)) as fd:
+            self._filesystem.write(fd, frame)
+            self._filesystem.fsync(fd)
+        self._filesystem.move(self._directory, _DRAFT, self._directory, JOURNAL)
+
+    def append(self, type_: RecordType, body: dict[str, object]) -> None:
+        """Append one frame durably."""
+        frame, checksum = _frame(JournalRecord(type_, self._fence, body), self._previous)
+        with self._filesystem.closing(self._filesystem.open_append(self._directory, JOURNAL)) as fd:
+            self._filesystem.write(fd, frame)
+            self._filesystem.fsync(fd)
+        self._previous = checksum
+
+    @classmethod
+    def resume(
+        cls, filesystem: FileSystem, directory: int, fence: int, contents: JournalContents
+    ) -> JournalWriter:
+        """Continue a journal that was read, first cutting off a torn tail."""
+        writer = cls(filesystem, directory, fence)
+        writer._previous = contents.last_checksum
+        if contents.torn:
+            with filesystem.closing(os.open(JOURNAL, os.O_WRONLY | os.O_NOFOLLOW, dir_fd=directory)) as fd:
+                filesystem.truncate(fd, contents.valid_bytes)
+                filesystem.fsync(fd)
+        return writer
+
+
+@dataclass(frozen=True, slots=True)
+class JournalContents:
+    """What a journal says: its frames, and whether a torn tail was ignored."""
+
+    records: tuple[JournalRecord, ...]
+    valid_bytes: int
+    torn: bool
+    last_checksum: bytes
+
+    @property
+    def intent(self) -> JournalRecord:
+        """The first frame."""
+        return self.records[0]
+
+    def last(self, type_: RecordType) -> JournalRecord | None:
+        """Return the last frame of a type, or None."""
+        return next((record for record in reversed(self.records) if record.type is type_), None)
+
+
+def read_journal(filesystem: FileSystem, directory: int) -> JournalContents | None:
+    """Read the journal in the transaction directory.
+
+    Returns:
+        None when there is none: INTENT was never durable and nothing was applied.
+
+    Raises:
+        StateError: ``JOURNAL_DAMAGED`` when INTENT, or a frame that is not the last, cannot be read.
+    """
+    try:
+        fd = filesystem.open_file(directory, JOURNAL)
+    except FileNotFoundError:
+        return None
+    with filesystem.closing(fd):
+        data = read_all(filesystem, fd, _CHUNK)
+    records: list[JournalRecord] = []
+    offset, previous = 0, b""
+    while offset < len(data):
+        parsed = _parse(data, offset, previous)
+        if parsed is None:
+            break
+        record, offset, previous = parsed
+        records.append(record)
+    torn = offset < len(data)
+    if not records or records[0].type is not RecordType.INTENT or (torn and _MAGIC in data[offset + _HEADER :]):
+        raise StateError(
+            "JOURNAL_DAMAGED",
+            f"the journal of an interrupted transaction cannot be read at byte {offset}",
+            "Its directory was moved to .lonelycat/quarantine with all backups; compare them with the workspace.",
+        )
+    return JournalContents(tuple(records), offset, torn, previous)
+
+
+def _parse(data: bytes, offset: int, previous: bytes) -> tuple[JournalRecord, int, bytes] | None:
+    header = data[offset : offset + _HEADER]
+    if len(header) < _HEADER or not header.startswith(_MAGIC):
+        return None
+    try:
+        length = int(header[len(_MAGIC) :], 16)
+    except ValueError:
+        return None
+    body = data[offset + _HEADER : offset + _HEADER + length]
+    end = offset + _HEADER + length + _HASH
+    checksum = data[end - _HASH : end]
+    if len(data) < end or hashlib.sha256(previous + body).digest() != checksum:
+        return None
+    content = json.loads(body)
+    return JournalRecord(RecordType(content["type"]), content["fence"], content["body"]), end, checksum

@@ -1,0 +1,86 @@
+"""The transaction directory ``.lonelycat/tx/<execution_id>``: names, descriptor, INTENT body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lonelycat.changes.paths import from_wire, to_wire
+from lonelycat.errors import StateError
+from lonelycat.executor.operations import FileOperation
+
+BALLAST = "ballast"
+BALLAST_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory that comes or goes with the transaction, with its permission bits."""
+
+    path: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """The INTENT frame: everything that undo needs, and who this is.
+
+    Attributes:
+        identity: execution, plan, change set, checksum, decision, approvals, restarts: whatever the records need
+            when a dead executor's transaction is finished by another process.
+        early, rest: the operations, in order (see ``operations.py``).
+        rooms, pruned: directories that are removed, deepest first.
+        made: directories that are made, shallowest first.
+    """
+
+    identity: dict[str, object]
+    early: tuple[FileOperation, ...]
+    rest: tuple[FileOperation, ...]
+    rooms: tuple[Directory, ...]
+    made: tuple[str, ...]
+    pruned: tuple[Directory, ...]
+
+    @property
+    def operations(self) -> tuple[FileOperation, ...]:
+        """All operations in order."""
+        return self.early + self.rest
+
+    def to_body(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "version": 1,
+            "identity": self.identity,
+            "early": [operation.to_record() for operation in self.early],
+            "rest": [operation.to_record() for operation in self.rest],
+            "rooms": [[to_wire(item.path), item.mode] for item in self.rooms],
+            "made": [to_wire(path) for path in self.made],
+            "pruned": [[to_wire(item.path), item.mode] for item in self.pruned],
+        }
+
+    @classmethod
+    def from_body(cls, body: dict[str, object]) -> Intent:
+        """Undo :meth:`to_body`.
+
+        Raises:
+            StateError: ``JOURNAL_VERSION`` for a journal of another version.
+        """
+        if body.get("version") != 1:
+            raise StateError(
+                "JOURNAL_VERSION",
+                "an interrupted transaction was written by another version of LonelyCat",
+                "Run `lonelycat recover` with the version that wrote it.",
+            )
+
+        def directories(key: str) -> tuple[Directory, ...]:
+            return tuple(Directory(from_wire(path), mode) for path, mode in body[key])  # type: ignore[attr-defined]  # written by to_body
+
+        def operations(key: str) -> tuple[FileOperation, ...]:
+            return tuple(FileOperation.from_record(record) for record in body[key])  # type: ignore[attr-defined]  # written by to_body
+
+        return cls(
+            identity=body["identity"],  # type: ignore[arg-type]  # written by to_body
+            early=operations("early"),
+            rest=operations("rest"),
+            rooms=directories("rooms"),
+            made=tuple(from_wire(path) for path in body["made"]),  # type: ignore[attr-defined]  # written by to_body
+            pruned=directories("pruned"),
+        )

@@ -1,0 +1,176 @@
+"""What a dead executor left: finish it or take it back, before anything else happens in the workspace.
+
+Invariants:
+- Runs under the lock. No ``journal`` → nothing was applied → the directory goes. COMMITTED → the change stays, and the
+  caller records it again. Otherwise undo.
+- A damaged journal is moved to quarantine with all its backups and freezes the workspace; it is never guessed at.
+- Recovery may die at any point and run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from lonelycat.errors import StateError
+from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.journal import JournalContents, JournalWriter, RecordType, read_journal
+from lonelycat.executor.layout import Intent
+from lonelycat.executor.rollback import QUARANTINE, sweep, undo
+from lonelycat.executor.state_directory import open_state_directory
+from lonelycat.executor.transaction import remove_transaction
+from lonelycat.executor.tree import PinnedTree
+
+
+class RecoveryOutcome(StrEnum):
+    """What recovery made of a transaction directory."""
+
+    NOTHING_APPLIED = "nothing_applied"
+    COMMITTED = "committed"
+    UNDONE = "undone"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """One transaction directory, dealt with.
+
+    Attributes:
+        identity: the ``identity`` of INTENT; empty when there was none to read.
+        committed: the body of COMMITTED, or None.
+        restarts_begun: service restarts had begun, so what was undone needs them again.
+        undo: the report of the undo, or None.
+        kept: (path, place) of outsiders' contents that were found in the stage.
+    """
+
+    execution_id: str
+    outcome: RecoveryOutcome
+    identity: dict[str, object]
+    committed: dict[str, object] | None = None
+    restarts_begun: bool = False
+    undo: dict[str, object] | None = None
+    kept: tuple[tuple[str, str], ...] = ()
+    message: str = ""
+
+
+def pending_transactions(filesystem: FileSystem, root: Path) -> list[str]:
+    """Return the ids of transactions that are not finished; looks only."""
+    directory = root / ".lonelycat" / "tx"
+    if not directory.is_dir() or directory.is_symlink():
+        return []
+    with filesystem.closing(open_state_directory(filesystem, root, "tx")) as transactions:
+        return sorted(filesystem.list(transactions))
+
+
+class Recovery:
+    """Deals with every transaction directory it finds.
+
+    Args:
+        fence: the lock's fence; journals of a higher one are refused.
+        chunk: bytes of a large file held at once.
+        was_recorded: tells whether history already holds this execution as completed (then a COMMITTED frame that
+            can no longer be read was durable once).
+        record: called with each result before its directory is removed; makes history and audit durable. It may be
+            called again for the same execution after a crash.
+    """
+
+    def __init__(
+        self,
+        filesystem: FileSystem,
+        root: Path,
+        fence: int,
+        *,
+        chunk: int,
+        was_recorded: Callable[[str], bool],
+        record: Callable[[Recovered], None],
+    ) -> None:
+        self._filesystem = filesystem
+        self._root = root
+        self._fence = fence
+        self._chunk = chunk
+        self._was_recorded = was_recorded
+        self._record = record
+
+    def run(self) -> Iterator[Recovered]:
+        """Deal with one transaction after the other, yielding each result."""
+        fs = self._filesystem
+        with fs.closing(open_state_directory(fs, self._root, "tx")) as transactions:
+            for name in sorted(fs.list(transactions)):
+                with fs.closing(fs.open_beneath(transactions, name)) as stage:
+                    yield self._one(transactions, stage, name)
+
+    def _one(self, transactions: int, stage: int, name: str) -> Recovered:
+        try:
+            contents = read_journal(self._filesystem, stage)
+            intent = None if contents is None else Intent.from_body(contents.intent.body)
+        except StateError as error:
+            return self._set_aside(transactions, name, error)
+        if contents is None or intent is None:
+            result = Recovered(name, RecoveryOutcome.NOTHING_APPLIED, {})
+            self._record(result)
+            remove_transaction(self._filesystem, transactions, stage, name)
+            return result
+        if contents.intent.fence > self._fence:
+            raise StateError(
+                "FENCE_STALE",
+                f"transaction {name} was written under a newer lock than this one",
+                "Another executor is ahead; run the command again.",
+            )
+        with ExitStack() as stack:
+            tree = stack.enter_context(PinnedTree(self._filesystem, self._root, self._chunk))
+            result = self._resolve(tree, stage, name, contents, intent)
+            self._record(result)
+            if result.outcome is not RecoveryOutcome.FAILED:
+                remove_transaction(self._filesystem, transactions, stage, name)
+        return result
+
+    def _resolve(
+        self, tree: PinnedTree, stage: int, name: str, contents: JournalContents, intent: Intent
+    ) -> Recovered:
+        committed = contents.last(RecordType.COMMITTED)
+        if committed is not None or self._was_recorded(name):
+            kept = sweep(self._filesystem, tree, stage, intent, name, {})
+            body = committed.body if committed else None
+            return Recovered(name, RecoveryOutcome.COMMITTED, intent.identity, body, kept=tuple(kept))
+        restarts = contents.last(RecordType.RESTARTS) is not None
+        undone = contents.last(RecordType.UNDONE)
+        if undone is not None:
+            return Recovered(
+                name, _outcome(undone.body), intent.identity, restarts_begun=restarts, undo=undone.body
+            )
+        report = undo(self._filesystem, tree, stage, intent, name)
+        kept = sweep(self._filesystem, tree, stage, intent, name, {})
+        body = report.to_body()
+        JournalWriter.resume(self._filesystem, stage, self._fence, contents).append(RecordType.UNDONE, body)
+        return Recovered(
+            name, _outcome(body), intent.identity, restarts_begun=restarts, undo=body, kept=tuple(kept)
+        )
+
+    def _set_aside(self, transactions: int, name: str, error: StateError) -> Recovered:
+        fs = self._filesystem
+        with fs.closing(open_state_directory(fs, self._root, QUARANTINE)) as directory:
+            place = f"{name}.transaction"
+            fs.move(transactions, name, directory, place)
+            fs.fsync(directory)
+            fs.fsync(transactions)
+        result = Recovered(
+            name,
+            RecoveryOutcome.DAMAGED,
+            {},
+            message=f"{error.message}; everything it holds is in .lonelycat/{QUARANTINE}/{place}",
+        )
+        self._record(result)
+        return result
+
+
+def _outcome(report: dict[str, object]) -> RecoveryOutcome:
+    if report["problems"]:
+        return RecoveryOutcome.FAILED
+    return RecoveryOutcome.UNDONE if report["restored"] else RecoveryOutcome.CONFLICT
+
+

@@ -1,0 +1,64 @@
+"""The part of the state that must lie on the workspace's file system: ``.lonelycat/locks`` and ``.lonelycat/tx``.
+
+Invariant: opened component by component beneath the root without following links, so that a link planted in place of
+``.lonelycat`` leads nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from lonelycat.errors import StateError
+from lonelycat.executor.filesystem import FileSystem
+from lonelycat.settings import STATE_DIRECTORY
+
+
+def open_state_directory(filesystem: FileSystem, root: Path, name: str) -> int:
+    """Return a descriptor of ``<root>/.lonelycat/<name>``, made if need be, private to the user.
+
+    Raises:
+        StateError: ``STATE_DIRECTORY_UNSAFE`` when something else is in its place.
+    """
+    try:
+        with filesystem.closing(filesystem.open_root(root)) as top:
+            created = _ensure(filesystem, top, STATE_DIRECTORY)
+            with filesystem.closing(filesystem.open_beneath(top, STATE_DIRECTORY)) as state:
+                if created:
+                    _ignore_itself(filesystem, state)
+                    filesystem.fsync(top)
+                if _ensure(filesystem, state, name):
+                    filesystem.fsync(state)
+                fd = filesystem.open_beneath(state, name)
+    except OSError as error:
+        raise StateError(
+            "STATE_DIRECTORY_UNSAFE",
+            f"{STATE_DIRECTORY}/{name} cannot be used: {error.strerror}",
+            "It must be a plain directory inside the workspace that this user can write.",
+        ) from error
+    status = os.fstat(fd)
+    if status.st_uid not in (os.geteuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        filesystem.close(fd)
+        raise StateError(
+            "STATE_DIRECTORY_UNSAFE",
+            f"{STATE_DIRECTORY}/{name} belongs to somebody else or can be written by others",
+            "Make it private: chown to this user, chmod 700.",
+        )
+    return fd
+
+
+def _ensure(filesystem: FileSystem, directory: int, name: str) -> bool:
+    with suppress(FileExistsError):
+        filesystem.make_directory(directory, name, 0o700)
+        return True
+    return False
+
+
+def _ignore_itself(filesystem: FileSystem, state: int) -> None:
+    with (
+        suppress(FileExistsError),
+        filesystem.closing(filesystem.create_file(state, ".gitignore")) as fd,
+    ):
+        filesystem.write(fd, b"*\n")

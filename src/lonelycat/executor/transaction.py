@@ -1,0 +1,251 @@
+"""The all-or-nothing write: stage, apply, then commit or undo.
+
+The protocol, and what each step establishes:
+1. stage: backups and new contents lie durable in ``.lonelycat/tx/<id>``; the workspace is as it was;
+2. INTENT, durable: from here on recovery undoes unless it finds COMMITTED;
+3. apply: creates by rename that refuses to replace, updates by exchange, deletes by rename into the stage; what was
+   displaced is hashed *afterwards*, so that an outsider's edit can be put back and is never overwritten;
+4. the touched directories are made durable;
+5. COMMITTED, durable: the commit point. The caller then records the result and calls :meth:`Transaction.clean_up`.
+
+Failures between 2 and 5 are undone by ``rollback.py``, which works by identity and is the same code for a living
+executor and for the recovery of a dead one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from lonelycat.changes.changeset import FileChange
+from lonelycat.changes.paths import printable
+from lonelycat.errors import ConflictError, LonelyCatError, StateError
+from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
+from lonelycat.executor.layout import Intent
+from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
+from lonelycat.executor.rollback import UndoReport, sweep, undo
+from lonelycat.executor.staging import SYNC_WHOLE_FROM, BlobOpener, Difference, Stager, conflict
+from lonelycat.executor.state_directory import open_state_directory
+from lonelycat.executor.tree import PinnedTree
+
+
+class Transaction:
+    """One change set's way into the workspace. Use under the lock, from one thread.
+
+    Args:
+        filesystem: the system calls.
+        root: the workspace.
+        execution_id: names the transaction directory.
+        fence: the lock's fence.
+        open_blob: opens contents that the change set refers to.
+        chunk: bytes of a large file held at once.
+    """
+
+    def __init__(
+        self,
+        filesystem: FileSystem,
+        root: Path,
+        execution_id: str,
+        fence: int,
+        open_blob: BlobOpener,
+        chunk: int = 1024 * 1024,
+    ) -> None:
+        self._filesystem = filesystem
+        self._root = root
+        self._id = execution_id
+        self._fence = fence
+        self._open_blob = open_blob
+        self._chunk = chunk
+        self._transactions = open_state_directory(filesystem, root, "tx")
+        self._stage = -1
+        self._tree: PinnedTree | None = None
+        self._journal: JournalWriter | None = None
+        self._intent: Intent | None = None
+        self._displaced: dict[int, os.stat_result] = {}
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._tree is not None:
+            self._tree.close()
+        if self._stage >= 0:
+            self._filesystem.close(self._stage)
+        self._filesystem.close(self._transactions)
+
+    @property
+    def intent(self) -> Intent:
+        """The staged intent."""
+        if self._intent is None:
+            raise LonelyCatError("NOT_STAGED", "the transaction is not staged", "This is a defect in LonelyCat.")
+        return self._intent
+
+    @property
+    def tree(self) -> PinnedTree:
+        """The pinned workspace."""
+        if self._tree is None:
+            raise LonelyCatError("NOT_STAGED", "the transaction is not staged", "This is a defect in LonelyCat.")
+        return self._tree
+
+    # -- 1 and 2 -------------------------------------------------------------------------------------------------
+
+    def stage(self, changes: tuple[FileChange, ...], identity: dict[str, object]) -> Intent:
+        """Stage ``changes`` and write INTENT. The workspace is untouched, whatever happens here.
+
+        Raises:
+            ConflictError, RefusedError: see ``staging.py``.
+            OSError: no space, no rights, an I/O error.
+        """
+        self._filesystem.make_directory(self._transactions, self._id, 0o700)
+        self._stage = self._filesystem.open_beneath(self._transactions, self._id)
+        self._tree = PinnedTree(self._filesystem, self._root, self._chunk)
+        if os.fstat(self._stage).st_dev != self._tree.device:
+            raise StateError(
+                "STATE_ON_ANOTHER_MOUNT",
+                ".lonelycat/tx lies on another file system than the workspace",
+                "Move it back; a rename between file systems is not atomic.",
+            )
+        stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk)
+        self._intent = stager.stage(plan_operations(changes), identity)
+        journal = JournalWriter(self._filesystem, self._stage, self._fence)
+        journal.begin(self._intent.to_body())
+        self._filesystem.fsync(self._stage)
+        self._filesystem.fsync(self._transactions)
+        self._journal = journal
+        return self._intent
+
+    def abandon(self) -> None:
+        """Remove a transaction that never got as far as INTENT, or that changed nothing."""
+        if self._stage >= 0:
+            remove_transaction(self._filesystem, self._transactions, self._stage, self._id)
+
+    # -- 3 and 4 -------------------------------------------------------------------------------------------------
+
+    def apply(self, stop: Callable[[], None] = lambda: None) -> None:
+        """Put the new contents in place.
+
+        Args:
+            stop: called before every operation; raises to stop the transaction.
+
+        Raises:
+            ConflictError: somebody else changed a path meanwhile; what they wrote is back in its place.
+        """
+        intent = self.intent
+        for operation in intent.early:
+            stop()
+            self._apply_one(operation)
+        for directory in intent.rooms:
+            self._remove_directory(directory.path, must=True)
+        for path in intent.made:
+            self._make_directory(path)
+        for operation in intent.rest:
+            stop()
+            self._apply_one(operation)
+        for directory in intent.pruned:
+            self._remove_directory(directory.path, must=False)
+        self._make_durable(intent)
+        self.tree.check_pins()
+
+    def _apply_one(self, operation: FileOperation) -> None:
+        directory, name = split(operation.path)
+        fs, stage = self._filesystem, self._stage
+        try:
+            parent = self.tree.directory(directory)
+            if operation.kind is Kind.CREATE:
+                fs.move(stage, operation.staged_name, parent, name)
+                return
+            if operation.kind is Kind.UPDATE:
+                fs.exchange(stage, operation.staged_name, parent, name)
+            else:
+                fs.move(parent, name, stage, operation.staged_name)
+        except FileExistsError as error:
+            raise conflict([Difference(operation.path, "FILE_EXISTS", "nothing", "a file")]) from error
+        except FileNotFoundError as error:
+            raise conflict([Difference(operation.path, "FILE_MISSING", "the file", "nothing")]) from error
+        self._check_displaced(operation)
+
+    def _check_displaced(self, operation: FileOperation) -> None:
+        try:
+            found = self.tree.look_in(self._stage, operation.staged_name, operation.path, links=2)
+        except LonelyCatError:
+            found = None  # not a file at all: someone put it in the file's place, and undo puts it back
+        if found is None or found.identity != operation.old:
+            raise conflict([Difference(operation.path, "FILE_CHANGED", "the file as proposed against", "other bytes")])
+        self._displaced[operation.number] = found.status
+
+    def _make_directory(self, path: str) -> None:
+        directory, name = split(path)
+        with suppress(FileExistsError):
+            self._filesystem.make_directory(self.tree.directory(directory), name)
+
+    def _remove_directory(self, path: str, *, must: bool) -> None:
+        directory, name = split(path)
+        try:
+            self._filesystem.remove_directory(self.tree.directory(directory), name)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                if must:
+                    raise ConflictError(
+                        "DIRECTORY_NOT_EMPTY",
+                        f"{printable(path)} must make room for a file, but holds files that the change does not know",
+                        "Move those files away; then propose the change again.",
+                    ) from error
+                return
+            if error.errno != errno.ENOENT:
+                raise
+        self.tree.forget(path)
+
+    def _make_durable(self, intent: Intent) -> None:
+        touched = {split(operation.path)[0] for operation in intent.operations}
+        touched |= {split(path)[0] for path in intent.made}
+        touched |= {split(item.path)[0] for item in (*intent.rooms, *intent.pruned)}
+        touched -= {item.path for item in intent.rooms}
+        if len(touched) >= SYNC_WHOLE_FROM:
+            self._filesystem.syncfs(self._stage)
+            return
+        for path in sorted(touched):
+            with suppress(FileNotFoundError):  # pruned
+                self._filesystem.fsync(self.tree.directory(path))
+
+    # -- 5 and after ---------------------------------------------------------------------------------------------
+
+    def note(self, type_: RecordType, body: dict[str, object]) -> None:
+        """Append a frame to the journal, durably."""
+        if self._journal is not None:
+            self._journal.append(type_, body)
+
+    def commit(self, body: dict[str, object]) -> None:
+        """Pass the commit point: after this returns the change stays.
+
+        Raises:
+            OSError: it is not known whether COMMITTED is durable; the outcome is ``indeterminate``.
+        """
+        self.tree.check_pins()
+        self.note(RecordType.COMMITTED, body)
+
+    def undo(self) -> UndoReport:
+        """Take back what was applied and verify that it is back; see ``rollback.py``."""
+        report = undo(self._filesystem, self.tree, self._stage, self.intent, self._id)
+        self.note(RecordType.UNDONE, report.to_body())
+        return report
+
+    def clean_up(self) -> tuple[str, ...]:
+        """Remove the transaction directory; returns warnings about what outsiders wrote late and is kept."""
+        kept = sweep(self._filesystem, self.tree, self._stage, self.intent, self._id, self._displaced)
+        remove_transaction(self._filesystem, self._transactions, self._stage, self._id)
+        return tuple(
+            f"a program wrote to the old {printable(path)} after it was replaced; its bytes are kept in {place}"
+            for path, place in kept
+        )
+
+
+def remove_transaction(filesystem: FileSystem, transactions: int, stage: int, name: str) -> None:
+    """Remove a transaction directory: the journal first, so that what is left is never taken for unfinished."""
+    for member in (JOURNAL, *filesystem.list(stage)):
+        with suppress(FileNotFoundError):
+            filesystem.unlink(stage, member)
+    filesystem.remove_directory(transactions, name)

@@ -1,0 +1,264 @@
+"""The governed tree, opened once and held: directories as descriptors, files by identity.
+
+Invariants:
+- A directory is opened beneath the pinned root without links or mounts, and remembered by device and inode; when its
+  path no longer leads to the same directory, that is a CONFLICT, never a write elsewhere.
+- A file is looked at through a descriptor that was opened without following links; only regular files with one name,
+  on the workspace's device, without setuid bits, and symbolic links themselves, can be part of a transaction.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK
+from lonelycat.changes.digest import sha256_hex
+from lonelycat.changes.paths import printable
+from lonelycat.errors import ConflictError, RefusedError
+from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.operations import Identity, split
+
+_MAX_OPEN_DIRECTORIES = 256
+_SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a path holds, and the inode that holds it."""
+
+    identity: Identity
+    status: os.stat_result
+
+
+def git_mode(status: os.stat_result) -> str:
+    """Return git's mode for a regular file or symbolic link."""
+    if stat.S_ISLNK(status.st_mode):
+        return SYMLINK
+    return EXECUTABLE if status.st_mode & 0o100 else REGULAR
+
+
+class PinnedTree:
+    """The workspace root and the directories below it that are in use; close it when done."""
+
+    def __init__(self, filesystem: FileSystem, root: Path, chunk: int) -> None:
+        self.filesystem = filesystem
+        self.path = root
+        self._chunk = chunk
+        self.root = filesystem.open_root(root)
+        status = os.fstat(self.root)
+        self.device = status.st_dev
+        self.inode = status.st_ino
+        self._open: OrderedDict[str, int] = OrderedDict()
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        for fd in self._open.values():
+            self.filesystem.close(fd)
+        self._open.clear()
+        if self.root >= 0:
+            self.filesystem.close(self.root)
+            self.root = -1
+
+    def __enter__(self) -> PinnedTree:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # -- directories ---------------------------------------------------------------------------------------------
+
+    def directory(self, path: str) -> int:
+        """Return a descriptor of the directory ``path``, valid until the next call for another directory.
+
+        Raises:
+            RefusedError: a link, a mount or something that is not a directory on the way.
+            ConflictError: ``DIRECTORY_CHANGED`` when the path led to another directory before.
+            FileNotFoundError: there is no such directory.
+        """
+        if not path:
+            return self.root
+        held = self._open.get(path)
+        if held is not None:
+            self._open.move_to_end(path)
+            return held
+        fd = self._open_checked(path)
+        self._open[path] = fd
+        while len(self._open) > _MAX_OPEN_DIRECTORIES:
+            _, oldest = self._open.popitem(last=False)
+            self.filesystem.close(oldest)
+        return fd
+
+    def _open_checked(self, path: str) -> int:
+        try:
+            fd = self.filesystem.open_beneath(self.root, path)
+        except OSError as error:
+            raise _unopenable(path, error) from error
+        status = os.fstat(fd)
+        identity = (status.st_dev, status.st_ino)
+        if self._known.setdefault(path, identity) != identity:
+            self.filesystem.close(fd)
+            raise _moved(path)
+        return fd
+
+    def forget(self, path: str) -> None:
+        """Let go of a directory that was removed, so that a new one may take its place."""
+        fd = self._open.pop(path, None)
+        if fd is not None:
+            self.filesystem.close(fd)
+        self._known.pop(path, None)
+
+    def check_pins(self) -> None:
+        """Check that the root and every directory used so far are still where they were.
+
+        Raises:
+            ConflictError: ``ROOT_REPLACED`` or ``DIRECTORY_CHANGED``.
+        """
+        try:
+            status = os.stat(self.path, follow_symlinks=False)
+            same = (status.st_dev, status.st_ino) == (self.device, self.inode)
+        except OSError:
+            same = False
+        if not same:
+            raise ConflictError(
+                "ROOT_REPLACED",
+                f"the workspace root {printable(str(self.path))} was replaced while the change was being made",
+                "Find out what moved it; then propose the change again.",
+            )
+        for path, identity in list(self._known.items()):
+            try:
+                with self.filesystem.closing(self.filesystem.open_beneath(self.root, path)) as fd:
+                    status = os.fstat(fd)
+                    same = (status.st_dev, status.st_ino) == identity
+            except OSError:
+                same = False
+            if not same:
+                raise _moved(path)
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def look(self, path: str, sink: Callable[[bytes], object] | None = None) -> Found | None:
+        """Return what ``path`` holds, or None when nothing is there.
+
+        Args:
+            path: workspace-relative path.
+            sink: receives the bytes of a regular file as they are read.
+
+        Raises:
+            RefusedError: an object that cannot be part of a transaction (``OBJECT_…``).
+        """
+        directory, name = split(path)
+        try:
+            return self.look_in(self.directory(directory), name, path, sink)
+        except FileNotFoundError:
+            return None
+
+    def look_in(
+        self, directory: int, name: str, path: str, sink: Callable[[bytes], object] | None = None, links: int = 1
+    ) -> Found | None:
+        """Like :meth:`look`, for ``name`` in an open directory; ``links`` is how many names the file may have."""
+        try:
+            fd = self.filesystem.open_file(directory, name)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return self._look_at_link(directory, name, path, links)
+            if error.errno in (errno.ENXIO, errno.ENODEV):
+                raise _special(path) from error
+            raise
+        with self.filesystem.closing(fd):
+            status = os.fstat(fd)
+            self._refuse_object(path, status, links)
+            digest = hashlib.sha256()
+            while data := self.filesystem.read(fd, self._chunk):
+                digest.update(data)
+                if sink is not None:
+                    sink(data)
+                if len(data) < self._chunk and len(data) == status.st_size:
+                    break
+        return Found(Identity(digest.hexdigest(), git_mode(status)), status)
+
+    def _look_at_link(self, directory: int, name: str, path: str, links: int) -> Found | None:
+        with suppress(FileNotFoundError):
+            status = self.filesystem.stat(directory, name)
+            if stat.S_ISLNK(status.st_mode):
+                if status.st_nlink > links:
+                    raise _hard_linked(path)
+                return Found(Identity(sha256_hex(self.filesystem.read_link(directory, name)), SYMLINK), status)
+        return None
+
+    def _refuse_object(self, path: str, status: os.stat_result, links: int) -> None:
+        if stat.S_ISDIR(status.st_mode):
+            raise ConflictError(
+                "PATH_IS_DIRECTORY", f"{printable(path)} is a directory, not a file", "Propose the change again."
+            )
+        if not stat.S_ISREG(status.st_mode):
+            raise _special(path)
+        if status.st_dev != self.device:
+            raise RefusedError(
+                "OBJECT_ON_ANOTHER_MOUNT",
+                f"{printable(path)} lies on another file system than the workspace",
+                "A change can only be all-or-nothing on one file system; unmount it or change the workspace.",
+            )
+        if status.st_nlink > links:
+            raise _hard_linked(path)
+        if status.st_mode & _SPECIAL_BITS:
+            raise RefusedError(
+                "OBJECT_SPECIAL_BITS",
+                f"{printable(path)} has setuid, setgid or sticky bits",
+                "LonelyCat does not touch such files; remove the bits first.",
+            )
+
+
+def _unopenable(path: str, error: OSError) -> Exception:
+    if error.errno == errno.ELOOP:
+        return RefusedError(
+            "PATH_THROUGH_LINK",
+            f"a directory of {printable(path)} is a symbolic link",
+            "Name the real directory inside the workspace.",
+        )
+    if error.errno == errno.EXDEV:
+        return RefusedError(
+            "PATH_LEAVES_WORKSPACE",
+            f"{printable(path)} leads to another mount or out of the workspace",
+            "A change stays on the workspace's own file system.",
+        )
+    if error.errno == errno.ENOTDIR:
+        return ConflictError(
+            "PATH_NOT_DIRECTORY", f"a directory of {printable(path)} is a file", "Propose the change again."
+        )
+    return error
+
+
+def _moved(path: str) -> ConflictError:
+    return ConflictError(
+        "DIRECTORY_CHANGED",
+        f"the directory {printable(path)} was replaced while the change was being made",
+        "Find out what else writes here; then propose the change again.",
+        details={"path": printable(path)},
+    )
+
+
+def _special(path: str) -> RefusedError:
+    return RefusedError(
+        "OBJECT_NOT_A_FILE",
+        f"{printable(path)} is a FIFO, socket or device",
+        "Only regular files and symbolic links can be changed.",
+    )
+
+
+def _hard_linked(path: str) -> RefusedError:
+    return RefusedError(
+        "OBJECT_HARD_LINKED",
+        f"{printable(path)} has more than one name (hard link)",
+        "A change would split it from its other names; copy it over itself first.",
+    )
