@@ -46,9 +46,7 @@ _WORDS: Mapping[ChangeKind, re.Pattern[str]] = {
     ),
     ChangeKind.CI: re.compile(r"\b(?:ci|workflows?|pipelines?|github actions)\b", re.I),
     ChangeKind.TESTS: re.compile(r"\b(?:tests?|coverage|regression)\b", re.I),
-    ChangeKind.DOCUMENTATION: re.compile(
-        r"\b(?:docs?|documentation|readme|changelog|typos?|docstrings?)\b", re.I
-    ),
+    ChangeKind.DOCUMENTATION: re.compile(r"\b(?:docs?|documentation|readme|changelog|typos?|docstrings?)\b", re.I),
     ChangeKind.CONFIGURATION: re.compile(r"\b(?:config\w*|settings?)\b", re.I),
 }
 _ACCOMPANYING = frozenset({PathKind.TESTS, PathKind.DOCUMENTATION})

@@ -47,9 +47,7 @@ class Planner:
         contents: reads bytes before and after, so that risk by size can be told; None when there are none.
     """
 
-    def __init__(
-        self, policy: Policy, *, clock: Clock, ids: IdSource, contents: ContentReader | None = None
-    ) -> None:
+    def __init__(self, policy: Policy, *, clock: Clock, ids: IdSource, contents: ContentReader | None = None) -> None:
         self._policy = policy
         self._clock = clock
         self._ids = ids
@@ -119,7 +117,7 @@ class Planner:
     def complete(self, plan: ChangePlan, changeset: ChangeSet) -> ChangePlan:
         """Return the plan of an agent with everything added that the policy asks of ``changeset``.
 
-        Risk is raised to what the policy sees; missing profiles, checks and restarts are added behind the ones
+        Risk is raised to what the policy sees; missing profiles, checks and restarts are added after those
         that the agent named; an empty rollback plan or list of paths is filled. Nothing is removed, and paths
         that the agent stated stay as stated, so that the gate can hold them against what is really touched.
         """
@@ -217,9 +215,5 @@ def _risk_lines(plan: ChangePlan, assessed: RiskAssessment) -> list[str]:
 def _choice_lines(what: str, in_plan: Names, chosen: Iterable[Choice]) -> list[str]:
     why = {choice.name: choice.why for choice in chosen}
     lines = [f"{what} {name}: {why.get(name, 'the proposer asks for it')}" for name in in_plan]
-    lines += [
-        f"{what} {name}: left out by the proposer, although {why[name]}"
-        for name in why
-        if name not in in_plan
-    ]
+    lines += [f"{what} {name}: left out by the proposer, although {why[name]}" for name in why if name not in in_plan]
     return lines

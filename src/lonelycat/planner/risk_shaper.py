@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from lonelycat.changes.changeset import ChangeSet, Operation
 from lonelycat.changes.paths import printable
 from lonelycat.changes.plan import Names, RiskLevel
-from lonelycat.governance.facts import ContentReader, facts_of
+from lonelycat.governance.facts import ContentReader, Facts
 from lonelycat.governance.matching import Matcher, compile_globs
 from lonelycat.governance.policy import Globs, Policy
 from lonelycat.governance.risk import RiskAssessment, assess_risk
@@ -48,7 +48,9 @@ class RiskShaper:
 
     def assess(self, changeset: ChangeSet) -> RiskAssessment:
         """Return the risk that the policy's rules see in ``changeset``, as the gate will see it."""
-        return assess_risk(self._policy, changeset, facts_of(changeset, self._contents, self._policy))
+        limit = self._policy.content.max_scan_bytes
+        facts = Facts(changeset.changes, self._contents, max_scan_bytes=limit)
+        return assess_risk(self._policy, changeset, facts)
 
     def verification(self, paths: Sequence[str]) -> tuple[Choice, ...]:
         """Return the verification profiles that are for any of ``paths``."""
@@ -58,9 +60,7 @@ class RiskShaper:
         """Return the services that have to restart when ``paths`` change."""
         return tuple(_touching(self._services, paths))
 
-    def health_checks(
-        self, paths: Sequence[str], risk: RiskLevel, services: Sequence[str]
-    ) -> tuple[Choice, ...]:
+    def health_checks(self, paths: Sequence[str], risk: RiskLevel, services: Sequence[str]) -> tuple[Choice, ...]:
         """Return the checks of ``services``; where ``risk`` requires any, also those for ``paths``."""
         required = risk in self._policy.executor.require_health_checks_for_risk
         touching = {choice.name: choice.why for choice in _touching(self._health, paths)} if required else {}
@@ -89,9 +89,7 @@ def _touching(matchers: Mapping[str, Matcher], paths: Sequence[str]) -> Iterable
         for path in paths:
             glob = matcher.first(path)
             if glob is not None:
-                yield Choice(
-                    name, "it is for every change" if glob == "**" else f"{printable(path)} matches {glob}"
-                )
+                yield Choice(name, "it is for every change" if glob == "**" else f"{printable(path)} matches {glob}")
                 break
 
 
