@@ -283,6 +283,8 @@ class Policy(Strict):
     content: ContentRules = ContentRules()
     windows: Annotated[tuple[Window, ...], BeforeValidator(_sequence)] = ()
     exceptions: Annotated[tuple[PolicyException, ...], BeforeValidator(_sequence)] = ()
+    shadow: Names = ()
+    """Reason codes that are judged and recorded but do not count, while a rule is tried out."""
     approvals: ApprovalRules = ApprovalRules()
     verification: dict[Name, VerificationProfile] = {}
     health_checks: dict[Name, HealthCheck] = {}

@@ -1,0 +1,178 @@
+"""What the rules know about a change set beyond its models: contents, sizes and line counts, computed once.
+
+Invariants:
+- Pure: contents come from a :class:`ContentReader` that the caller hands in.
+- What could not be read is *unknown*, and each rule must treat unknown as worse than known; it is never "nothing".
+- Nothing is computed that no rule asks for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+from lonelycat.changes.changeset import SYMLINK, BlobRef, FileChange, Operation
+
+
+class ContentReader(Protocol):
+    """Where contents come from that do not lie in the change set."""
+
+    def old(self, change: FileChange) -> bytes | None:
+        """Return the bytes before the change, or None when there are none, too many, or not those of ``old_hash``."""
+        ...
+
+    def new(self, change: FileChange) -> bytes | None:
+        """Return the bytes after the change, or None when there are none or too many."""
+        ...
+
+
+class ChangeFacts:
+    """One change with its contents, as far as they can be had.
+
+    Args:
+        change: the change.
+        reader: source of contents that the change does not carry, or None.
+        max_bytes: content above this many bytes is not read and counts as unknown.
+    """
+
+    def __init__(self, change: FileChange, reader: ContentReader | None, max_bytes: int) -> None:
+        self.change = change
+        self._reader = reader
+        self._max_bytes = max_bytes
+
+    @property
+    def adds_bytes(self) -> bool:
+        """Whether the result has bytes that the workspace did not have at the old path."""
+        return self.change.new_hash is not None and self.change.new_hash != self.change.old_hash
+
+    @property
+    def new_size(self) -> int:
+        """Bytes that come with the change; 0 when none do."""
+        content = self.change.content
+        return content.size if isinstance(content, BlobRef) else len(content or b"")
+
+    @cached_property
+    def new(self) -> bytes | None:
+        """The bytes after the change, or None when there are none or they are unknown."""
+        change = self.change
+        if change.operation is Operation.DELETE:
+            return None
+        if isinstance(change.content, bytes):
+            return change.content if len(change.content) <= self._max_bytes else None
+        if isinstance(change.content, BlobRef) and change.content.size > self._max_bytes:
+            return None
+        if self._reader is None:
+            return None
+        data = self._reader.old(change) if change.content is None else self._reader.new(change)
+        return data if data is None or len(data) <= self._max_bytes else None
+
+    @cached_property
+    def old(self) -> bytes | None:
+        """The bytes before the change, or None when there are none or they are unknown."""
+        if self.change.operation is Operation.CREATE or self._reader is None:
+            return None
+        data = self._reader.old(self.change)
+        return data if data is None or len(data) <= self._max_bytes else None
+
+    @property
+    def old_known(self) -> bool:
+        """Whether :attr:`old` says all there is to know."""
+        return self.change.operation is Operation.CREATE or self.old is not None
+
+    @cached_property
+    def old_lines(self) -> frozenset[bytes]:
+        """The lines before the change, for telling what it adds; empty when unknown, so that all counts as added."""
+        return frozenset((self.old or b"").split(b"\n"))
+
+    def adds_line(self, start: int, end: int) -> bool:
+        """Tell whether any line of the new bytes that overlaps ``start:end`` was not there before."""
+        data = self.new or b""
+        first = data.rfind(b"\n", 0, start) + 1
+        last = data.find(b"\n", end)
+        lines = data[first : last if last != -1 else len(data)].split(b"\n")
+        return any(line not in self.old_lines for line in lines)
+
+    @cached_property
+    def line_bounds(self) -> tuple[int, int]:
+        """Least and most lines that a diff of this change adds and removes together; equal when that is exact."""
+        change = self.change
+        if change.new_hash == change.old_hash:
+            return 0, 0
+        new = _line_count(self.new)
+        if change.operation in (Operation.CREATE, Operation.DELETE) or self.old is None or self.new is None:
+            total = new + _line_count(self.old)
+            return total, total
+        return 0, new + _line_count(self.old)
+
+    @cached_property
+    def patch_lines(self) -> int:
+        """Lines that a diff of this change adds and removes together; unknown contents count as none."""
+        least, most = self.line_bounds
+        if least == most:
+            return most
+        from lonelycat.changes.diff import patch_line_counts
+
+        added, removed = patch_line_counts(self.old or b"", self.new or b"")
+        return added + removed
+
+    @cached_property
+    def least_patch_lines(self) -> int:
+        """A lower bound of :attr:`patch_lines` in linear time: lines added and removed, moves not counted."""
+        if self.line_bounds[0] == self.line_bounds[1]:
+            return self.line_bounds[1]
+        before, after = Counter((self.old or b"").split(b"\n")), Counter((self.new or b"").split(b"\n"))
+        return sum((after - before).values()) + sum((before - after).values())
+
+
+class Facts:
+    """A change set with what is known about each of its changes, in order of path."""
+
+    def __init__(
+        self, changes: Sequence[FileChange], reader: ContentReader | None = None, *, max_scan_bytes: int = 8 << 20
+    ) -> None:
+        self.changes = tuple(sorted(changes, key=lambda change: change.path))
+        self.members = tuple(ChangeFacts(change, reader, max_scan_bytes) for change in self.changes)
+
+    @cached_property
+    def touched_paths(self) -> tuple[str, ...]:
+        """Every path that is written or goes away, sorted."""
+        return tuple(sorted({path for change in self.changes for path in change.paths}))
+
+    @cached_property
+    def deleted_paths(self) -> tuple[str, ...]:
+        """Every path whose bytes are lost: deleted files, and files emptied in place; sorted."""
+        return tuple(change.path for change in self.changes if _loses_all(change))
+
+    @cached_property
+    def links(self) -> tuple[ChangeFacts, ...]:
+        """The changes whose result is a symbolic link."""
+        return tuple(member for member in self.members if member.change.new_mode == SYMLINK)
+
+    def patch_lines_reach(self, threshold: int, members: Sequence[ChangeFacts] | None = None) -> bool:
+        """Tell whether the diff of ``members`` (of all by default) has at least ``threshold`` lines.
+
+        Exact counts are only made when cheap bounds do not decide.
+        """
+        chosen = self.members if members is None else members
+        if sum(member.line_bounds[1] for member in chosen) < threshold:
+            return False
+        if sum(member.least_patch_lines for member in chosen) >= threshold:
+            return True
+        return sum(member.patch_lines for member in chosen) >= threshold
+
+
+_EMPTY_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def _loses_all(change: FileChange) -> bool:
+    if change.operation is Operation.DELETE:
+        return True
+    return change.operation is Operation.UPDATE and change.new_hash == _EMPTY_HASH != change.old_hash
+
+
+def _line_count(data: bytes | None) -> int:
+    if not data:
+        return 0
+    return data.count(b"\n") + (not data.endswith(b"\n"))

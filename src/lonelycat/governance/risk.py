@@ -1,0 +1,120 @@
+"""How risky a change set is, by what it touches and how much; used by the planner to propose and the gate to rule.
+
+Invariants:
+- Risk only rises: every finding names a level, and the assessment is the highest of them.
+- Only what holds before content is looked at is assessed here, so that a planner without contents comes to the
+  gate's own level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from lonelycat.changes.changeset import ChangeSet
+from lonelycat.changes.plan import RiskLevel
+from lonelycat.governance.facts import Facts
+from lonelycat.governance.governed import governance_paths
+from lonelycat.governance.matching import compile_globs
+from lonelycat.governance.policy import Escalation, Policy, RuleMode, Verdict
+from lonelycat.governance.rules.base import Finding
+
+MASS_DELETION_FILES = 10
+"""This many deletions in one change set are a mass deletion …"""
+MASS_DELETION_BELOW = 5
+"""… and so are this many below one directory."""
+
+
+class RiskAssessment(NamedTuple):
+    """The level a change set comes to and every finding that raised it; shadow findings do not count."""
+
+    level: RiskLevel
+    reasons: tuple[Finding, ...]
+
+
+def assess_risk(policy: Policy, changeset: ChangeSet, facts: Facts | None = None) -> RiskAssessment:
+    """Return the risk of ``changeset`` under ``policy``.
+
+    Args:
+        facts: what is known of the contents; by default what the change set itself carries.
+    """
+    known = facts or Facts(changeset.changes, max_scan_bytes=policy.content.max_scan_bytes)
+    reasons = tuple(risk_findings(policy, known))
+    counting = [finding.risk for finding in reasons if finding.risk and finding.counts and finding.code not in policy.shadow]
+    return RiskAssessment(max([policy.default_risk, *counting]), reasons)
+
+
+def risk_findings(policy: Policy, facts: Facts) -> Iterator[Finding]:
+    """Yield every finding that raises the risk."""
+    yield from _governance(facts)
+    yield from _categories(policy, facts)
+    yield from _deletions(facts)
+    for escalation in policy.escalations:
+        yield from _escalation(escalation, facts)
+
+
+def category_paths(policy: Policy, name: str, facts: Facts) -> tuple[str, ...]:
+    """Return the touched paths that belong to the category ``name``, sorted."""
+    category = policy.categories[name]
+    matcher, spared = compile_globs(category.paths, folds=True), compile_globs(category.except_paths)
+    return tuple(path for path in facts.touched_paths if matcher.matches(path) and not spared.matches(path))
+
+
+def _governance(facts: Facts) -> Iterator[Finding]:
+    paths = tuple(governance_paths().select(facts.touched_paths))
+    if paths:
+        yield Finding(
+            "GOVERNANCE_PATH", Verdict.NEED_APPROVAL, "builtin.governance_paths",
+            "gives power over the policy, the tools, the checks or the machines that use this workspace",
+            "A person other than the proposer has to approve it.", paths, RiskLevel.HIGH,
+        )  # fmt: skip
+
+
+def _categories(policy: Policy, facts: Facts) -> Iterator[Finding]:
+    for name, category in policy.categories.items():
+        if category.risk <= policy.default_risk:
+            continue
+        paths = category_paths(policy, name, facts)
+        if paths:
+            yield Finding(
+                "CATEGORY_RISK", Verdict.ALLOW, f"categories.{name}",
+                category.description or f"changes to {name} are {category.risk.name}", "", paths, category.risk,
+            )  # fmt: skip
+
+
+def _deletions(facts: Facts) -> Iterator[Finding]:
+    deleted = facts.deleted_paths
+    below: dict[str, int] = {}
+    for path in deleted:
+        for position in (index for index, char in enumerate(path) if char == "/"):
+            below[path[:position]] = below.get(path[:position], 0) + 1
+    emptied = sorted(directory for directory, count in below.items() if count >= MASS_DELETION_BELOW)
+    if len(deleted) >= MASS_DELETION_FILES or emptied:
+        where = f", {below[emptied[-1]]} of them below {emptied[-1]}/" if emptied else ""
+        yield Finding(
+            "MASS_DELETION", Verdict.NEED_APPROVAL, "builtin.mass_deletion",
+            f"{len(deleted)} files are deleted or emptied{where}",
+            "A person has to confirm that all of them should go.", deleted, RiskLevel.HIGH,
+        )  # fmt: skip
+
+
+def _escalation(escalation: Escalation, facts: Facts) -> Iterator[Finding]:
+    matcher = compile_globs(escalation.paths or ("**",), folds=True)
+    members = [
+        member
+        for member in facts.members
+        if (not escalation.operations or member.change.operation.value in escalation.operations)
+        and any(matcher.matches(path) for path in member.change.paths)
+    ]
+    if len(members) < (escalation.min_files or 1):
+        return
+    if escalation.min_patch_lines and not facts.patch_lines_reach(escalation.min_patch_lines, members):
+        return
+    yield Finding(
+        "ESCALATED", Verdict.ALLOW, f"escalations.{escalation.name}",
+        escalation.reason or f"the conditions of {escalation.name} hold", "",
+        tuple(sorted(member.change.path for member in members)), escalation.risk, escalation.mode,
+    )  # fmt: skip
+
+
+__all__ = ["RiskAssessment", "RuleMode", "assess_risk", "category_paths", "risk_findings"]

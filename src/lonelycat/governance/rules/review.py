@@ -1,0 +1,26 @@
+"""Risk and review: what the change touches raises the risk, and some categories a person always looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lonelycat.governance.policy import Verdict
+from lonelycat.governance.risk import category_paths, risk_findings
+from lonelycat.governance.rules.base import Finding, RuleContext
+
+
+def judge(context: RuleContext) -> Iterator[Finding]:
+    """Report everything that raises the risk, and every category that is always reviewed."""
+    proposed = context.plan.risk_level_proposed
+    if proposed > context.policy.default_risk:
+        yield Finding(
+            "PLAN_RISK", Verdict.ALLOW, "builtin.plan", f"the plan itself proposes {proposed.name}", risk=proposed
+        )
+    yield from risk_findings(context.policy, context.facts)
+    for name in context.policy.executor.always_review_categories:
+        paths = category_paths(context.policy, name, context.facts)
+        if paths:
+            yield Finding(
+                "REVIEW_CATEGORY", Verdict.NEED_APPROVAL, f"categories.{name}",
+                f"changes to {name} are always reviewed", "A person other than the proposer has to approve it.", paths,
+            )  # fmt: skip

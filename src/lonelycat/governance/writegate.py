@@ -1,0 +1,217 @@
+"""The WriteGate: judges a plan and a change set against the policy. It never executes and never raises on its input.
+
+Invariants:
+- One evaluation path: enforcing, shadow and check run the same rules; shadow findings are recorded and do not count.
+- Every family runs and every finding is reported, in an order that depends on the findings alone.
+- Closed by default: a rule that crashes is a DENY, and so is a gate that crashes.
+- The effective risk is never below the proposed one.
+- Same policy, plan, change set, contents and time: same verdict, same reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from lonelycat.changes.changeset import ChangeSet
+from lonelycat.changes.digest import HASH_PATTERN, canonical_digest
+from lonelycat.changes.paths import to_wire
+from lonelycat.changes.plan import ChangePlan, RiskLevel
+from lonelycat.clock import Clock, IdSource
+from lonelycat.governance import rules
+from lonelycat.governance.decision import GovernanceDecision, Reason, context_digest
+from lonelycat.governance.facts import ContentReader, Facts
+from lonelycat.governance.policy import Policy, RuleMode, Verdict
+from lonelycat.governance.rules import exceptions
+from lonelycat.governance.rules.base import SEVERITY, Finding, Rule, RuleContext
+from lonelycat.governance.signing import Signer
+
+MAX_PATHS_SHOWN = 100
+"""How many paths one reason lists; its message says how many there are."""
+
+
+class Judgement(NamedTuple):
+    """What the rules add up to, before it is made a signed decision."""
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    risk: RiskLevel
+
+
+class WriteGate:
+    """Judges under one policy.
+
+    Args:
+        policy: the policy in force.
+        policy_hash: SHA-256 of the policy file's bytes.
+        clock: where the time of judgement comes from (freezes, expiries).
+        ids: where the decision's id comes from.
+        signer: signs each decision.
+        contents: where contents come from that the change set does not carry, and the old ones; None means that
+            only what the change set carries can be looked at.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        policy_hash: str,
+        *,
+        clock: Clock,
+        ids: IdSource,
+        signer: Signer,
+        contents: ContentReader | None = None,
+    ) -> None:
+        self._policy = policy
+        self._policy_hash = policy_hash
+        self._clock = clock
+        self._ids = ids
+        self._signer = signer
+        self._contents = contents
+
+    def evaluate(self, plan: ChangePlan, changeset: ChangeSet) -> GovernanceDecision:
+        """Return the signed decision on ``changeset`` as the plan's change; DENY with a reason if anything fails."""
+        now = self._clock.now()
+        try:
+            decision = self._decision(plan, changeset, self.judge(plan, changeset, now), now)
+            return decision.model_copy(update={"signature": self._signer.sign(decision.signed_payload())})
+        except Exception as error:  # noqa: BLE001  # closed by default: whatever a hostile model breaks is a DENY
+            crash = Judgement(Verdict.DENY, (_crash("builtin.gate", error),), RiskLevel.CRITICAL)
+            decision = self._denial(plan, changeset, crash, now)
+            return decision.model_copy(update={"signature": self._signer.sign(decision.signed_payload())})
+
+    def judge(self, plan: ChangePlan, changeset: ChangeSet, now: datetime) -> Judgement:
+        """Run every rule at ``now`` and return what they add up to."""
+        policy = self._policy
+        facts = Facts(changeset.changes, self._contents, max_scan_bytes=policy.content.max_scan_bytes)
+        context = RuleContext(policy, plan, changeset, facts, now, plan.risk_level_proposed)
+        first = self._weigh(rules.RAISING, context)
+        effective = max([plan.risk_level_proposed, policy.default_risk, *(f.risk for f in first if f.counts and f.risk)])
+        context = RuleContext(policy, plan, changeset, facts, now, effective)
+        findings = sorted(first + self._weigh(rules.BY_RISK, context), key=_order)
+        verdict = max((f.verdict for f in findings if f.counts), key=SEVERITY.__getitem__, default=Verdict.ALLOW)
+        return Judgement(verdict, tuple(findings), effective)
+
+    def _weigh(self, families: Sequence[Rule], context: RuleContext) -> list[Finding]:
+        found: list[Finding] = []
+        for family in families:
+            try:
+                found.extend(family(context))
+            except Exception as error:  # noqa: BLE001  # a rule that crashes denies, and the others still report
+                found.append(_crash(family.__module__.rpartition(".")[2], error))
+        return exceptions.apply(_shadowed(found, self._policy.shadow), context)
+
+    def _decision(
+        self, plan: ChangePlan, changeset: ChangeSet, judgement: Judgement, now: datetime
+    ) -> GovernanceDecision:
+        policy, verdict = self._policy, judgement.verdict
+        counting = [finding for finding in judgement.findings if finding.counts and finding.verdict is not Verdict.ALLOW]
+        needed = policy.approvals.quorum.get(judgement.risk.name, 1) if verdict is Verdict.NEED_APPROVAL else 0
+        unknown = any(finding.code in _UNRESOLVABLE for finding in judgement.findings)
+        return GovernanceDecision(
+            id=self._ids.new("dec"),
+            plan_id=plan.id,
+            changeset_id=changeset.id,
+            checksum=changeset.checksum,
+            verdict=verdict,
+            reasons=tuple(_reason(finding) for finding in judgement.findings),
+            violated_policies=tuple(sorted({finding.rule for finding in counting})),
+            required_actions=_required_actions(verdict, counting, needed, plan),
+            risk_level_effective=judgement.risk,
+            approvals_required=needed,
+            policy_snapshot_hash=self._policy_hash,
+            context_digest=(
+                _void(changeset.checksum) if unknown else context_digest(plan, changeset, policy, self._policy_hash)
+            ),
+            evaluated_at=now,
+            expires_at=now + timedelta(seconds=policy.approvals.expires_after),
+        )
+
+    def _denial(
+        self, plan: object, changeset: object, judgement: Judgement, now: datetime
+    ) -> GovernanceDecision:
+        """Return a decision that can be built whatever the plan and the change set are."""
+        checksum = getattr(changeset, "checksum", None)
+        known = checksum if isinstance(checksum, str) and HASH_PATTERN.fullmatch(checksum) else _void("")
+        return GovernanceDecision(
+            id=self._ids.new("dec"),
+            plan_id=_identifier(plan, "plan_unknown"),
+            changeset_id=_identifier(changeset, "cs_unknown"),
+            checksum=known,
+            verdict=judgement.verdict,
+            reasons=tuple(_reason(finding) for finding in judgement.findings),
+            violated_policies=tuple(sorted({finding.rule for finding in judgement.findings})),
+            required_actions=tuple(finding.hint for finding in judgement.findings),
+            risk_level_effective=judgement.risk,
+            policy_snapshot_hash=self._policy_hash,
+            context_digest=_void(known),
+            evaluated_at=now,
+            expires_at=now,
+        )
+
+
+_UNRESOLVABLE = frozenset({"UNKNOWN_PROFILE", "UNKNOWN_HEALTH_CHECK", "UNKNOWN_SERVICE", "GATE_INTERNAL_ERROR"})
+
+
+def _void(checksum: str) -> str:
+    """Return the digest of a context that cannot be resolved; no approval can be bound to what it stands for."""
+    return canonical_digest({"void": checksum})
+
+
+def _identifier(model: object, otherwise: str) -> str:
+    value = getattr(model, "id", None)
+    prefix, _, body = value.partition("_") if isinstance(value, str) else ("", "", "")
+    sound = prefix.isascii() and prefix.isalpha() and prefix.islower() and body.isascii() and body.isalnum()
+    return f"{prefix}_{body}" if sound and len(body) <= 64 else otherwise.replace("_", "_0")
+
+
+def _crash(rule: str, error: Exception) -> Finding:
+    return Finding(
+        "GATE_INTERNAL_ERROR", Verdict.DENY, rule if "." in rule else f"builtin.{rule}",
+        f"the rule failed with {type(error).__name__} and is closed by default",
+        "Check that the plan and the change set were validated; if they were, report this as a defect.",
+    )  # fmt: skip
+
+
+def _shadowed(findings: Iterable[Finding], codes: Sequence[str]) -> list[Finding]:
+    return [f._replace(mode=RuleMode.SHADOW) if f.code in codes else f for f in findings]
+
+
+def _order(finding: Finding) -> tuple[object, ...]:
+    return (
+        not finding.counts,
+        -SEVERITY[finding.verdict],
+        -(finding.risk or 0),
+        finding.code,
+        finding.rule,
+        finding.paths,
+        finding.message,
+    )
+
+
+def _reason(finding: Finding) -> Reason:
+    paths = tuple(to_wire(path) for path in finding.paths[:MAX_PATHS_SHOWN])
+    more = len(finding.paths) - len(paths)
+    return Reason(
+        code=finding.code,
+        message=f"{finding.message} (and {more} more files)" if more else finding.message,
+        rule=finding.rule,
+        verdict=finding.verdict,
+        risk=finding.risk,
+        paths=paths,
+        hint=finding.hint,
+        mode=finding.mode,
+        excepted_by=finding.excepted_by,
+    )
+
+
+def _required_actions(
+    verdict: Verdict, counting: Sequence[Finding], needed: int, plan: ChangePlan
+) -> tuple[str, ...]:
+    if verdict is Verdict.DENY:
+        hints = [finding.hint for finding in counting if finding.verdict is Verdict.DENY and finding.hint]
+        return tuple(dict.fromkeys(hints))
+    if verdict is Verdict.NEED_APPROVAL:
+        people = "1 person" if needed == 1 else f"{needed} people"
+        return (f"approval by {people} other than {plan.created_by}",)
+    return ()
