@@ -14,7 +14,7 @@ import binascii
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
 
@@ -24,9 +24,9 @@ from lonelycat.clock import RandomIds, SystemClock
 from lonelycat.errors import InputError
 from lonelycat.settings import Limits
 
-REGULAR = "100644"
-EXECUTABLE = "100755"
-SYMLINK = "120000"
+REGULAR: Final = "100644"
+EXECUTABLE: Final = "100755"
+SYMLINK: Final = "120000"
 
 Mode = Literal["100644", "100755", "120000"]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
