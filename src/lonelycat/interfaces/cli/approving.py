@@ -1,0 +1,84 @@
+"""How a person says yes: the decision and the diff are shown, and a phrase is typed at a terminal.
+
+Invariant: without a terminal or a key there is no approval. What is typed is handed on as it is; the façade judges it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from lonelycat.errors import InputError
+from lonelycat.interfaces.cli.exits import BY_STATUS, Exit
+from lonelycat.interfaces.cli.invocation import Invocation
+from lonelycat.interfaces.cli.judgements import judgement_facts
+from lonelycat.interfaces.cli.report import Report
+from lonelycat.interfaces.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from lonelycat.runtime.service import Judgement, LonelyCat, TerminalConfirmation
+
+_CONTROLLING_TERMINAL = "/dev/tty"
+
+
+def approve(call: Invocation, plan_id: str, *, by: str, note: str, key: Path | None) -> Report:
+    """Approve with ``key``, or with what a person types."""
+    from lonelycat.runtime.service import KeyConfirmation
+
+    service = call.service()
+    confirmation = KeyConfirmation(key) if key is not None else _ask(service, plan_id)
+    return _report(service.approve(plan_id, by=by, note=note, confirmation=confirmation), by)
+
+
+def _ask(service: LonelyCat, plan_id: str) -> TerminalConfirmation:
+    from lonelycat.runtime.service import TerminalConfirmation
+
+    phrase = service.confirmation_phrase(plan_id)
+    with _terminal() as (reader, writer):
+        screen = Screen(writer)
+        rest = _show_what_is_asked(screen, service, plan_id)
+        screen.blank()
+        screen.line("To approve exactly this, type ", (phrase, "title"), " and press Enter.")
+        screen.line("Anything else leaves the plan waiting.", *([" d shows the rest of the diff."] if rest else []))
+        while True:
+            screen.prompt("> ")
+            typed = reader.readline().rstrip("\n")
+            if typed.strip() != "d":
+                return TerminalConfirmation(typed=typed, tty=os.ttyname(reader.fileno()))
+            screen.lines(rest)
+
+
+def _show_what_is_asked(screen: Screen, service: LonelyCat, plan_id: str) -> list[str]:
+    raise NotImplementedError
+
+
+@contextmanager
+def _terminal() -> Iterator[tuple[TextIO, TextIO]]:
+    """Open the terminal of the person who runs the command: the controlling one, else the one on standard input.
+
+    Raises:
+        InputError: ``APPROVAL_NEEDS_PERSON`` when there is none.
+    """
+    try:
+        descriptor = os.open(_CONTROLLING_TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+            raise InputError(
+                "APPROVAL_NEEDS_PERSON",
+                "an approval is typed by a person at a terminal, and there is none here",
+                "Run it in a terminal, or give --key FILE with an approver's key.",
+            ) from None
+        descriptor = os.open(os.ttyname(sys.stdin.fileno()), os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    with (
+        open(descriptor, encoding="utf-8", errors="replace") as reader,  # noqa: PTH123 (a descriptor)
+        open(os.dup(descriptor), "w", encoding="utf-8", errors="backslashreplace") as writer,  # noqa: PTH123 (a descriptor)
+    ):
+        yield reader, writer
+
+
+def _report(judgement: Judgement, by: str) -> Report:
+    return Report(Exit.DONE)

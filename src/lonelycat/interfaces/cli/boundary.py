@@ -1,0 +1,185 @@
+"""The one place where an error becomes an exit code and a text.
+
+Invariants:
+- No traceback reaches a user: an unexpected exception is one line, a hint, and a file that holds the traceback.
+- With ``--json`` exactly one JSON object goes to standard output, whatever happens.
+- A reader that went away is no error: a broken pipe is quiet and the exit code is the command's own.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from contextlib import nullcontext, redirect_stdout
+from itertools import pairwise
+from pathlib import Path
+
+from lonelycat.errors import Category, LonelyCatError
+from lonelycat.interfaces.cli.exits import BY_CATEGORY, Exit
+from lonelycat.interfaces.cli.interrupts import one_interrupt
+from lonelycat.interfaces.cli.invocation import Invocation
+from lonelycat.interfaces.cli.registry import COMMANDS
+from lonelycat.interfaces.cli.report import Report
+from lonelycat.interfaces.cli.screen import QuietStream, Screen
+
+Answer = tuple[Invocation, Report]
+
+_TOUCHED: dict[Category, str] = {
+    Category.INTERNAL: "If a change was being executed, `lonelycat status` says where it stands.",
+    Category.INTERRUPTED: "`lonelycat status` says where things stand.",
+    Category.ROLLED_BACK: "Your files are as they were before.",
+}
+
+
+def run(argv: list[str]) -> int:
+    """Run the command in ``argv`` and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    asked = Invocation(json_output=_before_dashes(argv, "--json"))
+    try:
+        with one_interrupt():
+            call, report = _answer(argv, asked)
+    except KeyboardInterrupt:
+        call, report = asked, interrupted()
+    return int(_deliver(call, report))
+
+
+def _answer(argv: list[str], asked: Invocation) -> Answer:
+    """Parse and run; every failure becomes a report."""
+    import typer
+
+    from lonelycat.interfaces.cli.assemble import Answered, build
+
+    helped = io.StringIO()
+    try:
+        parser = build(_commands_needed(argv))
+        quiet = asked.json_output and _before_dashes(argv, "--help", "-h")
+        with (
+            redirect_stdout(helped) if quiet else nullcontext(),
+            parser.make_context("lonelycat", list(argv)) as context,
+        ):
+            answer: Answer = parser.invoke(context)
+        return answer
+    except Answered as early:
+        return early.answer
+    except typer.Exit:  # only --help ends so
+        return asked, Report(Exit.DONE, {"help": helped.getvalue()}, message="help")
+    except typer.TyperException as error:
+        return asked, usage_error(error.format_message())
+    except LonelyCatError as error:
+        return asked, from_error(error)
+    except KeyboardInterrupt:
+        raise
+    except BrokenPipeError:
+        return asked, Report(Exit.UNEXPECTED, code="BROKEN_PIPE", message="the reader of the output went away")
+    except Exception as error:  # noqa: BLE001 (this is the boundary: nothing may pass it)
+        return asked, unexpected(error, _workspace_named(argv))
+
+
+def usage_error(message: str) -> Report:
+    """Return the report of arguments that cannot be understood."""
+    return _problem(
+        Exit.USAGE, "USAGE", message, "`lonelycat --help` and `lonelycat COMMAND --help` say what there is."
+    )
+
+
+def from_error(error: LonelyCatError) -> Report:
+    """Return the report of a deliberate error; ids in its details stand at the top of the object."""
+    known = {key: error.details[key] for key in ("plan_id", "execution_id", "changeset_id") if key in error.details}
+    payload: dict[str, object] = {**known, "details": error.details} if error.details else {}
+    touched = _TOUCHED.get(error.category, "Your files were not touched.")
+    return _problem(BY_CATEGORY[error.category], error.code, error.message, error.hint, payload, touched)
+
+
+def interrupted() -> Report:
+    """Return the report of a command that was interrupted outside an execution."""
+    return _problem(
+        Exit.INTERRUPTED,
+        "INTERRUPTED",
+        "interrupted before it was finished",
+        "Nothing is left half done: what a change had touched was put back, or the next command puts it back.",
+        {},
+        _TOUCHED[Category.INTERRUPTED],
+    )
+
+
+def unexpected(error: Exception, workspace: Path | None) -> Report:
+    """Return the report of a defect, with the traceback in a file."""
+    from lonelycat.interfaces.cli.crash import write_crash_file
+
+    path = write_crash_file(error, workspace)
+    return _problem(
+        Exit.UNEXPECTED,
+        "INTERNAL_ERROR",
+        f"an unexpected error inside LonelyCat: {type(error).__name__}",
+        f"This is a defect; please report it with {path}." if path else "This is a defect; please report it.",
+        {"traceback_file": path},
+        _TOUCHED[Category.INTERNAL],
+    )
+
+
+def _problem(
+    exit: Exit,
+    code: str,
+    message: str,
+    hint: str,
+    payload: dict[str, object] | None = None,
+    touched: str = "Your files were not touched.",
+) -> Report:
+    from lonelycat.interfaces.cli.render.problem import problem_shower
+
+    return Report(exit, payload or {}, problem_shower(code, message, hint, touched), code, message, hint, problem=True)
+
+
+def _deliver(call: Invocation, report: Report) -> Exit:
+    """Write the report to where it belongs; return the exit code of the process."""
+    target = QuietStream(sys.stdout)
+    if call.json_output:
+        target.write(json.dumps(report.json_object(), ensure_ascii=True, default=str) + "\n")
+    elif report.problem:
+        target.flush()
+        screen = Screen(sys.stderr)
+        report.show(screen)
+        return _after_writing(report.exit, target.failure or screen.stream.failure)
+    elif report.raw is not None and not sys.stdout.isatty():
+        target.write_bytes(report.raw)
+    else:
+        report.show(call.out)
+        target = call.out.stream
+    target.flush()
+    return _after_writing(report.exit, target.failure)
+
+
+def _after_writing(exit: Exit, failure: OSError | None) -> Exit:
+    if failure is None:
+        return exit
+    # The interpreter flushes standard output once more at its end; there must be someone to take it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(failure, BrokenPipeError):
+        return exit
+    QuietStream(sys.stderr).write(f"error OUTPUT_FAILED: the answer could not be written: {failure.strerror}\n")
+    return exit if exit is not Exit.DONE else Exit.UNEXPECTED
+
+
+def _before_dashes(argv: list[str], *wanted: str) -> bool:
+    end = argv.index("--") if "--" in argv else len(argv)
+    return any(word in wanted for word in argv[:end])
+
+
+def _commands_needed(argv: list[str]) -> list[str] | None:
+    """Return the command that ``argv`` names, so that no other has to be imported; None for all of them."""
+    words = iter(argv)
+    for word in words:
+        if word in ("-C", "--workspace"):
+            next(words, None)
+        elif not word.startswith("-"):
+            return [word] if word in COMMANDS else None
+    return None
+
+
+def _workspace_named(argv: list[str]) -> Path | None:
+    """Return the directory after ``-C``, as far as it can be told from arguments that may not parse."""
+    return next((Path(value) for word, value in pairwise(argv) if word in ("-C", "--workspace")), None)

@@ -1,0 +1,28 @@
+"""``lonelycat approve``: a person's yes, given at a terminal or with an approver's key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lonelycat.interfaces.cli.invocation import Invocation
+from lonelycat.interfaces.cli.options import Note, Person, PlanId
+from lonelycat.interfaces.cli.report import Report
+
+
+def command(
+    call: Invocation,
+    plan_id: PlanId,
+    by: Person,
+    note: Note = "",
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="The approver's private key, kept outside the workspace."),
+    ] = None,
+) -> Report:
+    """Approve a plan that waits for a person; the proposer cannot."""
+    from lonelycat.interfaces.cli.approving import approve
+
+    return approve(call, plan_id, by=by, note=note, key=key)

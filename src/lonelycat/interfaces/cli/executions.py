@@ -1,0 +1,75 @@
+"""Running an execution for the command line, and its result as an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from lonelycat.interfaces.cli.exits import exit_of_execution
+from lonelycat.interfaces.cli.invocation import Invocation
+from lonelycat.interfaces.cli.render.execution import Progress, show_result, show_steps
+from lonelycat.interfaces.cli.report import Report
+from lonelycat.interfaces.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from lonelycat.records.execution import ExecutionResult
+    from lonelycat.runtime.service import LonelyCat
+
+
+def execute(
+    call: Invocation,
+    service: LonelyCat,
+    plan_id: str,
+    *,
+    dry_run: bool = False,
+    lock_timeout: float | None = None,
+    facts: Mapping[str, object] | None = None,
+) -> Report:
+    """Execute a plan with its steps shown as they run.
+
+    Args:
+        lock_timeout: seconds to wait for another execution; the policy's time for None.
+        facts: what is already known of the plan, for the JSON object.
+    """
+    progress = Progress(call.progress)
+    try:
+        result = service.execute(plan_id, dry_run=dry_run, on_event=progress, lock_timeout=lock_timeout)
+    finally:
+        progress.close()
+    diff = service.preview(plan_id) if dry_run else b""
+    return execution_report(result, steps_shown=progress.shown > 0, facts=facts, diff=diff)
+
+
+def execution_report(
+    result: ExecutionResult, *, steps_shown: bool, facts: Mapping[str, object] | None = None, diff: bytes = b""
+) -> Report:
+    """Return the answer of an execution."""
+
+    def show(screen: Screen) -> None:
+        if diff:
+            from lonelycat.interfaces.cli.render.diff import show_diff
+
+            show_diff(screen, diff)
+        if not steps_shown:
+            show_steps(screen, result.steps)
+        show_result(screen, result)
+
+    payload = {**(facts or {}), **execution_facts(result)}
+    if diff:
+        payload["diff"] = diff.decode("utf-8", "backslashreplace")
+    return Report(
+        exit_of_execution(result.success, result.status, result.error_code),
+        payload,
+        show,
+        None if result.success else result.error_code or str(result.status).upper(),
+        result.message,
+        result.hint,
+    )
+
+
+def execution_facts(result: ExecutionResult) -> dict[str, object]:
+    """Return what a program wants to know of ``result``, JSON-compatible."""
+    everything = result.model_dump(mode="json")
+    for name in ("message", "hint", "error_code"):
+        del everything[name]
+    return everything

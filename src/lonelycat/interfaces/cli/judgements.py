@@ -1,0 +1,94 @@
+"""A judgement as an answer: its JSON facts, its exit code, its looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lonelycat.governance.policy import Verdict
+from lonelycat.interfaces.cli.exits import BY_VERDICT, Exit
+from lonelycat.interfaces.cli.report import Report
+from lonelycat.interfaces.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from lonelycat.runtime.service import Judgement
+
+_CODES: dict[Verdict, str | None] = {
+    Verdict.ALLOW: None,
+    Verdict.NEED_APPROVAL: "NEEDS_APPROVAL",
+    Verdict.DENY: "DENIED",
+}
+
+
+def judgement_facts(judgement: Judgement) -> dict[str, object]:
+    """Return what a program wants to know of ``judgement``, JSON-compatible."""
+    decision, changeset = judgement.decision, judgement.changeset
+    return {
+        "plan_id": judgement.plan.id,
+        "changeset_id": changeset.id,
+        "checksum": changeset.checksum,
+        "decision_id": decision.id,
+        "verdict": str(decision.verdict),
+        "risk_level": str(decision.risk_level_effective),
+        "reasons": [reason.model_dump(mode="json") for reason in decision.reasons],
+        "violated_policies": list(decision.violated_policies),
+        "required_actions": list(decision.required_actions),
+        "expires_at": decision.model_dump(mode="json")["expires_at"],
+        "status": str(judgement.status),
+        "stored": judgement.stored,
+        "intent": judgement.plan.intent,
+        "created_by": judgement.plan.created_by,
+        "verification_plan": list(judgement.plan.verification_plan),
+        "health_checks": list(judgement.plan.health_checks),
+        "services": list(judgement.plan.services),
+        "changes": [
+            {key: value for key, value in change.canonical().items() if value is not None}
+            for change in changeset.changes
+        ],
+        "explanation": list(judgement.explanation),
+    }
+
+
+def judgement_report(judgement: Judgement) -> Report:
+    """Return the answer of ``propose`` and ``check``: the verdict decides the exit code."""
+    verdict = judgement.decision.verdict
+    counting = [reason for reason in judgement.decision.reasons if reason.counts and reason.verdict is verdict]
+    message = "; ".join(reason.message for reason in counting) if verdict is not Verdict.ALLOW else "allowed"
+    return Report(
+        BY_VERDICT[str(verdict)],
+        judgement_facts(judgement),
+        lambda screen: show_judgement(screen, judgement),
+        _CODES[verdict],
+        message,
+        next_step(judgement),
+    )
+
+
+def show_judgement(screen: Screen, judgement: Judgement) -> None:
+    """Write the decision, and what now."""
+    from lonelycat.interfaces.cli.render.decision import show_decision
+
+    show_decision(
+        screen, judgement.plan, judgement.changeset, judgement.decision, explanation=judgement.explanation
+    )
+    screen.blank()
+    screen.line(("Your files were not touched.", "dim"))
+    screen.line(("what now: ", "title"), next_step(judgement))
+
+
+def next_step(judgement: Judgement) -> str:
+    """Return what the reader of the judgement can do next."""
+    plan_id = judgement.plan.id
+    match judgement.decision.verdict:
+        case Verdict.DENY:
+            return "Change what the reasons name and propose it again; nobody can approve a denied change."
+        case _ if not judgement.stored:
+            return "Nothing was stored; `lonelycat propose` with the same arguments does."
+        case Verdict.NEED_APPROVAL:
+            return f"A person other than the proposer runs: lonelycat approve {plan_id} --by NAME --note TEXT"
+        case _:
+            return f"lonelycat execute {plan_id}"
+
+
+def is_allowed(judgement: Judgement) -> bool:
+    """Tell whether the judged plan can be executed as it stands."""
+    return BY_VERDICT[str(judgement.decision.verdict)] is Exit.DONE

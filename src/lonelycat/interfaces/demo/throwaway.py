@@ -1,0 +1,179 @@
+"""The demonstration's stage: a temporary directory with a repository, an agent's clone, and a web service.
+
+Invariant: everything lies below one fresh directory, every process is ended by its own pid, and git never reads the
+user's or the system's configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+_UNGOVERNED = (".git", ".lonelycat")
+_GIT_IDENTITY = ("-c", "user.name=LonelyCat demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
+
+
+class Throwaway:
+    """The stage of one demonstration.
+
+    Attributes:
+        base: the fresh directory that holds everything.
+        workspace: the governed repository.
+        clone: the agent's own clone, where it prepares its patches.
+        run: where the service keeps its pid and its log.
+        port: the loopback port of the service.
+    """
+
+    def __init__(self) -> None:
+        self.base = Path(tempfile.mkdtemp(prefix="lonelycat-demo-")).resolve()
+        self.workspace = self.base / "shop"
+        self.clone = self.base / "agent-clone"
+        self.run = self.base / "run"
+        self.port = _free_port()
+        self.run.mkdir()
+
+    @property
+    def pid_file(self) -> Path:
+        """Where the service's process id stands."""
+        return self.run / "service.pid"
+
+    def service_argv(self) -> list[str]:
+        """Return the command that starts the service."""
+        return [sys.executable, str(self.workspace / "app" / "service.py"), str(self.port)]
+
+    def make_repository(self, files: Mapping[str, str]) -> None:
+        """Write ``files`` (path to text) and the service into the workspace, commit, and clone it for the agent."""
+        site = resources.files("lonelycat.interfaces.demo.site")
+        places = {"service.py": "app/service.py", "pages.py": "app/pages.py", "check_pages.py": "tests/test_pages.py"}
+        copied = {target: site.joinpath(source).read_text(encoding="utf-8") for source, target in places.items()}
+        for path, text in {**copied, **files}.items():
+            target = self.workspace / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        self.git(self.workspace, "init", "--quiet", "--initial-branch=main")
+        self.git(self.workspace, "add", "--all")
+        self.git(self.workspace, "commit", "--quiet", "--message=The shop as it was found")
+        self.refresh_clone()
+
+    def refresh_clone(self) -> None:
+        """Make the agent's clone equal to the workspace as it stands, committed or not."""
+        if self.clone.exists():
+            shutil.rmtree(self.clone)
+        shutil.copytree(self.workspace, self.clone, ignore=shutil.ignore_patterns(*_UNGOVERNED))
+        self.git(self.clone, "init", "--quiet", "--initial-branch=main")
+        self.git(self.clone, "add", "--all")
+        self.git(self.clone, "commit", "--quiet", "--message=What the agent sees")
+
+    def patch(self, edits: Mapping[str, tuple[str, str]], new_files: Mapping[str, str] | None = None) -> bytes:
+        """Return the patch that git makes of the agent's edits in a clone of the present workspace.
+
+        Args:
+            edits: path to (text to find, text to put in its place).
+            new_files: path to text.
+        """
+        self.refresh_clone()
+        for path, (old, new) in edits.items():
+            target = self.clone / path
+            text = target.read_text(encoding="utf-8")
+            if text.count(old) != 1:
+                raise ValueError(f"{path} must hold {old!r} once")
+            target.write_text(text.replace(old, new), encoding="utf-8")
+        for path, text in (new_files or {}).items():
+            target = self.clone / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        self.git(self.clone, "add", "--all", "--force")
+        return self.git(self.clone, "diff", "--cached", "--binary")
+
+    def git(self, directory: Path, *arguments: str) -> bytes:
+        """Run git in ``directory`` and return what it printed."""
+        environment = {
+            "PATH": os.defpath + os.pathsep + str(Path(shutil.which("git") or "git").parent),
+            "HOME": str(self.base),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "LC_ALL": "C",
+        }
+        done = subprocess.run(  # noqa: S603 (git, with arguments written in this package)
+            ["git", *_GIT_IDENTITY, *arguments],  # noqa: S607 (the PATH is set right above)
+            cwd=directory,
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
+        return done.stdout
+
+    def request(self, path: str = "/") -> tuple[int, str]:
+        """Ask the service over HTTP; return status and text, or 0 and what went wrong."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def tree_digest(self) -> str:
+        """Return one digest over every path, mode and byte of the workspace outside ``.git`` and ``.lonelycat``."""
+        digest = hashlib.sha256()
+        for path in sorted(self.workspace.rglob("*")):
+            relative = path.relative_to(self.workspace)
+            if relative.parts[0] in _UNGOVERNED:
+                continue
+            mode = path.lstat().st_mode
+            body = path.read_bytes() if stat.S_ISREG(mode) else b""
+            digest.update(f"{relative}\0{mode:o}\0{len(body)}\0".encode() + body)
+        return digest.hexdigest()
+
+    def close(self, *, keep: bool) -> None:
+        """End the service and remove the directory, unless it shall be kept."""
+        self._end_service()
+        if not keep:
+            shutil.rmtree(self.base, ignore_errors=True)
+
+    def _end_service(self) -> None:
+        try:
+            pid = int(self.pid_file.read_text().split()[0])
+            command = Path(f"/proc/{pid}/cmdline")
+            if command.exists() and str(self.workspace).encode() not in command.read_bytes():
+                return  # the number belongs to somebody else by now
+            os.kill(pid, signal.SIGTERM)
+        except (OSError, ValueError, IndexError):
+            return
+        for _ in range(50):
+            if not _alive(pid):
+                return
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+
+
+def _alive(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
