@@ -1,0 +1,133 @@
+"""Probes until a health check has succeeded often enough, or has failed.
+
+Invariants:
+- Healthy means ``success_threshold`` successes in a row, within ``attempts`` and within the time limit. Everything
+  else, no data, a time-out, a crash of the probe, an inconclusive mixture, is a failure with a code.
+- ``failure_threshold`` failures in a row end it early.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lonelycat.changes.changeset import Strict
+from lonelycat.checks.health.kind import ProbeContext, ProbeResult, failed
+from lonelycat.checks.health.registry import HEALTH_KINDS, validate_health_check
+from lonelycat.checks.result import CheckResult
+from lonelycat.clock import Clock
+from lonelycat.errors import LonelyCatError
+from lonelycat.governance.policy import HealthCheck
+from lonelycat.settings import Limits
+
+_TICK_SECONDS = 0.1
+
+
+@dataclass
+class _Tally:
+    attempts: int = 0
+    successes: int = 0
+    failures: int = 0
+    last: ProbeResult | None = None
+
+    def take(self, seen: ProbeResult) -> None:
+        self.attempts += 1
+        self.successes = self.successes + 1 if seen.ok else 0
+        self.failures = 0 if seen.ok else self.failures + 1
+        self.last = seen
+
+
+class HealthChecker:
+    """Runs health checks.
+
+    Args:
+        workspace: root of the governed tree, absolute.
+        clock: for time limits and the waits between probes.
+        limits: bounds on captured output.
+        pass_fds: descriptors that commands inherit.
+        stop: when set, the check ends, as a failure.
+    """
+
+    def __init__(
+        self,
+        workspace: Path,
+        clock: Clock,
+        limits: Limits,
+        pass_fds: Sequence[int] = (),
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._clock = clock
+        self._stop = stop
+        self._context = ProbeContext(workspace.resolve(), clock, limits, tuple(pass_fds), stop)
+
+    def run(self, name: str, check: HealthCheck, timeout: float) -> CheckResult:
+        """Run ``check`` for at most ``timeout`` seconds; never raises for what it finds."""
+        begun = self._clock.monotonic()
+        tally = _Tally()
+        try:
+            parameters = validate_health_check(name, check)
+            verdict = self._settle(check, parameters, begun + timeout, tally)
+        except LonelyCatError as error:
+            verdict = failed(error.code, error.message)
+        return CheckResult(
+            name=name,
+            kind=f"health:{check.kind}",
+            ok=verdict.ok,
+            code=verdict.code,
+            message=f"{name}: {verdict.message}",
+            duration_seconds=self._clock.monotonic() - begun,
+            output=verdict.output,
+            details={**verdict.details, "attempts": tally.attempts},
+        )
+
+    def _settle(self, check: HealthCheck, parameters: Strict, deadline: float, tally: _Tally) -> ProbeResult:
+        while tally.attempts < check.attempts:
+            if tally.attempts and not self._pause(check.interval, deadline):
+                return self._ended_early(tally)
+            left = deadline - self._clock.monotonic()
+            if left <= 0 or self._stopped():
+                return self._ended_early(tally)
+            seen = self._probe(check, parameters, min(check.timeout, left))
+            tally.take(seen)
+            if tally.successes >= check.success_threshold and self._clock.monotonic() <= deadline:
+                return seen
+            if tally.failures >= check.failure_threshold:
+                return seen
+        last = tally.last
+        if last is not None and not last.ok:
+            return last
+        return failed(
+            "HEALTH_INCONCLUSIVE",
+            f"only {tally.successes} of {check.success_threshold} successes in a row after {tally.attempts} probes",
+        )
+
+    def _probe(self, check: HealthCheck, parameters: Strict, timeout: float) -> ProbeResult:
+        try:
+            return HEALTH_KINDS[check.kind].probe(self._context, parameters, timeout)
+        except LonelyCatError as error:
+            return failed(error.code, error.message)
+        except Exception as error:  # noqa: BLE001 - closed by default: a crashed probe is a failure
+            return failed("HEALTH_CRASHED", f"the probe crashed: {type(error).__name__}: {error}")
+
+    def _stopped(self) -> bool:
+        return self._stop is not None and self._stop.is_set()
+
+    def _ended_early(self, tally: _Tally) -> ProbeResult:
+        if self._stopped():
+            return failed("HEALTH_STOPPED", f"stopped after {tally.attempts} probes")
+        if tally.last is not None and not tally.last.ok:
+            return tally.last
+        return failed("HEALTH_TIMEOUT", f"time was up after {tally.attempts} probes without a verdict")
+
+    def _pause(self, seconds: float, deadline: float) -> bool:
+        """Wait between probes; return False at once when the wait would outlast the limit, or on stop."""
+        until = self._clock.monotonic() + seconds
+        if until >= deadline:
+            return False
+        while (left := until - self._clock.monotonic()) > 0:
+            if self._stopped():
+                return False
+            self._clock.sleep(min(left, _TICK_SECONDS))
+        return True

@@ -1,0 +1,107 @@
+"""What a kind of health check is: its parameters and its probe.
+
+Invariants: a probe answers within its time limit, changes nothing, and says ok only when it saw what was asked for.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from lonelycat.changes.changeset import Strict
+from lonelycat.clock import Clock
+from lonelycat.settings import Limits
+
+MATCH_BYTES = 64 * 1024
+"""How much of a body, banner or file a pattern of the policy is matched against."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeContext:
+    """What every probe may use.
+
+    Attributes:
+        workspace: root of the governed tree, absolute.
+        clock: for deadlines.
+        limits: bounds on captured output.
+        pass_fds: descriptors that commands inherit.
+        stop: when set, a running command is ended.
+    """
+
+    workspace: Path
+    clock: Clock
+    limits: Limits
+    pass_fds: tuple[int, ...] = ()
+    stop: threading.Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What one probe saw; ``code`` is None exactly when ``ok``."""
+
+    ok: bool
+    code: str | None
+    message: str
+    output: bytes = b""
+    details: dict[str, object] = field(default_factory=dict)
+
+
+def passed(message: str, output: bytes = b"", **details: object) -> ProbeResult:
+    """Return a pass."""
+    return ProbeResult(True, None, message, output, details)
+
+
+def failed(code: str, message: str, output: bytes = b"", **details: object) -> ProbeResult:
+    """Return a failure with its stable ``code``."""
+    return ProbeResult(False, code, message, output, details)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthKind:
+    """One kind of health check.
+
+    Attributes:
+        parameters: the model of what the policy writes under ``with``.
+        probe: ``probe(context, parameters, timeout)``, ``timeout`` in seconds; looks once and answers.
+    """
+
+    parameters: type[Strict]
+    probe: Callable[[ProbeContext, Any, float], ProbeResult]
+
+
+def _sequence(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"is not a regular expression: {error}") from error
+    return pattern
+
+
+def _relative(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        raise ValueError("must be a path below the workspace root")
+    return path
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold a NUL character")
+    return text
+
+
+Word = Annotated[str, Field(max_length=4_000), AfterValidator(_no_nul)]
+Words = Annotated[tuple[Word, ...], BeforeValidator(_sequence)]
+CommandArgv = Annotated[tuple[Word, ...], BeforeValidator(_sequence), Field(min_length=1)]
+Pattern = Annotated[str, Field(min_length=1, max_length=1_000), AfterValidator(_compiles)]
+WorkspacePath = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_relative)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
