@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lonelycat.governance.governed import GOVERNANCE_GLOBS
 from lonelycat.governance.matching import compile_globs
 from lonelycat.planner.path_kinds import PathKind
 from lonelycat.planner.policy_sections import CATEGORIES, FORBIDDEN, Category
@@ -24,6 +25,7 @@ __all__ = ["FittedPolicy", "WorkspaceListing", "fit_policy"]
 
 _META = frozenset("*?[]{}!\\")
 _SHOWN = 4
+_MOST_TRACKED = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,24 @@ def fit_policy(listing: WorkspaceListing) -> FittedPolicy:
 
 
 def _tracked_forbidden(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the tracked paths that the usual list would forbid: they are here on purpose."""
+    """Return globs for the tracked paths that the usual list would forbid: they are here on purpose.
+
+    One glob a path, or where that makes a long list, one a directory, as near to the files as keeps it short.
+    """
     usual = compile_globs(tuple(glob for _, globs in FORBIDDEN for glob in globs), folds=True)
-    return tuple(sorted(path for path in paths if path.isprintable() and usual.matches(path)))
+    hits = sorted({path for path in paths if path.isprintable() and usual.matches(path)})
+    globs = [_escaped(path) for path in hits]
+    depth = max((path.count("/") for path in hits), default=0)
+    while len(globs) > _MOST_TRACKED and depth > 0:
+        globs = sorted({_escaped(_above(path, depth)) for path in hits})
+        depth -= 1
+    return tuple(globs)
+
+
+def _above(path: str, depth: int) -> str:
+    """Return ``path``, or when it lies at least ``depth`` directories deep, the glob of its first ``depth`` ones."""
+    directories = path.split("/")[:-1]
+    return path if len(directories) < depth else "/".join((*directories[:depth], "**"))
 
 
 def _categories(found: Survey, tracked: Sequence[str]) -> tuple[Category, ...]:
@@ -80,15 +97,16 @@ def _categories(found: Survey, tracked: Sequence[str]) -> tuple[Category, ...]:
                 "tracked-secrets",
                 "HIGH",
                 "Usually forbidden, but tracked here (mostly keys of tests), and so reviewed instead.",
-                tuple(dict.fromkeys(_escaped(path) for path in tracked)),
+                tuple(tracked),
             )
         )
     return (*CATEGORIES, *extra)
 
 
 def _escaped(path: str) -> str:
-    anchored = path if "/" in path else f"/{path}"
-    return "".join(f"[{char}]" if char in "*?[" else char for char in anchored)
+    anchored, everything = (path if "/" in path else f"/{path}"), path.endswith("/**")
+    body = anchored.removesuffix("**") if everything else anchored
+    return "".join("?" if char in _META else char for char in body) + ("**" if everything else "")
 
 
 def _head(found: Survey) -> list[str]:
@@ -114,7 +132,7 @@ def _executor(usable: TestRunner | None, categories: Sequence[Category], tracked
         lines += [*comment(why, indent=4), *rows(globs, indent=4)]
     if tracked:
         lines += comment("Tracked here already, so reviewed (category tracked-secrets), not denied.", indent=4)
-        lines += rows([f"!{_escaped(path)}" for path in tracked], indent=4)
+        lines += rows([f"!{glob}" for glob in tracked], indent=4)
     step, whole = (600, 1200) if usable else (60, 300)
     lines += [
         "  # Over any of these is denied; a larger change belongs in several.",
@@ -127,7 +145,11 @@ def _executor(usable: TestRunner | None, categories: Sequence[Category], tracked
         "  require_verification_for_risk: [LOW, MEDIUM, HIGH, CRITICAL]",
         "  require_health_checks_for_risk: [MEDIUM, HIGH, CRITICAL]",
         "  require_rollback_plan_for_risk: [HIGH, CRITICAL]",
-        "  # A change that touches one of these categories needs a person other than its proposer.",
+        *comment(
+            "A change that touches one of these categories needs a person other than its proposer. So does, under "
+            "every policy, one that touches this file, CI, agent or editor configuration, hooks or shell start-up.",
+            indent=2,
+        ),
         f"  always_review_categories: {flow(category.name for category in categories)}",
         "  concurrency: {enabled: true, lock_scope: repository, lock_timeout: 600}",
         '  idempotency: {enabled: true, key_format: "plan_id + changeset.checksum", cached_result_ttl: 3600}',
@@ -141,8 +163,6 @@ def _category_lines(categories: Sequence[Category]) -> list[str]:
     for category in categories:
         lines += [f"  {category.name}:", f"    description: {quoted(category.about)}", f"    risk: {category.risk}"]
         lines += block("paths", category.globs, indent=4)
-        if category.except_globs:
-            lines += block("except_paths", category.except_globs, indent=4)
     return [*lines, ""]
 
 
@@ -162,11 +182,6 @@ def _rules(found: Survey) -> list[str]:
         "    min_patch_lines: 3000",
         "    risk: HIGH",
         '    reason: "More than one sitting can review."',
-        "  - name: many-deletions",
-        "    operations: [delete]",
-        "    min_files: 10",
-        "    risk: HIGH",
-        '    reason: "Mass deletion is how work gets lost."',
         "  - name: a-few-files",
         "    min_files: 10",
         "    risk: MEDIUM",
@@ -256,7 +271,7 @@ def _services(found: Survey) -> list[str]:
 
 
 def _tests(found: Survey, categories: Sequence[Category]) -> list[str]:
-    reviewed = compile_globs(tuple(glob for category in categories for glob in category.globs))
+    reviewed = compile_globs((*GOVERNANCE_GLOBS, *(glob for category in categories for glob in category.globs)))
     lines = ["# What this policy is meant to say, run by `lonelycat policy test`.", "tests:"]
     for kind, name in ((PathKind.DOCUMENTATION, "docs"), (PathKind.SOURCE, "source"), (PathKind.TESTS, "tests")):
         path = _typical(path for path in found.of(kind) if not reviewed.matches(path))

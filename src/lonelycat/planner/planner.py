@@ -207,9 +207,10 @@ def _risk_lines(plan: ChangePlan, assessed: RiskAssessment) -> list[str]:
     proposed = plan.risk_level_proposed
     if proposed > assessed.level:
         return [f"risk {proposed}: the proposer says so; the policy's rules see {assessed.level}"]
-    if not assessed.reasons:
+    raising = [reason for reason in assessed.reasons if reason.counts and reason.risk is not None]
+    if not raising:
         return [f"risk {assessed.level}: the policy's default, nothing raises it"]
-    return [f"risk {assessed.level}: {reason.message}" for reason in assessed.reasons]
+    return [f"risk {reason.risk}: {reason.message} ({reason.rule})" for reason in raising]
 
 
 def _choice_lines(what: str, in_plan: Names, chosen: Iterable[Choice]) -> list[str]:
