@@ -30,7 +30,8 @@ GOVERNANCE_GLOBS: tuple[str, ...] = (
     "{.vscode,.idea,.zed,.devcontainer,.fleet,.vs}/", "*.code-workspace", ".devcontainer.json", ".exrc", ".nvimrc",
     ".nvim.lua", ".vimrc", ".lvimrc", ".dir-locals.el", ".dir-locals-2.el", "*.sublime-project",
     # git: filters, hooks, submodules, and a bare repository hidden in the tree
-    ".gitattributes", ".gitmodules", ".gitconfig", "{.githooks,.husky,.lefthook}/", "{,.}lefthook{,-local}.{yml,yaml,toml}",
+    ".gitattributes", ".gitmodules", ".gitconfig", "{.githooks,.husky,.lefthook}/",
+    "{,.}lefthook{,-local}.{yml,yaml,toml}",
     ".pre-commit-config.{yml,yaml}", ".pre-commit-hooks.yaml", ".overcommit.yml", "HEAD", "**/hooks/pre-commit",
     "**/hooks/{post-*,pre-*,commit-msg,prepare-commit-msg,reference-transaction,update,fsmonitor-watchman}",
     # shells and environments, read when a directory is entered or a session starts
@@ -38,7 +39,8 @@ GOVERNANCE_GLOBS: tuple[str, ...] = (
     "{,.}mise{,.local}.toml", ".config/mise/", ".mise/", ".ssh/", ".gnupg/", ".inputrc", ".direnvrc",
     # package managers and interpreters, read on every call
     "sitecustomize.py", "usercustomize.py", "*.pth", "pip.conf", "pip.ini", "pyvenv.cfg", "pydistutils.cfg",
-    ".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.{cjs,js,mjs}", "pnpmfile.{cjs,js}", "bunfig.toml", "**/.yarn/{plugins,releases}/**",
+    ".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.{cjs,js,mjs}", "pnpmfile.{cjs,js}", "bunfig.toml",
+    "**/.yarn/{plugins,releases}/**",
     "**/.cargo/config", "**/.cargo/config.toml", "**/.bundle/config", ".gemrc", ".mvn/", "{n,N}u{g,G}et.{c,C}onfig",
     ".condarc", ".irbrc", ".pryrc", ".Rprofile", ".Renviron", "init.gradle{,.kts}", ".gradle/init.d/",
     "Directory.Build.{props,targets}", ".gdbinit", ".lldbinit", ".pdbrc", ".pythonrc", ".pystartup",

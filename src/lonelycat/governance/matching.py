@@ -10,7 +10,7 @@ Grammar, a subset of gitignore's so that a reader can guess it:
 - ``!pattern`` takes back what an earlier pattern of the list matched; the last pattern that matches decides.
 
 Invariants:
-- Matching time is bounded by (length of path) × (length of pattern) whatever the pattern: every star but a
+- Matching time is bounded by (length of path) times (length of pattern) whatever the pattern: every star but a
   component's last is atomic, so nothing backtracks over it.
 - A *folding* matcher (for what is forbidden) matches the path as written and as a file system that ignores case and
   normal forms would take it; a negation is compared as written only, so folding can only forbid more.
@@ -184,7 +184,7 @@ def bad_glob(glob: str, why: str) -> PolicyError:
     return PolicyError(
         "POLICY_BAD_GLOB",
         f"glob {glob[:200]!a} {why}",
-        "Globs know *, ?, [abc], {a,b}, ** as a whole component, a trailing / and a leading !; see the policy reference.",
+        "Globs know *, ?, [abc], {a,b}, ** as a whole component, a trailing / and a leading !; see the reference.",
     )
 
 

@@ -186,10 +186,12 @@ class ApprovalRules(Strict):
     not named needs one.
     """
 
-    quorum: dict[Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"], Annotated[int, Field(ge=1, le=10)]] = {}
+    quorum: dict[Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"], Annotated[int, Field(ge=1, le=10)]] = Field(
+        default_factory=dict
+    )
     expires_after: Annotated[int, Field(ge=1)] = 86_400
     methods: Annotated[tuple[Literal["terminal", "key"], ...], BeforeValidator(_sequence)] = ("terminal", "key")
-    approvers: dict[Annotated[str, Field(min_length=1, max_length=200)], Approver] = {}
+    approvers: dict[Annotated[str, Field(min_length=1, max_length=200)], Approver] = Field(default_factory=dict)
 
 
 class NoTests(Strict):
@@ -213,7 +215,7 @@ class VerificationProfile(Strict):
     touches: Globs = ("**",)
     judges: Globs = ()
     cwd: str = "."
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field(default_factory=dict)
     pass_env: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
     timeout: Seconds = 60.0
     no_tests: NoTests = NoTests()
@@ -276,7 +278,7 @@ class Policy(Strict):
     name: Name
     description: Text = ""
     executor: ExecutorSection
-    categories: dict[Name, PathCategory] = {}
+    categories: dict[Name, PathCategory] = Field(default_factory=dict)
     default_risk: Risk = RiskLevel.LOW
     approval_for_risk: Risks = (RiskLevel.HIGH, RiskLevel.CRITICAL)
     escalations: Annotated[tuple[Escalation, ...], BeforeValidator(_sequence)] = ()
@@ -286,7 +288,7 @@ class Policy(Strict):
     shadow: Names = ()
     """Reason codes that are judged and recorded but do not count, while a rule is tried out."""
     approvals: ApprovalRules = ApprovalRules()
-    verification: dict[Name, VerificationProfile] = {}
-    health_checks: dict[Name, HealthCheck] = {}
-    services: dict[Name, Service] = {}
+    verification: dict[Name, VerificationProfile] = Field(default_factory=dict)
+    health_checks: dict[Name, HealthCheck] = Field(default_factory=dict)
+    services: dict[Name, Service] = Field(default_factory=dict)
     tests: Annotated[tuple[PolicyTest, ...], BeforeValidator(_sequence)] = ()

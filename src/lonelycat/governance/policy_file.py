@@ -48,7 +48,9 @@ def load_policy(data: bytes, *, source: str = "policy", limits: Limits | None = 
     caps = limits or Limits()
     if len(data) > caps.max_policy_bytes:
         raise PolicyError(
-            "POLICY_TOO_LARGE", f"{source} is over {caps.max_policy_bytes} bytes", "Policies are short; split comments off."
+            "POLICY_TOO_LARGE",
+            f"{source} is over {caps.max_policy_bytes} bytes",
+            "Policies are short; split comments off.",
         )
     try:
         text = data.decode("utf-8")
@@ -67,8 +69,9 @@ def load_policy(data: bytes, *, source: str = "policy", limits: Limits | None = 
     problems = policy_lint.problems(policy)
     if problems:
         first = problems[0]
-        error = strict_yaml.error(first.code, source, document.place(first.location), first.message, first.hint)
-        raise _with_problems(error, [_located(document, source, p.location, p.message) for p in problems])
+        place = document.place(first.location)
+        located = strict_yaml.error(first.code, source, place, first.message, first.hint)
+        raise _with_problems(located, [_located(document, source, p.location, p.message) for p in problems])
     return LoadedPolicy(policy, sha256_hex(data), source)
 
 

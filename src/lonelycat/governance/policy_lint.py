@@ -24,7 +24,14 @@ class Problem(NamedTuple):
 
 def problems(policy: Policy) -> list[Problem]:
     """Return everything that is wrong with ``policy`` although it has the right shape."""
-    return [*_globs(policy), *_names(policy), *_escalations(policy), *_windows(policy), *_exceptions(policy), *_rest(policy)]
+    return [
+        *_globs(policy),
+        *_names(policy),
+        *_escalations(policy),
+        *_windows(policy),
+        *_exceptions(policy),
+        *_rest(policy),
+    ]
 
 
 def _globs(policy: Policy) -> Iterator[Problem]:
@@ -60,7 +67,10 @@ def _glob_list(location: Location, globs: Sequence[str]) -> Iterator[Problem]:
             yield Problem("POLICY_UNREACHABLE", (*location, index), f"{glob!r} stands twice", "Keep one.")
     if globs and globs[0].startswith("!"):
         yield Problem(
-            "POLICY_UNREACHABLE", (*location, 0), "a list that starts with '!' takes nothing back", "Put it after what it excepts."
+            "POLICY_UNREACHABLE",
+            (*location, 0),
+            "a list that starts with '!' takes nothing back",
+            "Put it after what it excepts.",
         )
 
 
@@ -72,7 +82,9 @@ def _names(policy: Policy) -> Iterator[Problem]:
     for service, spec in policy.services.items():
         for index, name in enumerate(spec.health_checks):
             if name not in policy.health_checks:
-                yield _unknown(("services", service, "health_checks", index), "health check", name, policy.health_checks)
+                yield _unknown(
+                    ("services", service, "health_checks", index), "health check", name, policy.health_checks
+                )
     for index, code in enumerate(policy.shadow):
         if code not in CODES or not CODES[code].liftable:
             yield _not_liftable(("shadow", index), code)
@@ -145,7 +157,9 @@ def _timezone(where: Location, window: Window) -> Iterator[Problem]:
     except (ValueError, OSError) as error:  # ZoneInfoNotFoundError is a KeyError
         yield Problem("POLICY_TIMEZONE", (*where, "timezone"), f"{window.timezone!r:.80}: {error}", "Use an IANA name.")
     except KeyError:
-        yield Problem("POLICY_TIMEZONE", (*where, "timezone"), f"no time zone {window.timezone!r:.80}", "Use an IANA name.")
+        yield Problem(
+            "POLICY_TIMEZONE", (*where, "timezone"), f"no time zone {window.timezone!r:.80}", "Use an IANA name."
+        )
 
 
 def _exceptions(policy: Policy) -> Iterator[Problem]:
@@ -181,7 +195,10 @@ def _rest(policy: Policy) -> Iterator[Problem]:
                 re.compile(pattern)
             except re.error as error:
                 yield Problem(
-                    "POLICY_BAD_PATTERN", ("verification", name, "no_tests"), f"{pattern!r:.80}: {error}", "Fix the expression."
+                    "POLICY_BAD_PATTERN",
+                    ("verification", name, "no_tests"),
+                    f"{pattern!r:.80}: {error}",
+                    "Fix the expression.",
                 )
     for index, test in enumerate(policy.tests):
         if test.expect is Verdict.ALLOW and test.reasons and any(r == "GATE_INTERNAL_ERROR" for r in test.reasons):

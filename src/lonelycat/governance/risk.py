@@ -40,7 +40,9 @@ def assess_risk(policy: Policy, changeset: ChangeSet, facts: Facts | None = None
     """
     known = facts or Facts(changeset.changes, max_scan_bytes=policy.content.max_scan_bytes)
     reasons = tuple(risk_findings(policy, known))
-    counting = [finding.risk for finding in reasons if finding.risk and finding.counts and finding.code not in policy.shadow]
+    counting = [
+        finding.risk for finding in reasons if finding.risk and finding.counts and finding.code not in policy.shadow
+    ]
     return RiskAssessment(max([policy.default_risk, *counting]), reasons)
 
 

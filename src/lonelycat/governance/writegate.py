@@ -86,7 +86,8 @@ class WriteGate:
         facts = Facts(changeset.changes, self._contents, max_scan_bytes=policy.content.max_scan_bytes)
         context = RuleContext(policy, plan, changeset, facts, now, plan.risk_level_proposed)
         first = self._weigh(rules.RAISING, context)
-        effective = max([plan.risk_level_proposed, policy.default_risk, *(f.risk for f in first if f.counts and f.risk)])
+        raised = [finding.risk for finding in first if finding.counts and finding.risk is not None]
+        effective = max(plan.risk_level_proposed, policy.default_risk, *raised)
         context = RuleContext(policy, plan, changeset, facts, now, effective)
         findings = sorted(first + self._weigh(rules.BY_RISK, context), key=_order)
         verdict = max((f.verdict for f in findings if f.counts), key=SEVERITY.__getitem__, default=Verdict.ALLOW)
@@ -105,8 +106,9 @@ class WriteGate:
         self, plan: ChangePlan, changeset: ChangeSet, judgement: Judgement, now: datetime
     ) -> GovernanceDecision:
         policy, verdict = self._policy, judgement.verdict
-        counting = [finding for finding in judgement.findings if finding.counts and finding.verdict is not Verdict.ALLOW]
-        needed = policy.approvals.quorum.get(judgement.risk.name, 1) if verdict is Verdict.NEED_APPROVAL else 0
+        counting = [each for each in judgement.findings if each.counts and each.verdict is not Verdict.ALLOW]
+        quorum = {RiskLevel[level]: people for level, people in policy.approvals.quorum.items()}
+        needed = quorum.get(judgement.risk, 1) if verdict is Verdict.NEED_APPROVAL else 0
         unknown = any(finding.code in _UNRESOLVABLE for finding in judgement.findings)
         return GovernanceDecision(
             id=self._ids.new("dec"),
@@ -127,9 +129,7 @@ class WriteGate:
             expires_at=now + timedelta(seconds=policy.approvals.expires_after),
         )
 
-    def _denial(
-        self, plan: object, changeset: object, judgement: Judgement, now: datetime
-    ) -> GovernanceDecision:
+    def _denial(self, plan: object, changeset: object, judgement: Judgement, now: datetime) -> GovernanceDecision:
         """Return a decision that can be built whatever the plan and the change set are."""
         checksum = getattr(changeset, "checksum", None)
         known = checksum if isinstance(checksum, str) and HASH_PATTERN.fullmatch(checksum) else _void("")
@@ -205,9 +205,7 @@ def _reason(finding: Finding) -> Reason:
     )
 
 
-def _required_actions(
-    verdict: Verdict, counting: Sequence[Finding], needed: int, plan: ChangePlan
-) -> tuple[str, ...]:
+def _required_actions(verdict: Verdict, counting: Sequence[Finding], needed: int, plan: ChangePlan) -> tuple[str, ...]:
     if verdict is Verdict.DENY:
         hints = [finding.hint for finding in counting if finding.verdict is Verdict.DENY and finding.hint]
         return tuple(dict.fromkeys(hints))

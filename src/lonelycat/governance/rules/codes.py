@@ -54,6 +54,7 @@ CODES: dict[str, Code] = {
     "BIDIRECTIONAL_TEXT": Code("text that shows in another order than it is read"),
     "INVISIBLE_TEXT": Code("characters that do not show"),
     "CONFUSABLE_TEXT": Code("letters that look like others"),
+    "CONFUSABLE_NAME": Code("a name that misleads"),
     "CONTROL_TEXT": Code("control characters that rewrite what a terminal shows"),
     "EXECUTABLE_BIT": Code("a file becomes executable"),
     "SYMLINK": Code("a symbolic link"),
@@ -62,7 +63,6 @@ CODES: dict[str, Code] = {
     "SYMLINK_TO_FORBIDDEN": Code("a symbolic link to what the policy forbids"),
     "BINARY_CONTENT": Code("bytes that a person cannot review"),
     "DISGUISED_PROGRAM": Code("a program under a name that promises data"),
-    "CONFLICT_MARKERS": Code("markers of an unresolved merge"),
     "INSTALL_HOOK": Code("a command that runs when somebody installs or opens the project"),
     "WEAKENED_TESTS": Code("the tests that judge a change are weakened"),
     # windows, exceptions, the gate itself

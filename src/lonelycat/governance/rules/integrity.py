@@ -47,7 +47,9 @@ def _shape(context: RuleContext) -> Iterator[Finding]:
                 check_path(path)
         check_changes(context.changeset.changes)
     except InputError as error:
-        yield Finding("CHANGESET_INVALID", Verdict.DENY, "builtin.integrity", f"{error.code}: {error.message}", error.hint)
+        yield Finding(
+            "CHANGESET_INVALID", Verdict.DENY, "builtin.integrity", f"{error.code}: {error.message}", error.hint
+        )
     wrong = tuple(change.path for change in context.facts.changes if not _is_well_formed(change))
     if wrong:
         yield Finding(
@@ -62,14 +64,17 @@ _MODES = frozenset({"100644", "100755", "120000"})
 
 def _is_well_formed(change: FileChange) -> bool:
     """Tell whether a change has the shape that :class:`FileChange` demands, whether or not it was validated."""
-    has_old = change.operation is not Operation.CREATE
-    has_new = change.operation is not Operation.DELETE
-    renames = change.operation is Operation.RENAME
+    operation: object = change.operation
+    if not isinstance(operation, Operation):
+        return False
+    has_old, has_new = operation is not Operation.CREATE, operation is not Operation.DELETE
+    same_bytes = change.new_hash == change.old_hash
+    changes_nothing = same_bytes and change.new_mode == change.old_mode
     return (
-        isinstance(change.operation, Operation)
-        and (change.old_hash is not None, change.old_mode in _MODES) == (has_old, has_old)
+        (change.old_hash is not None, change.old_mode in _MODES) == (has_old, has_old)
         and (change.new_hash is not None, change.new_mode in _MODES) == (has_new, has_new)
-        and (change.old_path is not None) == renames
-        and (change.content is None if not has_new else change.content is not None or change.new_hash == change.old_hash)
-        and (change.operation is not Operation.UPDATE or (change.old_hash, change.old_mode) != (change.new_hash, change.new_mode))
-    )  # fmt: skip
+        and (change.old_path is not None) == (operation is Operation.RENAME)
+        and (change.content is None or has_new)
+        and (change.content is not None or same_bytes or not has_new)
+        and not (operation is Operation.UPDATE and changes_nothing)
+    )

@@ -54,14 +54,15 @@ def _checks(
     defined: Mapping[str, VerificationProfile] | Mapping[str, HealthCheck],
 ) -> Iterator[Finding]:
     touching = {
-        name for name, check in defined.items() if any(map(compile_globs(check.touches).matches, context.facts.touched_paths))
+        name
+        for name, check in defined.items()
+        if any(map(compile_globs(check.touches).matches, context.facts.touched_paths))
     }
     if not touching.intersection(named):
         offered = f"name {', '.join(sorted(touching))}" if touching else "the policy defines none for these paths"
         yield Finding(
-            f"{prefix}_REQUIRED", Verdict.DENY,
-            f"executor.require_{'verification' if section == 'verification' else section}_for_risk",
-            f"the risk is {context.risk.name} and the plan names no {section.rstrip('s').replace('_', ' ')} for these paths",
+            f"{prefix}_REQUIRED", Verdict.DENY, f"executor.require_{section}_for_risk",
+            f"the risk is {context.risk.name} and the plan names no {prefix.lower().replace('_', ' ')} for these paths",
             f"Let the planner choose, or {offered}.",
         )  # fmt: skip
         return

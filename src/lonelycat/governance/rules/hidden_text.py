@@ -1,0 +1,109 @@
+"""Text that is not what it shows: other order, no glyph, the wrong alphabet, or control of the terminal.
+
+Sources: "Trojan Source" (CVE-2021-42574, CVE-2021-42694); Unicode TR36 and TR39.
+
+Natural writing is left alone: emoji with their joiners and selectors, a byte order mark at the start, right-to-left
+scripts without overrides, joiners between letters of scripts that need them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lonelycat.governance.facts import ChangeFacts
+from lonelycat.governance.policy import Reaction, Verdict
+from lonelycat.governance.rules.base import REACTIONS, Finding, RuleContext
+
+_BIDIRECTIONAL = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_INVISIBLE = re.compile(
+    "[\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028\u2029\u2060-\u2064\u206a-\u206f\u3164\uffa0"
+    "\ufff9-\ufffb\U000e0001]"
+    "|(?<=[\\x21-\\x7e])[\u00ad\u200c\u200d](?=[\\x21-\\x7e])"
+    "|(?<!^)\ufeff"
+    "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]"
+    "|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}"
+)
+_LOOKALIKE = "АВЕЅІЈКМНОРСТУХаеорсухіјѕһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοｱ"
+_CONFUSABLE = re.compile(f"[A-Za-z][{_LOOKALIKE}]|[{_LOOKALIKE}][A-Za-z]|[A-Za-z0-9_][\uff21-\uff3a\uff41-\uff5a]")
+_CONTROL = re.compile(r"[\x01-\x08\x0e-\x1a\x1b\x7f\x80-\x9f]|\r(?!\n)(?=[^\r]*\n)")
+_CONTROL_BYTES = bytes([*range(1, 9), *range(14, 32), 127])
+_ODD_NAME = re.compile(r"(?:^|/)[-\s]|[^\S ]|  ")
+
+
+def judge(context: RuleContext, text: list[tuple[ChangeFacts, bytes]]) -> Iterator[Finding]:
+    """Report hidden text that the members of ``text`` add, and names that mislead."""
+    rules = context.policy.content
+    decoded = [(member, data.decode("utf-8", "surrogateescape")) for member, data in text if not data.isascii()]
+    if rules.bidirectional_text is not Reaction.ALLOW:
+        yield from _report(
+            "BIDIRECTIONAL_TEXT", rules.bidirectional_text, "content.bidirectional_text",
+            "has characters that make text show in another order than it is read", _BIDIRECTIONAL, decoded,
+        )  # fmt: skip
+    if rules.invisible_text is Reaction.ALLOW:
+        return
+    yield from _report(
+        "INVISIBLE_TEXT", rules.invisible_text, "content.invisible_text", "has characters that do not show",
+        _INVISIBLE, decoded,
+    )  # fmt: skip
+    yield from _report(
+        "CONFUSABLE_TEXT", rules.invisible_text, "content.invisible_text",
+        "has words that mix letters of different alphabets that look alike", _CONFUSABLE, decoded,
+    )  # fmt: skip
+    controlled = [
+        (member, data.decode("utf-8", "surrogateescape"))
+        for member, data in text
+        if len(data.translate(None, _CONTROL_BYTES)) != len(data)
+        or (b"\r" in data and data.count(b"\r") != data.count(b"\r\n"))
+        or b"\xc2" in data
+    ]
+    yield from _report(
+        "CONTROL_TEXT", rules.invisible_text, "content.invisible_text",
+        "has control characters that change what a terminal shows", _CONTROL, controlled,
+    )  # fmt: skip
+    yield from _names(context)
+
+
+def _names(context: RuleContext) -> Iterator[Finding]:
+    odd = tuple(
+        path
+        for path in context.facts.touched_paths
+        if _ODD_NAME.search(path) or (not path.isascii() and _CONFUSABLE.search(path))
+    )
+    if odd:
+        yield Finding(
+            "CONFUSABLE_NAME", Verdict.NEED_APPROVAL, "builtin.confusable_name",
+            "has a name that reads as an option, as another name or with hidden spaces", "Rename the file.", odd,
+        )  # fmt: skip
+
+
+def _report(
+    code: str,
+    reaction: Reaction,
+    rule: str,
+    message: str,
+    pattern: re.Pattern[str],
+    texts: list[tuple[ChangeFacts, str]],
+) -> Iterator[Finding]:
+    places: dict[str, int] = {}
+    for member, text in texts:
+        line = _first_added(member, text, pattern)
+        if line:
+            places[member.change.path] = line
+    if places:
+        where = ", ".join(f"line {line} of {path!a}" for path, line in list(places.items())[:3])
+        yield Finding(
+            code, REACTIONS[reaction], rule, f"{message}: {where}",
+            "Remove the characters, or write them as escapes.", tuple(sorted(places)),
+        )  # fmt: skip
+
+
+def _first_added(member: ChangeFacts, text: str, pattern: re.Pattern[str]) -> int:
+    """Return the number of the first line with a match that the change adds, or 0."""
+    for match in pattern.finditer(text):
+        start = text.rfind("\n", 0, match.start()) + 1
+        end = text.find("\n", match.end())
+        line = text[start : end if end != -1 else len(text)]
+        if line.encode("utf-8", "surrogateescape") not in member.old_lines:
+            return text.count("\n", 0, start) + 1
+    return 0

@@ -1,0 +1,44 @@
+"""Commands that run when somebody merely installs or builds the project, added to files that are mostly data.
+
+The governance paths cover files whose every line has such power; here a line is what makes the difference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lonelycat.governance.facts import ChangeFacts
+from lonelycat.governance.policy import Verdict
+from lonelycat.governance.rules.base import Finding
+
+_HOOKS: dict[str, re.Pattern[bytes]] = {
+    "package.json": re.compile(rb'"(?:(?:pre|post)?(?:install|prepare)|prepublish|prepack)"\s*:\s*"'),
+    "composer.json": re.compile(rb'"(?:pre|post)-(?:install|update|autoload-dump|(?:root-)?package-install)'),
+    "setup.py": re.compile(
+        rb"cmdclass|subprocess|os\.(?:system|popen|exec|spawn)|\b(?:exec|eval|compile|__import__)\s*\(|urlopen|requests\."
+    ),
+    "setup.cfg": re.compile(rb"^\s*cmdclass\s*=|setup_requires", re.MULTILINE),
+    "pyproject.toml": re.compile(
+        rb"^\s*(?:build-backend|backend-path)\s*=|build-hooks|hatch_build|\[tool\.[\w.-]*hooks", re.MULTILINE
+    ),
+    "binding.gyp": re.compile(rb"<!|['\"]action['\"]"),
+    "cargo.toml": re.compile(rb"^\s*build\s*=", re.MULTILINE),
+    "gemspec": re.compile(rb"\.extensions"),
+}  # fmt: skip
+
+
+def judge(text: list[tuple[ChangeFacts, bytes]]) -> Iterator[Finding]:
+    """Report added lines that hook into installation."""
+    hooked = []
+    for member, data in text:
+        name = member.change.path.rpartition("/")[2].lower()
+        pattern = _HOOKS.get(name) or (_HOOKS["gemspec"] if name.endswith(".gemspec") else None)
+        if pattern and any(member.adds_line(match.start(), match.end()) for match in pattern.finditer(data)):
+            hooked.append(member.change.path)
+    if hooked:
+        yield Finding(
+            "INSTALL_HOOK", Verdict.NEED_APPROVAL, "builtin.install_hooks",
+            "adds something that runs when the project is installed or built",
+            "A person has to look at what it runs.", tuple(hooked),
+        )  # fmt: skip

@@ -1,0 +1,120 @@
+"""What credentials look like: the published formats of tokens, and the marks of a value that only stands for one.
+
+Invariant: every expression is linear: no nested repetition over the same characters, and bounded look-around.
+Sources: the providers' own documentation of their token prefixes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from math import log2
+
+_W = rb"[A-Za-z0-9_-]"
+_AN = rb"[A-Za-z0-9]"
+
+TOKEN_FORMATS: dict[str, bytes] = {
+    "aws-access-key": rb"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}",
+    "github-token": rb"gh[pousr]_" + _AN + rb"{36,255}|github_pat_[A-Za-z0-9_]{60,255}",
+    "gitlab-token": rb"gl(?:pat|dt|rt|ptt|ft|cbt|soat|agent|imt)-" + _W + rb"{20,255}",
+    "slack-token": rb"xox[abeoprs]-(?:[0-9A-Za-z]{1,64}-){1,4}" + _AN + rb"{8,128}|xapp-[0-9]-" + _W + rb"{20,200}",
+    "stripe-key": rb"[rs]k_live_" + _AN + rb"{16,128}|whsec_" + _AN + rb"{32,64}",
+    "google-api-key": rb"AIza" + _W + rb"{35}|GOCSPX-" + _W + rb"{28}",
+    "npm-token": rb"npm_" + _AN + rb"{36}",
+    "pypi-token": rb"pypi-AgE" + _W + rb"{50,255}",
+    "anthropic-key": rb"sk-ant-" + _W + rb"{32,255}",
+    "openai-key": rb"sk-(?:proj|svcacct|admin)-" + _W + rb"{32,255}|sk-" + _AN + rb"{20}T3BlbkFJ" + _AN + rb"{20}",
+    "huggingface-token": rb"hf_" + _AN + rb"{34}",
+    "digitalocean-token": rb"do[opr]_v1_[a-f0-9]{64}",
+    "shopify-token": rb"shp(?:at|ss|ca|pa)_[a-fA-F0-9]{32}",
+    "square-token": rb"sq0[a-z]{3}-" + _W + rb"{22,60}",
+    "mailgun-key": rb"key-[0-9a-f]{32}",
+    "twilio-key": rb"SK[0-9a-f]{32}",
+    "databricks-token": rb"dapi[0-9a-f]{32}",
+    "docker-token": rb"dckr_pat_" + _W + rb"{27}",
+    "linear-key": rb"lin_api_" + _AN + rb"{40}",
+    "postman-key": rb"PMAK-[a-f0-9]{24}-[a-f0-9]{34}",
+    "grafana-token": rb"glsa_" + _AN + rb"{32}_[0-9a-f]{8}",
+    "newrelic-key": rb"NRAK-[A-Z0-9]{27}",
+    "pulumi-token": rb"pul-[a-f0-9]{40}",
+    "rubygems-key": rb"rubygems_[a-f0-9]{48}",
+    "age-key": rb"AGE-SECRET-KEY-1[A-Z0-9]{58}",
+    "figma-token": rb"figd_" + _W + rb"{40}",
+}
+"""Tokens that are one run of letters, digits, ``_`` and ``-``, by kind."""
+
+DOTTED_FORMATS: dict[str, bytes] = {
+    "jwt": rb"eyJ" + _W + rb"{8,2000}\.eyJ" + _W + rb"{8,4000}\." + _W + rb"{20,1000}",
+    "sendgrid-key": rb"SG\." + _W + rb"{22}\." + _W + rb"{43}",
+    "vault-token": rb"hv[bs]\." + _W + rb"{24,300}",
+    "doppler-token": rb"dp\.(?:pt|st|ct|sa)\." + _W + rb"{40,60}",
+    "google-oauth-token": rb"ya29\." + _W + rb"{30,300}",
+    "telegram-bot-token": rb"[0-9]{8,10}:AA" + _W + rb"{33}",
+    "slack-webhook": rb"hooks\.slack\.com/services/T[A-Z0-9]{6,14}/B[A-Z0-9]{6,14}/" + _AN + rb"{20,30}",
+    "discord-webhook": rb"discord(?:app)?\.com/api/webhooks/[0-9]{15,20}/" + _W + rb"{60,80}",
+    "terraform-token": _AN + rb"{14}\.atlasv1\." + _W + rb"{60,70}",
+}
+"""Tokens with other characters in them; the last part of each is a run of at least 20."""
+
+RUN_LENGTH = 20
+"""Every format above has a run of at least this many letters, digits, ``_`` and ``-``."""
+LOOK_BACK = 64
+"""How far before such a run the token may begin, except for the run before a dot."""
+
+ASSIGNED = re.compile(
+    rb"""(?x)[A-Za-z0-9_.\[\]-]{0,40}["'`]?\]?[ \t]{0,8}(?:=>|:=|==?|:)[ \t]{0,8}
+    (?: [rbuf]?(?P<quote>["'`])(?P<quoted>[^\s"'`\x00]{8,256})(?P=quote)
+      | (?P<bare>[A-Za-z0-9+/_=-]{20,256})(?=[\s,;}\x00]|\Z) )"""
+)
+"""What follows a word such as ``password`` when a value is assigned to it."""
+
+KEYWORDS = (b"passw", b"pwd", b"secret", b"token", b"apikey", b"api-key", b"_key")
+
+URL_PASSWORD = re.compile(
+    rb"://[^\s:/@\"'<>\x00]{1,64}:(?P<password>[^\s:/@\"'\x00]{8,128})@(?P<host>[A-Za-z0-9.-]{1,128})"
+)
+
+PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+PRIVATE_KEY_BODY = re.compile(rb"(?:[\s\"'+,;]|\\[nr]|[A-Za-z-]{4,20}: [^\n\x00]{1,100}\n)*[A-Za-z0-9+/=]{24}")
+PRIVATE_KEY_END = re.compile(rb"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+
+_PLACEHOLDER = re.compile(
+    rb"""(?ix) example|sample|dummy|fake|place.?holder|change.?me|replace|your[_-]|my[_-]?(?:secret|token|pass|key)
+    |redacted|insert|todo|fixme|test|mock|invalid|default|foo|bar|lorem|secret|passw|token|hunter2|correct.?horse|s3cr3t|p4ssw|p@ss
+    |xxx|\*\*\*|\\|\[.*\]|\.\.\.|\$\{|\$\(|\{\{|\}|<|>|%\(|%s|none|null|undefined|env[.\[(]|process\."""
+)
+_SEQUENCE = re.compile(rb"(?i)0123456|1234567|2345678|abcdefg|qwerty|deadbeef|cafebabe|(.)\1{5}|(.{2,6}?)\2{3}")
+_WORDS = re.compile(rb"[A-Za-z]*[0-9]{0,2}(?:[-_./:+=][A-Za-z]*[0-9]{0,2})*")
+_SAFE_HOST = re.compile(rb"(?i)localhost|127\.|(?:.*\.)?(?:example|test|invalid|local|localdomain)(?:\.[a-z]{2,3})?\Z")
+
+
+def entropy(value: bytes) -> float:
+    """Return the Shannon entropy of ``value`` in bits per byte."""
+    size = len(value)
+    return -sum(count / size * log2(count / size) for count in Counter(value).values()) if size else 0.0
+
+
+def is_filler(token: bytes) -> bool:
+    """Tell whether a token in a published format is obviously not a real one."""
+    return b"EXAMPLE" in token or b"xxxx" in token.lower() or bool(_SEQUENCE.search(token)) or entropy(token) < 2.8
+
+
+def looks_secret(value: bytes, *, quoted: bool) -> bool:
+    """Tell whether an assigned value has the look of a real credential, not of a name, a path or an example."""
+    if _PLACEHOLDER.search(value) or _SEQUENCE.search(value) or _WORDS.fullmatch(value):
+        return False
+    classes = (
+        any(97 <= byte <= 122 for byte in value)
+        + any(65 <= byte <= 90 for byte in value)
+        + any(48 <= byte <= 57 for byte in value)
+        + any(not chr(byte).isalnum() for byte in value)
+    )
+    if len(value) >= 16:
+        digits = sum(48 <= byte <= 57 for byte in value)
+        return entropy(value) >= 3.2 and classes >= 2 and digits >= (1 if quoted else 3)
+    return quoted and classes >= 3 and entropy(value) >= 2.5 and b"(" not in value
+
+
+def is_example_host(host: bytes) -> bool:
+    """Tell whether a host is one that documentation and tests use."""
+    return _SAFE_HOST.match(host) is not None
