@@ -1,0 +1,175 @@
+"""The files that one execution leaves.
+
+Invariants:
+- Directories are 0700 and files 0600; nothing is opened through a symbolic link.
+- Everything is redacted before it is written.
+- A document appears complete or not at all (temporary file, then rename); events and logs are appended to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from lonelycat.errors import InputError, StateError
+from lonelycat.records.keys import private_directory
+from lonelycat.records.redaction import Redactor
+
+RECEIPT = "receipt.json"
+EVENTS = "events.jsonl"
+_EXECUTION_ID = re.compile(r"[a-z]+_[0-9A-Za-z]{1,64}", re.ASCII)
+_NAME = re.compile(r"(?:steps/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
+_UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class ArtifactDirectory:
+    """``executions/<execution_id>``; made at the first write.
+
+    Args:
+        executions_dir: the directory of all executions' directories.
+        redactor: masks secrets; one that knows the values of the environment that checks were given.
+
+    Raises:
+        InputError: ``EXECUTION_ID_INVALID``.
+    """
+
+    def __init__(self, executions_dir: Path, execution_id: str, *, redactor: Redactor | None = None) -> None:
+        if not _EXECUTION_ID.fullmatch(execution_id):
+            raise InputError(
+                "EXECUTION_ID_INVALID", f"{execution_id[:80]!r} is not an execution id", "It looks like exec_01j…"
+            )
+        self.execution_id = execution_id
+        self.path = executions_dir / execution_id
+        self._redactor = redactor or Redactor()
+        self._made = False
+
+    def exists(self) -> bool:
+        """Tell whether anything was written yet."""
+        return self.path.is_dir() and not self.path.is_symlink()
+
+    def write_json(self, name: str, value: object, *, fsync: bool = False) -> None:
+        """Write the JSON-compatible ``value``, redacted, as an indented document."""
+        text = json.dumps(self._redactor.json(value), indent=2, sort_keys=True, ensure_ascii=False)
+        self._write(name, text.encode("utf-8") + b"\n", fsync=fsync)
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write ``data``, redacted."""
+        self._write(name, self._redactor.bytes(data))
+
+    def write_verbatim(self, name: str, data: bytes, *, fsync: bool = False) -> None:
+        """Write what was redacted already and is signed byte for byte: the receipt."""
+        self._write(name, data, fsync=fsync)
+
+    def append_event(self, event: dict[str, object]) -> None:
+        """Append one line to ``events.jsonl``, redacted, in one write."""
+        line = json.dumps(self._redactor.json(event), sort_keys=True, ensure_ascii=False).encode("utf-8") + b"\n"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with self._open_file(EVENTS, flags) as descriptor:
+            _write_all(descriptor, line)
+
+    def step_log(self, index: int, name: str, data: bytes) -> str:
+        """Write a step's log, redacted, and return its name below ``steps/``."""
+        log = f"{index:02d}_{_UNUSUAL.sub('_', name)[:60] or 'step'}.log"
+        self._write(f"steps/{log}", self._redactor.bytes(data))
+        return log
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            InputError: ``ARTIFACT_MISSING``.
+        """
+        try:
+            with self._open_file(name, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise FileNotFoundError(name)
+                with os.fdopen(os.dup(descriptor), "rb") as file:
+                    return file.read()
+        except OSError as error:
+            raise InputError(
+                "ARTIFACT_MISSING", f"{self.execution_id} has no {name}", "It may have been removed by `lonelycat gc`."
+            ) from error
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all files, relative to the directory, sorted; whatever they are."""
+        if not self.exists():
+            return ()
+        found = [p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_symlink() or not p.is_dir()]
+        return tuple(sorted(found))
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of every file but the receipt; ``unreadable`` for what is not a regular file."""
+        result: dict[str, str] = {}
+        for name in self.names():
+            if name != RECEIPT:
+                try:
+                    result[name] = hashlib.sha256(self.read(name)).hexdigest()
+                except InputError:
+                    result[name] = "unreadable"
+        return result
+
+    def _write(self, name: str, data: bytes, *, fsync: bool = False) -> None:
+        temporary = f"{name.rpartition('/')[0]}/unfinished-{secrets.token_hex(8)}".lstrip("/")
+        with self._open_folder(name) as folder:
+            base, part = name.rpartition("/")[2], temporary.rpartition("/")[2]
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(part, flags, 0o600, dir_fd=folder)
+            try:
+                _write_all(descriptor, data)
+                if fsync:
+                    os.fsync(descriptor)
+                os.rename(part, base, src_dir_fd=folder, dst_dir_fd=folder)
+                if fsync:
+                    os.fsync(folder)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(part, dir_fd=folder)
+                raise
+            finally:
+                os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _open_file(self, name: str, flags: int) -> Iterator[int]:
+        with self._open_folder(name, make=bool(flags & os.O_CREAT)) as folder:
+            descriptor = os.open(name.rpartition("/")[2], flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _open_folder(self, name: str, *, make: bool = True) -> Iterator[int]:
+        if not _NAME.fullmatch(name):
+            raise InputError("ARTIFACT_NAME", f"{name[:80]!r} is not an artifact's name", "Use a plain file name.")
+        if make and not self._made:
+            private_directory(self.path.parent)
+            private_directory(self.path)
+            self._made = True
+        folder = self.path
+        if name.startswith("steps/"):
+            folder = self.path / "steps"
+            if make:
+                private_directory(folder)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except NotADirectoryError as error:
+            raise StateError(
+                "STATE_DIRECTORY_UNSAFE", f"{folder} is not a directory of its own", "Find out who replaced it."
+            ) from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

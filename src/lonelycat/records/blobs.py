@@ -1,0 +1,149 @@
+"""The content-addressed store for what is too large for JSON.
+
+Invariants:
+- A blob's name is the SHA-256 of its bytes; it appears under its name complete or not at all.
+- Putting and reading use memory of one chunk, whatever the size.
+- Reading verifies: bytes that do not have their name's hash raise at the latest at the end of the stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from lonelycat.changes.changeset import BlobRef
+from lonelycat.errors import InputError, RefusedError
+from lonelycat.records.keys import private_directory
+from lonelycat.settings import Limits
+
+_NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class BlobStore:
+    """Blobs below one directory, two characters of the hash to a sub-directory.
+
+    Args:
+        directory: made with mode 0700 at the first put.
+        fsync: whether a put is durable when it returns; a crash may otherwise lose the newest blobs, which
+            reading notices.
+        chunk_bytes: how much is read or written at once.
+    """
+
+    def __init__(self, directory: Path, *, fsync: bool = False, chunk_bytes: int = Limits().chunk_bytes) -> None:
+        self.directory = directory
+        self._fsync = fsync
+        self._chunk = chunk_bytes
+
+    def put_bytes(self, data: bytes) -> BlobRef:
+        """Store ``data`` and return its reference; storing it again changes nothing."""
+        return self.put_stream((data,))
+
+    def put_stream(self, chunks: Iterable[bytes]) -> BlobRef:
+        """Store the concatenation of ``chunks``, hashed while it is written."""
+        private_directory(self.directory)
+        temporary = self.directory / f".new-{secrets.token_hex(12)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        digest, size = hashlib.sha256(), 0
+        try:
+            with os.fdopen(os.open(temporary, flags, 0o600), "wb", buffering=0) as file:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    size += len(chunk)
+                    _write_all(file.fileno(), chunk)
+                if self._fsync:
+                    os.fsync(file.fileno())
+            ref = BlobRef(sha256=digest.hexdigest(), size=size)
+            target = self.path(ref)
+            private_directory(target.parent)
+            temporary.replace(target)
+            if self._fsync:
+                _sync_directory(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return ref
+
+    def path(self, ref: BlobRef) -> Path:
+        """Return where a blob lies, or would lie."""
+        return self.directory / ref.sha256[:2] / ref.sha256[2:]
+
+    def has(self, ref: BlobRef) -> bool:
+        """Tell whether a file of the right size is there; its bytes are checked by :meth:`verify`."""
+        try:
+            status = os.lstat(self.path(ref))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == ref.size
+
+    def open(self, ref: BlobRef) -> Iterator[bytes]:
+        """Yield the blob's bytes in chunks.
+
+        Raises:
+            InputError: ``BLOB_MISSING``.
+            RefusedError: ``BLOB_TAMPERED``, possibly after some chunks: use nothing before the end is reached.
+        """
+        try:
+            descriptor = os.open(self.path(ref), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise InputError(
+                "BLOB_MISSING", f"the content {ref.sha256} is not stored here", "Propose the change again."
+            ) from error
+        digest, size = hashlib.sha256(), 0
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                while chunk := file.read(self._chunk):
+                    digest.update(chunk)
+                    size += len(chunk)
+                    yield chunk
+        if (digest.hexdigest(), size) != (ref.sha256, ref.size):
+            raise RefusedError(
+                "BLOB_TAMPERED",
+                f"the stored content {ref.sha256} is not what its name says",
+                "Nothing was touched. Find out who changed it, and propose the change again.",
+            )
+
+    def read(self, ref: BlobRef) -> bytes:
+        """Return all of a blob, verified; for those that are known to be small."""
+        return b"".join(self.open(ref))
+
+    def verify(self, ref: BlobRef) -> bool:
+        """Tell whether the blob is there and has the bytes that its name says."""
+        try:
+            for _ in self.open(ref):
+                pass
+        except (InputError, RefusedError, OSError):
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[tuple[str, Path]]:
+        """Yield the hash and the file of every blob."""
+        if not self.directory.is_dir():
+            return
+        for folder in sorted(self.directory.iterdir()):
+            if len(folder.name) == 2 and folder.is_dir() and not folder.is_symlink():
+                for file in sorted(folder.iterdir()):
+                    if _NAME.fullmatch(folder.name + file.name):
+                        yield folder.name + file.name, file
+
+    def leftovers(self) -> Iterator[Path]:
+        """Yield the temporary files of puts that did not finish."""
+        if self.directory.is_dir():
+            yield from sorted(self.directory.glob(".new-*"))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

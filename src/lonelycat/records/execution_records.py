@@ -1,0 +1,186 @@
+"""The executions' side of Records: the one transaction that ends an execution, and history."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from lonelycat.changes.plan import ChangePlan
+from lonelycat.errors import StateError
+from lonelycat.lifecycle import Status
+from lonelycat.records import audit as log
+from lonelycat.records import history, idempotency_store, proposals, tables
+from lonelycat.records.artifacts import ArtifactDirectory
+from lonelycat.records.entries import AuditEvent, AuditHead, AuditType, ExecutionRow
+from lonelycat.records.execution import ExecutionRecord, ExecutionResult
+from lonelycat.records.foundation import SELF, Foundation
+from lonelycat.records.redaction import Redactor
+
+
+class ExecutionRecords(Foundation):
+    """Executions with their steps, idempotency records, consumed approvals and artifacts."""
+
+    def finish_execution(
+        self,
+        result: ExecutionResult,
+        *,
+        plan: ChangePlan,
+        decision_id: str,
+        consumed_approvals: Sequence[str],
+        ttl_seconds: int,
+        events: Sequence[AuditEvent] = (),
+        blobs: Collection[str] = (),
+    ) -> AuditHead:
+        """Record the end of an execution, and return the audit head for its receipt.
+
+        One transaction writes history, steps, the idempotency record, the consumed approvals and the audit records
+        (``events`` first, then ``execution.finished`` or ``execution.refused``). Calling it again for the same
+        execution changes nothing, except that a final outcome takes the place of ``indeterminate``.
+
+        Args:
+            consumed_approvals: ids that this execution uses up.
+            ttl_seconds: how long a completed execution answers for a repeat.
+            blobs: hashes of blobs that a revert of the execution needs; kept as long as it is.
+
+        Raises:
+            StateError: ``FENCE_STALE`` if a later holder of the lock has recorded something; ``EXECUTION_FINISHED``
+                if another outcome is recorded.
+            RefusedError: ``APPROVAL_REUSED``; nothing is recorded.
+        """
+        clean, key = history.cleaned(result), result.execution_id
+        with self.database.write() as connection:
+            known = history.status_of(connection, key)
+            if known is not None and not _settles(known, result.status, key):
+                return log.head(connection)
+            fence = _raise_fence(connection, clean)
+            if known is not None:
+                history.remove(connection, [key])
+            digest = history.insert(connection, self.signer, clean, decision_id, blobs)
+            record = idempotency_store.record_of(clean, ttl_seconds)
+            record_digest = None if record is None else idempotency_store.put(connection, self.signer, record)
+            consumed = proposals.consume(connection, consumed_approvals, key, self._now())
+            facts = {
+                "kind": "execution",
+                "execution_id": key,
+                "plan_id": result.plan_id,
+                "checksum": result.checksum,
+                "digest": digest,
+                "idempotency_digest": record_digest,
+                "consumed": consumed,
+                "fence": fence,
+            }
+            last = _execution_event(clean, plan, decision_id)
+            return log.append(connection, self.signer, self._now(), [*((event, {}) for event in events), (last, facts)])
+
+    def execution(self, execution_id: str) -> ExecutionRow | None:
+        """Return one execution, or None."""
+        found = self._load(history.query(execution_id=execution_id))
+        return found[0] if found else None
+
+    def executions(
+        self,
+        *,
+        status: Status | None = None,
+        plan_id: str | None = None,
+        since: datetime | None = None,
+        path: str | None = None,
+        limit: int | None = 20,
+    ) -> list[ExecutionRow]:
+        """Return the executions that meet all that is given, newest first.
+
+        Args:
+            path: a file, or a directory for everything below it.
+        """
+        return self._load(history.query(status=status, plan_id=plan_id, since=since, path=path, limit=limit))
+
+    def last_completed(self, path: str | None = None) -> ExecutionRow | None:
+        """Return the newest completed execution, of all or of those that touched ``path``, or None."""
+        found = self.executions(status=Status.COMPLETED, path=path, limit=1)
+        return found[0] if found else None
+
+    def idempotency_record(self, plan_id: str, checksum: str) -> ExecutionRecord | None:
+        """Return what the newest execution of this plan and checksum came to, however old, or None.
+
+        Raises:
+            RefusedError: ``IDEMPOTENCY_TAMPERED``, which is recorded as a security event.
+        """
+        with self._recording_tampering(plan_id), self.database.read() as connection:
+            return idempotency_store.get(connection, self.signer.public_key, plan_id, checksum)
+
+    def approvals_used(self, ids: Sequence[str]) -> set[str]:
+        """Return which of the approvals an execution has consumed."""
+        with self.database.read() as connection:
+            return proposals.used(connection, ids)
+
+    def fence(self) -> int:
+        """Return the highest fence that anything was recorded under."""
+        with self.database.read() as connection:
+            return _fence(connection)
+
+    def artifacts(self, execution_id: str, redactor: Redactor | None = None) -> ArtifactDirectory:
+        """Return the artifact directory of an execution; nothing is made yet.
+
+        Raises:
+            InputError: ``EXECUTION_ID_INVALID``.
+        """
+        return ArtifactDirectory(self.executions_dir, execution_id, redactor=redactor)
+
+    def _load(self, query: Select[Any]) -> list[ExecutionRow]:
+        with self.database.read() as connection:
+            rows = connection.execute(query)
+            return history.load(connection, self.signer.public_key, rows)
+
+
+def _execution_event(result: ExecutionResult, plan: ChangePlan, decision_id: str) -> AuditEvent:
+    refused = result.status is Status.REJECTED
+    facts = {
+        "execution_id": result.execution_id,
+        "plan_id": result.plan_id,
+        "decision_id": decision_id,
+        "checksum": result.checksum,
+        "status": str(result.status),
+        "error_code": result.error_code,
+        "files": len(result.files_changed),
+        "proposed_by": plan.created_by,
+    }
+    return AuditEvent(AuditType.EXECUTION_REFUSED if refused else AuditType.EXECUTION_FINISHED, SELF, facts)
+
+
+def _settles(known: Status, status: Status, execution_id: str) -> bool:
+    """Tell whether ``status`` replaces the recorded one; only ``indeterminate`` can be replaced."""
+    if known is status:
+        return False
+    if known is not Status.INDETERMINATE:
+        raise StateError(
+            "EXECUTION_FINISHED",
+            f"{execution_id} is recorded as {known} and cannot become {status}",
+            "Run `lonelycat doctor`.",
+        )
+    return True
+
+
+def _fence(connection: Connection) -> int:
+    t = tables.counters.c
+    return int(connection.execute(select(t.value).where(t.name == "fence")).scalar_one_or_none() or 0)
+
+
+def _raise_fence(connection: Connection, result: ExecutionResult) -> int:
+    """Note the result's fence, and return it; one that never held the lock (fence 0) changed nothing and passes."""
+    recorded = _fence(connection)
+    never_held = result.fence == 0 and (result.status is Status.REJECTED or result.error_code == "LOCK_TIMEOUT")
+    if result.fence < recorded and not never_held:
+        raise StateError(
+            "FENCE_STALE",
+            f"{result.execution_id} held the lock with fence {result.fence}, but {recorded} is recorded already",
+            "Another process took over the workspace meanwhile; see `lonelycat log`.",
+        )
+    if result.fence > recorded:
+        counters = tables.counters
+        if recorded == 0:
+            connection.execute(counters.insert().prefix_with("OR REPLACE"), {"name": "fence", "value": result.fence})
+        else:
+            connection.execute(counters.update().where(counters.c.name == "fence").values(value=result.fence))
+    return result.fence

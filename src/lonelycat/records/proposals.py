@@ -1,0 +1,249 @@
+"""Proposals and their approvals in the database.
+
+Invariants:
+- A proposal's digest covers every column and every approval; the gate seals it. What was edited by hand is refused.
+- A change that was denied for a secret is stored without contents: a reference to bytes that are kept nowhere.
+- An approval is consumed once: its id is the primary key of the table of consumed approvals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import IntegrityError
+
+from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
+from lonelycat.changes.plan import ChangePlan
+from lonelycat.errors import LonelyCatError, RefusedError, StateError
+from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
+from lonelycat.governance.policy import Verdict
+from lonelycat.governance.signing import Signer
+from lonelycat.lifecycle import Status
+from lonelycat.records import history
+from lonelycat.records.entries import Proposal
+from lonelycat.records.redaction import redact_json
+from lonelycat.records.seal import digest_of, is_sealed, seal
+from lonelycat.records.tables import approvals, blob_refs, consumed_approvals, executions, proposals
+
+TABLE = "proposals"
+_COLUMNS = (
+    "plan_id",
+    "changeset_id",
+    "decision_id",
+    "checksum",
+    "status",
+    "created_at",
+    "plan",
+    "changeset",
+    "decision",
+    "rejected_by",
+    "note",
+    "body_digest",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProposal:
+    """A proposal's row as it lies in the database: its columns and its approvals' documents, in order."""
+
+    values: dict[str, Any]
+    approvals: tuple[str, ...]
+
+    def with_values(self, **values: Any) -> StoredProposal:
+        """Return the row with other values in some columns."""
+        return replace(self, values={**self.values, **values})
+
+    def digest(self) -> str:
+        """Return the digest over everything but digest and seal themselves."""
+        redacted = "redacted" if self.values["redacted"] else "whole"
+        return digest_of(*(self.values[name] for name in _COLUMNS), redacted, *self.approvals)
+
+    def is_intact(self, public_key: str) -> bool:
+        """Tell whether the row is as the gate sealed it."""
+        try:
+            digest = self.digest()
+        except (AttributeError, TypeError):  # a column of another type than text
+            return False
+        key, signature = str(self.values["plan_id"]), str(self.values["seal"])
+        return digest == self.values["digest"] and is_sealed(public_key, TABLE, key, digest, signature)
+
+
+def first_form(
+    plan: ChangePlan, changeset: ChangeSet, decision: GovernanceDecision, status: Status, created_at: str
+) -> StoredProposal:
+    """Return the row for a new proposal."""
+    plan_text, changeset_text = plan.model_dump_json(), changeset.model_dump_json()
+    values: dict[str, Any] = {
+        "plan_id": plan.id,
+        "changeset_id": changeset.id,
+        "checksum": changeset.checksum,
+        "created_at": created_at,
+        "plan": plan_text,
+        "changeset": changeset_text,
+        "rejected_by": None,
+        "note": "",
+        "redacted": False,
+        "body_digest": digest_of(plan_text, changeset_text),
+    }
+    return decided(StoredProposal(values, ()), plan, changeset, decision, status)
+
+
+def decided(
+    stored: StoredProposal, plan: ChangePlan, changeset: ChangeSet, decision: GovernanceDecision, status: Status
+) -> StoredProposal:
+    """Return the row with another decision; contents go if it denies because of a secret."""
+    values = {
+        **stored.values,
+        "decision_id": decision.id,
+        "decision": decision.model_dump_json(),
+        "status": str(status),
+    }
+    if decision.verdict is Verdict.DENY and any("SECRET" in reason.code.upper() for reason in decision.reasons):
+        shown = ChangePlan.model_validate(redact_json(plan.model_dump(mode="json")))
+        values |= {
+            "plan": shown.model_dump_json(),
+            "changeset": without_contents(changeset).model_dump_json(),
+            "redacted": True,
+        }
+    return replace(stored, values=values)
+
+
+def without_contents(changeset: ChangeSet) -> ChangeSet:
+    """Return the change set with each inline content replaced by a reference that leads nowhere."""
+    return changeset.model_copy(update={"changes": tuple(_without_content(change) for change in changeset.changes)})
+
+
+def _without_content(change: FileChange) -> FileChange:
+    if change.new_size is None or change.new_hash is None:
+        return change
+    return change.model_copy(update={"content": BlobRef(sha256=change.new_hash, size=change.new_size)})
+
+
+def read(connection: Connection, plan_id: str) -> StoredProposal | None:
+    """Return a proposal's row as it is, unchecked, or None."""
+    row = connection.execute(select(proposals).where(proposals.c.plan_id == plan_id)).first()
+    if row is None:
+        return None
+    documents = connection.execute(
+        select(approvals.c.document).where(approvals.c.plan_id == plan_id).order_by(approvals.c.position)
+    ).scalars()
+    return StoredProposal(dict(row._mapping), tuple(documents))
+
+
+def checked(stored: StoredProposal, public_key: str) -> Proposal:
+    """Return the proposal that the row holds.
+
+    Raises:
+        RefusedError: ``STORED_CHANGESET_TAMPERED`` if the row is not as the gate sealed it.
+    """
+    values = stored.values
+    try:
+        if not stored.is_intact(public_key):
+            raise ValueError("the seal does not match")
+        return Proposal(
+            plan=ChangePlan.model_validate_json(values["plan"]),
+            changeset=ChangeSet.model_validate_json(values["changeset"]),
+            decision=GovernanceDecision.model_validate_json(values["decision"]),
+            status=Status(values["status"]),
+            approvals=tuple(GovernanceApproval.model_validate_json(text) for text in stored.approvals),
+            created_at=datetime.fromisoformat(values["created_at"]),
+            rejected_by=values["rejected_by"],
+            note=values["note"],
+            redacted=bool(values["redacted"]),
+        )
+    except (ValueError, TypeError, LonelyCatError) as error:
+        raise RefusedError(
+            "STORED_CHANGESET_TAMPERED",
+            f"the stored proposal {values['plan_id']} was edited in the database",
+            "Nothing was touched. Run `lonelycat audit verify`, find out who did it, and propose the change anew.",
+        ) from error
+
+
+def write(connection: Connection, signer: Signer, stored: StoredProposal, *, new: bool) -> str:
+    """Insert or replace a proposal's row under its new digest and seal, and return the digest."""
+    digest, key = stored.digest(), stored.values["plan_id"]
+    values = {**stored.values, "digest": digest, "seal": seal(signer, TABLE, key, digest)}
+    if new:
+        connection.execute(proposals.insert(), values)
+        blobs = {b["sha256"] for b in _blobs(ChangeSet.model_validate_json(values["changeset"]))}
+        if blobs and not values["redacted"]:
+            connection.execute(blob_refs.insert(), [{"owner": key, "sha256": blob} for blob in sorted(blobs)])
+        return digest
+    changed = connection.execute(proposals.update().where(proposals.c.plan_id == key).values(values)).rowcount
+    if changed != 1:
+        raise StateError("DATABASE_CORRUPT", f"the proposal {key} vanished while it was updated", "See `doctor`.")
+    return digest
+
+
+def _blobs(changeset: ChangeSet) -> list[dict[str, str]]:
+    return [{"sha256": c.content.sha256} for c in changeset.changes if isinstance(c.content, BlobRef)]
+
+
+def add_approval(connection: Connection, stored: StoredProposal, approval: GovernanceApproval) -> StoredProposal:
+    """Insert an approval's row and return the proposal's row with it."""
+    document = approval.model_dump_json()
+    try:
+        connection.execute(
+            approvals.insert(),
+            {
+                "id": approval.id,
+                "plan_id": stored.values["plan_id"],
+                "position": len(stored.approvals),
+                "document": document,
+            },
+        )
+    except IntegrityError as error:
+        raise RefusedError(
+            "APPROVAL_REUSED", f"the approval {approval.id} was given before", "Give a new one."
+        ) from error
+    return replace(stored, approvals=(*stored.approvals, document))
+
+
+def used(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of the approvals were consumed."""
+    found = select(consumed_approvals.c.approval_id).where(consumed_approvals.c.approval_id.in_(ids))
+    return set(connection.execute(found).scalars()) if ids else set()
+
+
+def consume(connection: Connection, ids: Sequence[str], execution_id: str, at: str) -> list[str]:
+    """Mark approvals as used up by an execution, and return them without repeats.
+
+    Those that this very execution consumed before (while it was ``indeterminate``) stay as they are.
+
+    Raises:
+        RefusedError: ``APPROVAL_REUSED`` if another execution used one of them; the caller's transaction must end.
+    """
+    wanted = list(dict.fromkeys(ids))
+    mine = select(consumed_approvals.c.approval_id).where(consumed_approvals.c.execution_id == execution_id)
+    earlier = set(connection.execute(mine).scalars())
+    rows = [{"approval_id": i, "execution_id": execution_id, "consumed_at": at} for i in wanted if i not in earlier]
+    if not rows:
+        return wanted
+    try:
+        written = connection.execute(consumed_approvals.insert(), rows).rowcount
+    except IntegrityError as error:
+        raise RefusedError(
+            "APPROVAL_REUSED",
+            f"an approval of {execution_id} was consumed by an earlier execution",
+            "An approval holds once; ask for a new one.",
+        ) from error
+    if written != len(rows):
+        raise StateError("DATABASE_CORRUPT", "not every approval could be marked as used", "See `lonelycat doctor`.")
+    return wanted
+
+
+def with_history(connection: Connection, proposal: Proposal) -> Proposal:
+    """Return the proposal with its newest execution, and whether its checksum was rolled back before."""
+    t = executions.c
+    query = select(t.execution_id, t.status).where(t.plan_id == proposal.plan.id)
+    newest = connection.execute(query.order_by(t.finished_at.desc(), t.execution_id.desc()).limit(1)).first()
+    return replace(
+        proposal,
+        quarantined=history.was_rolled_back(connection, proposal.changeset.checksum),
+        execution_id=None if newest is None else newest.execution_id,
+        execution_status=None if newest is None else Status(newest.status),
+    )

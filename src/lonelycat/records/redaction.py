@@ -1,0 +1,105 @@
+"""Secrets are masked before anything is stored or shown.
+
+Invariants:
+- What counts as a secret is what the gate's secret rule finds (``governance/secrets.py``), plus values that the
+  caller knows to be secret, such as those of the environment variables that a check was given, also where they
+  are spelled in base64, percent-encoded or as JSON escapes.
+- The output is valid UTF-8 text, whatever went in; digests and identifiers pass unchanged.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import urllib.parse
+from collections.abc import Iterable, Mapping
+
+MIN_KNOWN_LENGTH = 6
+"""Shorter known values are not masked: they would tear holes into ordinary words."""
+
+_HARMLESS = re.compile(r"[0-9a-f]{64}|[a-z]+_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
+_NAMED = re.compile(r"(?:^|[_\-.])(?:password|passwd|secret|token|api_?key|private_?key|authorization)$", re.I)
+
+
+class Redactor:
+    """Masks secrets in text, bytes and JSON values.
+
+    Args:
+        known: secret values to be masked wherever they occur; shorter ones than ``MIN_KNOWN_LENGTH`` are ignored.
+    """
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        spellings: set[bytes] = set()
+        for value in known:
+            if len(value) >= MIN_KNOWN_LENGTH:
+                spellings |= _spellings(value)
+        longest_first = sorted(spellings, key=lambda item: (-len(item), item))
+        self._known = re.compile(b"|".join(re.escape(item) for item in longest_first)) if spellings else None
+
+    def bytes(self, data: bytes) -> bytes:
+        """Return ``data`` with every secret replaced by ``[REDACTED:kind]``; bytes outside secrets are kept."""
+        from lonelycat.governance.secrets import find_secrets
+
+        spans = [(match.start, match.end, str(match.kind)) for match in find_secrets(data)]
+        if self._known is not None:
+            spans += [(match.start(), match.end(), "known-value") for match in self._known.finditer(data)]
+        if not spans:
+            return data
+        parts: list[bytes] = []
+        position = 0
+        for start, end, kind in sorted(spans):
+            if start >= position:
+                parts += [data[position:start], b"[REDACTED:" + kind.encode("utf-8", "replace") + b"]"]
+            position = max(position, end)
+        return b"".join([*parts, data[position:]])
+
+    def text(self, text: str) -> str:
+        """Return ``text`` masked; what is not Unicode text is shown as ``\\xNN`` escapes."""
+        if _HARMLESS.fullmatch(text):
+            return text
+        return self.bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "backslashreplace")
+
+    def json(self, value: object) -> object:
+        """Return the JSON-compatible ``value`` with every string masked, and each value whose key says secret."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self._member(str(key), item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.json(item) for item in value]
+        return value
+
+    def _member(self, key: str, item: object) -> object:
+        if isinstance(item, str) and item and _NAMED.search(key):
+            return "[REDACTED:named-secret]"
+        return self.json(item)
+
+
+def _spellings(value: str) -> set[bytes]:
+    raw = value.encode("utf-8", "surrogateescape")
+    return {
+        raw,
+        base64.b64encode(raw).rstrip(b"="),
+        base64.urlsafe_b64encode(raw).rstrip(b"="),
+        urllib.parse.quote(raw, safe="").encode("ascii"),
+        json.dumps(value)[1:-1].encode("ascii"),
+    }
+
+
+_PLAIN = Redactor()
+
+
+def redact_bytes(data: bytes) -> bytes:
+    """Mask secrets in ``data`` without knowing any value."""
+    return _PLAIN.bytes(data)
+
+
+def redact_text(text: str) -> str:
+    """Mask secrets in ``text`` without knowing any value."""
+    return _PLAIN.text(text)
+
+
+def redact_json(value: object) -> object:
+    """Mask secrets in a JSON-compatible ``value`` without knowing any value."""
+    return _PLAIN.json(value)
