@@ -31,6 +31,7 @@ _TOUCHED: dict[Category, str] = {
     Category.INTERRUPTED: "`lonelycat status` says where things stand.",
     Category.ROLLED_BACK: "Your files are as they were before.",
 }
+_IDS: tuple[str, ...] = ("plan_id", "changeset_id", "decision_id", "execution_id")
 
 
 def run(argv: list[str]) -> int:
@@ -88,8 +89,9 @@ def usage_error(message: str) -> Report:
 
 def from_error(error: LonelyCatError) -> Report:
     """Return the report of a deliberate error; ids in its details stand at the top of the object."""
-    known = {key: error.details[key] for key in ("plan_id", "execution_id", "changeset_id") if key in error.details}
-    payload: dict[str, object] = {**known, "details": error.details} if error.details else {}
+    payload: dict[str, object] = {key: error.details[key] for key in _IDS if key in error.details}
+    if error.details:
+        payload["details"] = error.details
     touched = _TOUCHED.get(error.category, "Your files were not touched.")
     return _problem(BY_CATEGORY[error.category], error.code, error.message, error.hint, payload, touched)
 
@@ -177,7 +179,7 @@ def _commands_needed(argv: list[str]) -> list[str] | None:
             next(words, None)
         elif not word.startswith("-"):
             return [word] if word in COMMANDS else None
-    return None
+    return [] if "--version" in argv else None
 
 
 def _workspace_named(argv: list[str]) -> Path | None:

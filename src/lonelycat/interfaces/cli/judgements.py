@@ -67,9 +67,7 @@ def show_judgement(screen: Screen, judgement: Judgement) -> None:
     """Write the decision, and what now."""
     from lonelycat.interfaces.cli.render.decision import show_decision
 
-    show_decision(
-        screen, judgement.plan, judgement.changeset, judgement.decision, explanation=judgement.explanation
-    )
+    show_decision(screen, judgement.plan, judgement.changeset, judgement.decision, explanation=judgement.explanation)
     screen.blank()
     screen.line(("Your files were not touched.", "dim"))
     screen.line(("what now: ", "title"), next_step(judgement))

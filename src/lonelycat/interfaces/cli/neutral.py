@@ -25,9 +25,7 @@ def neutral(text: str, *, keep_tabs: bool = False) -> str:
         return text
     stacked = _STACKED.sub(lambda match: "".join(_spelled(char) for char in match[0]), text)
     return "".join(
-        char
-        if (char.isprintable() and not _UNSEEN.match(char)) or (keep_tabs and char == "\t")
-        else _spelled(char)
+        char if (char.isprintable() and not _UNSEEN.match(char)) or (keep_tabs and char == "\t") else _spelled(char)
         for char in stacked
     )
 

@@ -15,11 +15,9 @@ if TYPE_CHECKING:
     from lonelycat.runtime.service import ChangeRequest
 
 Patch = Annotated[
-    str | None, typer.Option("--patch", metavar="FILE|-", help="A unified diff as git writes it; - reads it from stdin.")
+    str | None, typer.Option("--patch", metavar="FILE|-", help="A unified diff as git writes it; - is stdin.")
 ]
-Git = Annotated[
-    str | None, typer.Option("--git", metavar="RANGE", help="What changed between two commits: A..B.")
-]
+Git = Annotated[str | None, typer.Option("--git", metavar="RANGE", help="What changed between two commits: A..B.")]
 ChangeSetFile = Annotated[str | None, typer.Option("--changeset", metavar="FILE|-", help="A change set as JSON.")]
 PlanFile = Annotated[str | None, typer.Option("--plan", metavar="FILE|-", help="A change plan as JSON.")]
 Intent = Annotated[str | None, typer.Option("--intent", metavar="TEXT", help="What the change is for, in a sentence.")]
@@ -92,6 +90,6 @@ def _from_stdin(option: str, limit: int) -> bytes:
         raise InputError("FILE_UNREADABLE", f"{option} -: standard input is closed", "Pipe the document in.")
     if sys.stdin.isatty():
         raise InputError(
-            "STDIN_IS_A_TERMINAL", f"{option} -: nothing is piped in", "For example: git diff | lonelycat check --patch -"
+            "STDIN_IS_A_TERMINAL", f"{option} -: nothing is piped in", "As in: git diff | lonelycat check --patch -"
         )
     return sys.stdin.buffer.read(limit + 1)

@@ -6,7 +6,6 @@ user's or the system's configuration.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -14,16 +13,20 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-_UNGOVERNED = (".git", ".lonelycat")
+from lonelycat.checks.pidfile import read_pid_file
+from lonelycat.checks.services.stopping import stop_service
+from lonelycat.clock import SystemClock
+from lonelycat.interfaces.demo.policy import SERVICE
+from lonelycat.settings import STATE_DIRECTORY
+
+_UNGOVERNED = (".git", STATE_DIRECTORY)
 _GIT_IDENTITY = ("-c", "user.name=LonelyCat demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
 
 
@@ -34,7 +37,7 @@ class Throwaway:
         base: the fresh directory that holds everything.
         workspace: the governed repository.
         clone: the agent's own clone, where it prepares its patches.
-        run: where the service keeps its pid and its log.
+        keys: where the approver's key lies: outside the workspace.
         port: the loopback port of the service.
     """
 
@@ -42,18 +45,15 @@ class Throwaway:
         self.base = Path(tempfile.mkdtemp(prefix="lonelycat-demo-")).resolve()
         self.workspace = self.base / "shop"
         self.clone = self.base / "agent-clone"
-        self.run = self.base / "run"
+        self.keys = self.base / "marias-laptop"
         self.port = _free_port()
-        self.run.mkdir()
+        self.workspace.mkdir()
+        self.keys.mkdir(mode=0o700)
 
     @property
     def pid_file(self) -> Path:
-        """Where the service's process id stands."""
-        return self.run / "service.pid"
-
-    def service_argv(self) -> list[str]:
-        """Return the command that starts the service."""
-        return [sys.executable, str(self.workspace / "app" / "service.py"), str(self.port)]
+        """Where LonelyCat notes the service's process."""
+        return self.workspace / STATE_DIRECTORY / "run" / f"{SERVICE}.pid"
 
     def make_repository(self, files: Mapping[str, str]) -> None:
         """Write ``files`` (path to text) and the service into the workspace, commit, and clone it for the agent."""
@@ -142,34 +142,12 @@ class Throwaway:
 
     def close(self, *, keep: bool) -> None:
         """End the service and remove the directory, unless it shall be kept."""
-        self._end_service()
+        noted = read_pid_file(self.pid_file)
+        running = noted.running() if noted is not None else None
+        if running is not None:
+            stop_service(running, signal.SIGTERM, 3.0, SystemClock())
         if not keep:
             shutil.rmtree(self.base, ignore_errors=True)
-
-    def _end_service(self) -> None:
-        try:
-            pid = int(self.pid_file.read_text().split()[0])
-            command = Path(f"/proc/{pid}/cmdline")
-            if command.exists() and str(self.workspace).encode() not in command.read_bytes():
-                return  # the number belongs to somebody else by now
-            os.kill(pid, signal.SIGTERM)
-        except (OSError, ValueError, IndexError):
-            return
-        for _ in range(50):
-            if not _alive(pid):
-                return
-            time.sleep(0.05)
-        os.kill(pid, signal.SIGKILL)
-
-
-def _alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _free_port() -> int:

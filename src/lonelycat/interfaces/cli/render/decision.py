@@ -32,30 +32,36 @@ def show_decision(
     """Write the whole decision; ``explanation`` is the planner's, a sentence each."""
     verdict = str(decision.verdict)
     screen.line(
-        (verdict, VERDICT_STYLES[verdict]), f"  {_VERDICT_WORDS[verdict]}   ", ("risk ", "dim"),
+        (verdict, VERDICT_STYLES[verdict]),
+        f"  {_VERDICT_WORDS[verdict]}   ",
+        ("risk ", "dim"),
         str(decision.risk_level_effective),
     )
     screen.line(plan.intent, indent=2)
     screen.line((f"plan {plan.id}   by {plan.created_by}", "dim"), indent=2)
-    screen.blank()
+    _show_reasons(screen, decision)
     show_files(screen, changeset.changes)
     _show_checks(screen, plan)
-    counting = [reason for reason in decision.reasons if reason.counts]
-    others = [reason for reason in decision.reasons if not reason.counts]
-    if counting:
+    _show_list(screen, "how it was planned", explanation)
+
+
+def _show_reasons(screen: Screen, decision: GovernanceDecision) -> None:
+    if any(reason.counts for reason in decision.reasons):
         screen.line(("why", "title"))
-    for reason in counting:
-        show_reason(screen, reason)
-    for reason in others:
-        _show_lifted(screen, reason)
-    if explanation:
-        screen.line(("how it was planned", "title"))
-        for sentence in explanation:
-            screen.line(("- ", "dim"), sentence, indent=2)
-    if decision.required_actions:
-        screen.line(("still needed", "title"))
-        for action in decision.required_actions:
-            screen.line(("- ", "dim"), action, indent=2)
+    for reason in decision.reasons:
+        if reason.counts:
+            show_reason(screen, reason)
+    for reason in decision.reasons:
+        if not reason.counts:
+            _show_lifted(screen, reason)
+    _show_list(screen, "still needed", decision.required_actions)
+
+
+def _show_list(screen: Screen, title: str, sentences: Sequence[str]) -> None:
+    if sentences:
+        screen.line((title, "title"))
+    for sentence in sentences:
+        screen.line(("- ", "dim"), sentence, indent=2)
 
 
 def show_files(screen: Screen, changes: Sequence[FileChange]) -> None:
@@ -85,13 +91,14 @@ def _show_checks(screen: Screen, plan: ChangePlan) -> None:
 def show_reason(screen: Screen, reason: Reason) -> None:
     """Write one reason: what, which rule, which paths, what to do."""
     verdict = str(reason.verdict)
-    screen.line((f"{verdict} ", VERDICT_STYLES[verdict]), (reason.code, "title"), indent=2)
-    screen.line(reason.message, indent=4)
+    marks = {"ALLOW": "· ", "NEED_APPROVAL": "? ", "DENY": "✘ "}
+    screen.line((marks[verdict], VERDICT_STYLES[verdict]), reason.message, indent=2)
     if reason.paths:
         more = len(reason.paths) - _MOST_PATHS
         shown = ", ".join(printable(path) for path in reason.paths[:_MOST_PATHS])
         screen.line(("paths ", "dim"), shown + (f" and {more} more" if more > 0 else ""), indent=4)
-    screen.line(("rule  ", "dim"), reason.rule, *([f"   raises the risk to {reason.risk}"] if reason.risk else []), indent=4)
+    raised = f", raises the risk to {reason.risk}" if reason.risk else ""
+    screen.line(("rule  ", "dim"), f"{reason.rule}: {reason.code}, {verdict}{raised}", indent=4)
     if reason.hint:
         screen.line(("do    ", "dim"), reason.hint, indent=4)
 

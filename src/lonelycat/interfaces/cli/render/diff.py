@@ -5,8 +5,21 @@ from __future__ import annotations
 from lonelycat.interfaces.cli.neutral import neutral_lines
 from lonelycat.interfaces.cli.screen import Screen
 
-_HEADERS = ("diff --git ", "index ", "--- ", "+++ ", "new file ", "deleted file ", "old mode ", "new mode ",
-            "similarity ", "rename ", "copy ", "GIT binary patch", "Binary files ")
+_HEADERS = (
+    "diff --git ",
+    "index ",
+    "--- ",
+    "+++ ",
+    "new file ",
+    "deleted file ",
+    "old mode ",
+    "new mode ",
+    "similarity ",
+    "rename ",
+    "copy ",
+    "GIT binary patch",
+    "Binary files ",
+)
 
 
 def show_diff(screen: Screen, diff: bytes, *, most_lines: int | None = None) -> int:

@@ -33,6 +33,7 @@ _ENDS: dict[Status, tuple[str, str, str]] = {
     ),
     Status.INDETERMINATE: ("bad", "NOT KNOWN YET", "Whether the change was kept will be known after a recovery."),
 }
+_UNFINISHED = ("bad", "NOT FINISHED", "The execution stopped half way; `lonelycat recover` puts things right.")
 
 
 class Progress:
@@ -83,9 +84,7 @@ def show_steps(screen: Screen, steps: Sequence[StepRecord]) -> None:
         _show_step_line(screen, step.name, step.status, step.duration_seconds, step.code, step.message)
 
 
-def _show_step_line(
-    screen: Screen, name: str, status: str, seconds: object, code: object, message: str
-) -> None:
+def _show_step_line(screen: Screen, name: str, status: str, seconds: object, code: object, message: str) -> None:
     mark, style = _MARKS.get(status, ("?", "warn"))
     took = duration(seconds) if isinstance(seconds, int | float) else ""
     parts: list[Part] = [(mark, style), f" {name:<{_NAME_WIDTH}} ", (f"{took:>8}", "dim")]
@@ -97,9 +96,9 @@ def _show_step_line(
             screen.line((line, "dim"), indent=6)
 
 
-def show_result(screen: Screen, result: ExecutionResult) -> None:
-    """Write what happened, whether the files are changed, and what now."""
-    style, title, sentence = _ENDS[result.status]
+def show_result(screen: Screen, result: ExecutionResult, *, advise: bool = True) -> None:
+    """Write what happened, whether the files are changed, and (with ``advise``) what now."""
+    style, title, sentence = _ENDS.get(result.status, _UNFINISHED)
     if result.cached:
         sentence = "This exact change was executed before; its recorded result is returned. Nothing was run again."
     if result.dry_run:
@@ -115,11 +114,12 @@ def show_result(screen: Screen, result: ExecutionResult) -> None:
         screen.line(("because ", "title"), result.message, indent=2)
     if result.success and result.files_changed:
         verb = "would change" if result.dry_run else "changed"
-        screen.line(("files ", "title"), f"{len(result.files_changed)} {verb}: {_paths(result.files_changed)}", indent=2)
+        paths = result.files_changed
+        screen.line(("files ", "title"), f"{len(paths)} {verb}: {_paths(paths)}", indent=2)
     for warning in result.warnings:
         screen.line(("warning ", "warn"), warning, indent=2)
     screen.line((f"{result.execution_id}   {took}", "dim"), indent=2)
-    for advice in _advice(result):
+    for advice in _advice(result) if advise else ():
         screen.line(("what now: ", "title"), advice, indent=2)
 
 
@@ -127,7 +127,8 @@ def _advice(result: ExecutionResult) -> list[str]:
     if result.dry_run:
         return [f"lonelycat execute {result.plan_id}"]
     if result.success:
-        return [f"lonelycat show {result.execution_id} tells everything; lonelycat revert {result.execution_id} undoes it."]
+        one = result.execution_id
+        return [f"lonelycat show {one} tells everything; lonelycat revert {one} --by NAME undoes it."]
     if result.status is Status.ROLLBACK_FAILED:
         return [
             result.hint or f"lonelycat show {result.execution_id} names what could not be put back.",

@@ -1,0 +1,20 @@
+"""``lonelycat demo``: the whole story in a throwaway workspace with a real service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lonelycat.interfaces.cli.invocation import Invocation
+from lonelycat.interfaces.cli.report import Report
+
+
+def command(
+    call: Invocation,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the throwaway workspace behind, to look at.")] = False,
+) -> Report:
+    """Show the whole story in a throwaway workspace."""
+    from lonelycat.interfaces.cli.narration import narrate
+
+    return narrate(call, keep=keep)
