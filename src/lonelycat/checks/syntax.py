@@ -178,7 +178,8 @@ def _yaml(data: bytes, path: str) -> Problem | None:
             if isinstance(event, yaml.DocumentStartEvent):
                 anchors.clear()
             elif isinstance(event, yaml.AliasEvent) and event.anchor not in anchors:
-                return event.start_mark.line + 1, f"YAML: undefined alias {event.anchor!r}"
+                line = event.start_mark.line + 1 if event.start_mark else 0
+                return line, f"YAML: undefined alias {event.anchor!r}"
             elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
                 anchors.add(event.anchor)
     except (yaml.YAMLError, UnicodeError) as error:
