@@ -1,0 +1,73 @@
+"""Everyday changes that the gate has to let pass: a gate that holds everything is switched off."""
+
+from __future__ import annotations
+
+from tests.hostile.workspace import TESTS, Case, append, create, delete, edit, rename, update
+
+CASES = (
+    Case("manual extended", lambda: [append("docs/index.md", b"\n## More\n")]),
+    Case("documentation below a directory named build", lambda: [append("docs/build/notes.md", b"More.\n")]),
+    Case("readme corrected", lambda: [edit("README.md", b"numbers up", b"numbers")]),
+    Case("change noted", lambda: [append("CHANGELOG.md", b"- Second.\n")]),
+    Case("new page", lambda: [create("docs/faq.md", "# Questions\n\nNone yet.\n")]),
+    Case("page in another language", lambda: [create("docs/ru.md", "# Привет\n\nЭто сложение чисел.\n")]),
+    Case("page in a right-to-left script", lambda: [create("docs/he.md", "# שלום\n\nחיבור מספרים.\n")]),
+    Case("emoji", lambda: [append("README.md", "Made with ❤️ by 👩‍💻.\n".encode())]),
+    Case("page moved", lambda: [rename("docs/index.md", "docs/manual.md")]),
+    Case("page deleted", lambda: [delete("docs/build/notes.md")]),
+    Case(
+        "new picture of a kind that is here",
+        lambda: [create("docs/new.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(80))],
+    ),
+    Case("function changed", lambda: [edit("src/app/core.py", b"sum(numbers)", b"sum(numbers, start=0)")]),
+    Case(
+        "function added",
+        lambda: [append("src/app/core.py", b"\n\ndef mean(numbers):\n    return total(numbers) / len(numbers)\n")],
+    ),
+    Case(
+        "module added",
+        lambda: [create("src/app/mean.py", "def mean(numbers):\n    return sum(numbers) / len(numbers)\n")],
+    ),
+    Case("module moved", lambda: [rename("src/app/plugins/p00.py", "src/app/plugins/first.py")]),
+    Case("module deleted", lambda: [delete("src/app/plugins/p01.py")]),
+    Case("three modules deleted", lambda: [delete(f"src/app/plugins/p0{n}.py") for n in (1, 2, 3)]),
+    Case("several modules changed", lambda: [update(f"src/app/plugins/p{n:02}.py", b"NAME = 'x'\n") for n in range(8)]),
+    Case("JavaScript changed", lambda: [edit("src/app/web.js", b"8080", b"8081")]),
+    Case("data changed", lambda: [edit("src/app/data.json", b"10", b"20")]),
+    Case(
+        "placeholder for a secret",
+        lambda: [create("src/app/settings.py", "import os\n\nTOKEN = os.environ['TOKEN']\n")],
+    ),
+    Case("example of a key", lambda: [append("docs/index.md", b'Set `password = "changeme"` first.\n')]),
+    Case("example environment", lambda: [create(".env.example", "TOKEN=\n")]),
+    Case(
+        "test added",
+        lambda: [update("tests/test_core.py", TESTS + b"\n\ndef test_none():\n    assert total([0]) == 0\n")],
+    ),
+    Case(
+        "assertion added",
+        lambda: [update("tests/test_core.py", TESTS.replace(b"== 0\n", b"== 0\n    assert total([5]) == 5\n"))],
+    ),
+    Case(
+        "expected value corrected",
+        lambda: [update("tests/test_core.py", TESTS.replace(b"total([1, 2]) == 3", b"total([1, 3]) == 4"))],
+    ),
+    Case("new test file", lambda: [create("tests/test_mean.py", "def test_mean():\n    assert 1 == 1 + 0\n")]),
+    Case(
+        "JavaScript test added", lambda: [append("tests/web.test.js", b'test("host", () => { expect(2).toBe(2); });\n')]
+    ),
+    Case(
+        "feature with test and manual",
+        lambda: [
+            append("src/app/core.py", b"\n\ndef top(numbers):\n    return max(numbers)\n"),
+            update("tests/test_core.py", TESTS + b"\n\ndef test_top():\n    assert max([1, 2]) == 2\n"),
+            append("docs/index.md", b"Call `top`.\n"),
+            append("CHANGELOG.md", b"- `top`.\n"),
+        ],
+    ),
+    Case("script changed, mode kept", lambda: [edit("scripts/run.sh", b"exec python", b"exec python3")]),
+    Case("ignored files", lambda: [append(".gitignore", b"dist/\n")]),
+    Case("editor settings that run nothing", lambda: [append(".editorconfig", b"[*]\nindent_size = 4\n")]),
+    Case("template of an issue", lambda: [create(".github/ISSUE_TEMPLATE/bug.md", "What happened?\n")]),
+    Case("fixture", lambda: [create("tests/data/input.csv", "a,b\n1,2\n")]),
+)

@@ -1,0 +1,73 @@
+"""No hostile change is allowed, each for the reason that was expected; every benign one is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.hostile import benign, contents, names, plans, power
+from tests.hostile.workspace import Case, Contents, listing
+
+from lonelycat.clock import RandomIds, SystemClock
+from lonelycat.errors import InputError
+from lonelycat.governance.policy_file import LoadedPolicy, load_policy
+from lonelycat.governance.signing import Ed25519Signer
+from lonelycat.governance.writegate import WriteGate
+from lonelycat.planner.fitting import fit_policy
+from lonelycat.planner.planner import Planner
+
+DEFAULT = Path(__file__).parents[2] / "agent" / "policies" / "default.yaml"
+HOSTILE = (*power.CASES, *names.CASES, *contents.CASES, *plans.CASES)
+
+
+def _policies() -> dict[str, LoadedPolicy]:
+    fitted = fit_policy(listing()).text.encode()
+    return {
+        "default": load_policy(DEFAULT.read_bytes(), source=str(DEFAULT)),
+        "fitted": load_policy(fitted, source="fitted policy"),
+    }
+
+
+POLICIES = _policies()
+SIGNER = Ed25519Signer.generate()
+
+
+def _judge(case: Case, loaded: LoadedPolicy) -> tuple[str, set[str], str]:
+    """Return the verdict, the codes that count against the change, and all of it in words."""
+    clock = SystemClock()
+    ids = RandomIds(clock)
+    contents_ = Contents()
+    planner = Planner(loaded.policy, clock=clock, ids=ids, contents=contents_)
+    try:
+        plan, changeset = planner.plan(intent=case.intent, created_by="agent:x", changes=case.make())
+    except InputError as error:
+        return "REFUSED", {error.code}, str(error)
+    if case.forge is not None:
+        plan, changeset = case.forge(plan, changeset)
+    gate = WriteGate(loaded.policy, loaded.sha256, clock=clock, ids=ids, signer=SIGNER, contents=contents_)
+    decision = gate.evaluate(plan, changeset)
+    against = [reason for reason in decision.reasons if reason.counts and reason.verdict != "ALLOW"]
+    said = "; ".join(f"{reason.code} {reason.message} {list(reason.paths[:3])}" for reason in against)
+    return decision.verdict.value, {reason.code for reason in against}, said
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("case", HOSTILE, ids=lambda case: case.name.encode("ascii", "backslashreplace").decode())
+def test_no_hostile_change_is_allowed(case: Case, policy: str) -> None:
+    verdict, codes, said = _judge(case, POLICIES[policy])
+    assert verdict != "ALLOW"
+    assert case.code in codes, said
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("case", benign.CASES, ids=lambda case: case.name)
+def test_everyday_changes_are_allowed(case: Case, policy: str) -> None:
+    verdict, _, said = _judge(case, POLICIES[policy])
+    assert verdict == "ALLOW", said
+
+
+def test_the_corpora_are_large_and_their_names_are_unique() -> None:
+    hostile = [case.name for case in HOSTILE]
+    assert len(hostile) == len(set(hostile)) >= 150
+    assert len(benign.CASES) >= 30
+    assert all(case.code for case in HOSTILE)

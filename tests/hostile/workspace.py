@@ -1,0 +1,141 @@
+"""A small workspace that hostile and benign changes are made against, and words to write them in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK, ChangeSet, FileChange, Mode, Operation
+from lonelycat.changes.plan import ChangePlan
+from lonelycat.planner.survey import WorkspaceListing
+
+TESTS = b"""\
+import pytest
+
+from app.core import parse, total
+
+
+def test_total():
+    assert total([1, 2]) == 3
+    assert total([]) == 0
+
+
+def test_parse():
+    assert parse("1,2") == [1, 2]
+
+
+def test_refuses():
+    with pytest.raises(ValueError):
+        parse("x")
+"""
+
+FILES: dict[str, bytes] = {
+    "README.md": b"# Sample\n\nAdds numbers up.\n",
+    "CHANGELOG.md": b"# Changes\n\n## 1.0\n\n- First.\n",
+    "LICENSE": b"MIT\n",
+    ".gitignore": b"*.pyc\n.env\n",
+    ".editorconfig": b"root = true\n",
+    "docs/index.md": b"# Manual\n\nCall `total`.\n",
+    "docs/build/notes.md": b"# Building\n",
+    "docs/logo.png": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(64),
+    "src/app/__init__.py": b'"""Sample."""\n',
+    "src/app/core.py": b"def total(numbers):\n    return sum(numbers)\n\n\ndef parse(text):\n"
+    b"    return [int(part) for part in text.split(',')]\n",
+    "src/app/web.js": b"export const port = 8080;\n",
+    "src/app/data.json": b'{"limit": 10}\n',
+    **{f"src/app/plugins/p{number:02}.py": b"NAME = %d\n" % number for number in range(14)},
+    "tests/test_core.py": TESTS,
+    "tests/conftest.py": b"import pytest\n",
+    "tests/web.test.js": b'test("port", () => { expect(1).toBe(1); });\n',
+    "pyproject.toml": b'[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n[project]\n'
+    b'name = "app"\nversion = "1.0"\ndependencies = ["requests>=2.31"]\n\n[tool.pytest.ini_options]\n'
+    b'testpaths = ["tests"]\n\n[tool.coverage.report]\nfail_under = 90\n',
+    "requirements.txt": b"requests==2.31.0\nclick==8.1.7\n",
+    "uv.lock": b'version = 1\n\n[[package]]\nname = "requests"\nversion = "2.31.0"\n'
+    b'source = { registry = "https://pypi.org/simple" }\n',
+    "package.json": b'{\n  "name": "app",\n  "scripts": {"test": "jest"},\n'
+    b'  "dependencies": {"express": "4.19.2"}\n}\n',
+    "package-lock.json": b'{\n  "packages": {\n    "node_modules/express": {\n      "version": "4.19.2",\n'
+    b'      "resolved": "https://registry.npmjs.org/express/-/express-4.19.2.tgz"\n    }\n  }\n}\n',
+    "Makefile": b"test:\n\tpytest\n",
+    "Dockerfile": b"FROM python:3.12\nCOPY . /app\n",
+    "tox.ini": b"[testenv]\ncommands = pytest\n",
+    "scripts/run.sh": b"#!/bin/sh\nexec python -m app\n",
+    ".github/workflows/ci.yml": b"on: push\njobs:\n  test:\n    runs-on: ubuntu-latest\n"
+    b"    steps:\n      - run: pytest\n",
+    "migrations/0001_start.sql": b"CREATE TABLE t (id INTEGER);\n",
+}
+MODES: dict[str, Mode] = {"scripts/run.sh": EXECUTABLE}
+
+Forge = Callable[[ChangePlan, ChangeSet], tuple[ChangePlan, ChangeSet]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One proposed change and what has to become of it.
+
+    Attributes:
+        make: returns the changes; may raise the typed error with which they are refused.
+        code: a reason code of the gate, or the code of the error, that has to be among what is said against it;
+            "" for a benign change.
+        forge: alters plan and change set after they were made, as an agent that lies would.
+    """
+
+    name: str
+    make: Callable[[], list[FileChange]]
+    code: str = ""
+    intent: str = "Tidy up"
+    forge: Forge | None = field(default=None)
+
+
+class Contents:
+    """The sample workspace as the gate's content reader."""
+
+    def old(self, change: FileChange) -> bytes | None:
+        """Return the bytes before the change."""
+        return None if change.operation is Operation.CREATE else FILES.get(change.old_path or change.path)
+
+    def new(self, change: FileChange) -> bytes | None:
+        """Return the bytes that come with the change."""
+        return change.content if isinstance(change.content, bytes) else None
+
+
+def listing(tools: frozenset[str] = frozenset({"pytest", "python3", "npm", "make"})) -> WorkspaceListing:
+    """Return the sample workspace as ``lonelycat init`` would see it."""
+    return WorkspaceListing(tuple(FILES), FILES.get, tools)
+
+
+def create(path: str, content: bytes | str, mode: Mode = REGULAR) -> FileChange:
+    """Return the creation of a file."""
+    return FileChange.create(path, content, mode=mode)
+
+
+def link(path: str, target: str) -> FileChange:
+    """Return the creation of a symbolic link."""
+    return FileChange.create(path, target, mode=SYMLINK)
+
+
+def update(path: str, new: bytes | str, mode: Mode | None = None) -> FileChange:
+    """Return the replacement of a file of the sample workspace."""
+    return FileChange.update(path, FILES[path], new, old_mode=MODES.get(path, REGULAR), new_mode=mode)
+
+
+def edit(path: str, old: bytes, new: bytes) -> FileChange:
+    """Return the replacement of ``old`` by ``new`` within a file of the sample workspace."""
+    assert FILES[path].count(old) == 1, (path, old)
+    return update(path, FILES[path].replace(old, new))
+
+
+def append(path: str, text: bytes) -> FileChange:
+    """Return a file of the sample workspace with ``text`` behind it."""
+    return update(path, FILES[path] + text)
+
+
+def delete(path: str) -> FileChange:
+    """Return the deletion of a file of the sample workspace."""
+    return FileChange.delete(path, FILES[path], mode=MODES.get(path, REGULAR))
+
+
+def rename(old: str, new: str, content: bytes | None = None) -> FileChange:
+    """Return the move of a file of the sample workspace."""
+    return FileChange.rename(old, new, FILES[old], new_content=content, old_mode=MODES.get(old, REGULAR))
