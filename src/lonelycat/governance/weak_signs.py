@@ -19,7 +19,8 @@ TEST_GLOBS = (
 )  # fmt: skip
 JUDGE_CONFIGURATION = (
     "conftest.py", "pytest.{ini,toml}", ".coveragerc", "tox.ini", "noxfile.py",
-    "{jest,vitest,karma,playwright,cypress}.*", ".mocharc*", ".rspec", "phpunit.xml*", "**/{test,tests}/{__init__.py,run.sh,runner.*}",
+    "{jest,vitest,karma,playwright,cypress}.*", ".mocharc*", ".rspec", "phpunit.xml*",
+    "**/{test,tests}/{__init__.py,run.sh,runner.*}",
     ".nycrc*", "codecov.{yml,yaml}",
 )  # fmt: skip
 NOT_CODE_GLOBS = (
@@ -35,7 +36,8 @@ _ASSERTS = re.compile(
 )
 _TESTS = re.compile(rb"\bdef test|\bfunc Test|#\[test\]|@Test\b|\b(?:it|test|specify)\s*\(|\bTEST(?:_[FP])?\(|@test\b")
 _SKIPS = re.compile(
-    rb"\bskip(?:if|_if|unless|Test|Unless|If)?\b|pragma: no cover|deselect|addopts|\bxfail\b|\bimportorskip\b|\bx(?:it|test|describe)\s*\(|\.only\s*\(|\.todo\s*\("
+    rb"\bskip(?:if|_if|unless|Test|Unless|If)?\b|pragma: no cover|deselect|addopts"
+    rb"|\bxfail\b|\bimportorskip\b|\bx(?:it|test|describe)\s*\(|\.only\s*\(|\.todo\s*\("
     rb"|\bt\.Skip|#\[ignore|@Ignore\b|@Disabled\b|GTEST_SKIP|expectedFailure|\bcollect_ignore|\bpytestmark\b|__test__\s*=\s*False"
     rb"|\bos\._exit\b|\bsys\.exit\b|\bprocess\.exit\b|\bos\.Exit\b|\bnocover\b"
 )
