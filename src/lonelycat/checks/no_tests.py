@@ -19,7 +19,9 @@ PYTEST_NO_TESTS_EXIT = 5
 """Exit code of pytest, and of unittest since Python 3.12, when no test ran."""
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_PYTEST = re.compile(r"^=*[ ]?((?:no tests ran|\d{1,15} [a-z]+)(?:, \d{1,15} [a-z]+)*) in \d+(?:\.\d+)?s\b[^\n]*$", re.M)
+_PYTEST = re.compile(
+    r"^=*[ ]?((?:no tests ran|\d{1,15} [a-z]+)(?:, \d{1,15} [a-z]+)*) in \d+(?:\.\d+)?s\b[^\n]*$", re.M
+)
 _PYTEST_EMPTY = re.compile(r"^collected 0 items\b", re.M)
 _PYTEST_RAN = frozenset({"passed", "failed", "error", "errors", "xpassed", "xfailed"})
 _UNITTEST = re.compile(r"^Ran (\d{1,15}) tests? in \d+(?:\.\d+)?s$", re.M)

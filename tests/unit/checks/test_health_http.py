@@ -277,6 +277,18 @@ def test_tls_is_verified_unless_told_otherwise(
     assert probe(url, verify_tls=False, body_contains="ok").ok
 
 
+def test_a_body_that_drips_through_tls_is_cut(raw_server: Raw, probe: Any, tls_files: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*map(str, tls_files))
+
+    def handle(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x")(secure)
+
+    url = f"https://127.0.0.1:{raw_server(handle)}/"
+    assert probe(url, verify_tls=False, within=0.7).code == "HEALTH_HTTP_TIMEOUT"
+
+
 def test_proxies_and_credentials_of_the_environment_are_not_used(
     server: Any, probe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

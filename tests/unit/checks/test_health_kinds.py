@@ -106,8 +106,9 @@ def test_process_by_own_pid_file(probe: Any, sleeper: Any, workspace: Path) -> N
     write_pid_file(workspace / "run" / "web.pid", here)
     assert probe("process", pid_file="run/web.pid").ok
     sleeper.kill()
-    assert probe("process", pid_file="run/web.pid").code == "HEALTH_PROCESS_MISSING"
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
     assert Path(f"/proc/{sleeper.pid}").exists(), "it was to be a zombie here"
+    assert probe("process", pid_file="run/web.pid").code == "HEALTH_PROCESS_MISSING"
     sleeper.wait()
     assert probe("process", pid_file="run/web.pid").code == "HEALTH_PROCESS_MISSING"
 
@@ -143,6 +144,7 @@ def test_process_by_arguments_and_name(probe: Any, sleeper: Any, marker: Any, wo
     assert probe("process", pid_file="x.pid", argv_matches=marker.text).ok
     assert probe("process", pid_file="x.pid", argv_matches="another").code == "HEALTH_PROCESS_MISSING"
     sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
     assert probe("process", argv_matches=marker.text).code == "HEALTH_PROCESS_MISSING"
 
 

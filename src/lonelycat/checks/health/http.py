@@ -151,11 +151,13 @@ def _ask(
     connection = http.client.HTTPConnection(host, port)
     raw = connect(host, port, left, context.clock)
     connection.sock = raw
-    with contextlib.closing(connection), raw, _cut_at(connection, deadline - context.clock.monotonic(), cut):
+    sockets = [raw]
+    with contextlib.closing(connection), raw, _cut_at(sockets, deadline - context.clock.monotonic(), cut):
         if secure:
             tls = _tls(parameters.verify_tls)
             secured = tls.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
             connection.sock = secured
+            sockets.append(secured)
             secured.do_handshake()
         default_port = port == (443 if secure else 80)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -180,16 +182,16 @@ def _ask(
 
 
 @contextlib.contextmanager
-def _cut_at(
-    connection: http.client.HTTPConnection, seconds: float, cut: threading.Event
-) -> Iterator[None]:
-    """Shut ``connection`` down after ``seconds``, however slowly the other side drips; sets ``cut`` then."""
-    sockets: list[socket.socket] = [connection.sock]
+def _cut_at(sockets: list[socket.socket], seconds: float, cut: threading.Event) -> Iterator[None]:
+    """Shut ``sockets`` down after ``seconds``, however slowly the other side drips; sets ``cut`` then.
+
+    The list may grow: a TLS socket takes the plain one's place, and ``http.client`` forgets its own early.
+    """
 
     def shut() -> None:
         cut.set()
-        for one in (*sockets, connection.sock):
-            with contextlib.suppress(OSError, AttributeError):
+        for one in tuple(sockets):
+            with contextlib.suppress(OSError):
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
 
     timer = threading.Timer(max(0.0, seconds), shut)
