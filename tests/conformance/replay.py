@@ -200,27 +200,23 @@ def replay(repository: Path, commits: int, scratch: Path) -> Replay:
     policy.write_text(POLICY, encoding="utf-8")
     history = work.last_commits(commits)
     work.check_out(history[0])
-    cat = LonelyCat.open(
-        work.root, {"LONELYCAT_STATE_DIR": str(scratch / "state"), "LONELYCAT_POLICY": str(policy), "USER": "replay"}
-    )
+    environment = {"LONELYCAT_STATE_DIR": str(scratch / "state"), "LONELYCAT_POLICY": str(policy), "USER": "replay"}
     report = Replay()
-    for before, after in itertools.pairwise(history):
-        try:
-            request = ChangeRequest(
-                patch=None, git_range=f"{before}..{after}", changeset=None, plan=None, intent=f"Replay {after}",
-                by="agent:replay",
-            )  # fmt: skip
-            judgement = cat.propose(request)
-        except InputError as error:
-            _count_refusal(report, error, after)
-            work.check_out(after)
-            continue
-        _execute(cat, judgement, report, after)
-        report.differences += [f"{after[:12]}: {problem}" for problem in work.differences(after)]
-        if report.differences:
-            break
-        work.move_head(after)
-    report.differences = report.differences or work.git_status()
+    with LonelyCat.open(work.root, environment) as cat:
+        for before, after in itertools.pairwise(history):
+            request = ChangeRequest(git_range=f"{before}..{after}", intent=f"Replay {after}", by="agent:replay")
+            try:
+                judgement = cat.propose(request)
+            except InputError as error:
+                _count_refusal(report, error, after)
+                work.check_out(after)
+            else:
+                _execute(cat, judgement, report, after)
+                report.differences += [f"{after[:12]}: {problem}" for problem in work.differences(after)]
+                work.move_head(after)
+            if report.differences:
+                return report
+    report.differences = work.git_status()
     return report
 
 
@@ -234,7 +230,8 @@ def _count_refusal(report: Replay, error: LonelyCatError, commit: str) -> None:
 
 
 def _execute(cat: object, judgement: object, report: Replay, commit: str) -> None:
-    from lonelycat.runtime.service import Judgement, LonelyCat, TerminalConfirmation
+    from lonelycat.runtime.consent import TerminalConfirmation
+    from lonelycat.runtime.service import Judgement, LonelyCat
 
     assert isinstance(cat, LonelyCat)
     assert isinstance(judgement, Judgement)
