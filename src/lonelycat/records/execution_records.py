@@ -27,7 +27,7 @@ class ExecutionRecords(Foundation):
         self,
         result: ExecutionResult,
         *,
-        plan: ChangePlan,
+        plan: ChangePlan | None,
         decision_id: str,
         consumed_approvals: Sequence[str],
         ttl_seconds: int,
@@ -41,6 +41,7 @@ class ExecutionRecords(Foundation):
         execution changes nothing, except that a final outcome takes the place of ``indeterminate``.
 
         Args:
+            plan: for who proposed it; None where the caller has only the result.
             consumed_approvals: ids that this execution uses up.
             ttl_seconds: how long a completed execution answers for a repeat.
             blobs: hashes of blobs that a revert of the execution needs; kept as long as it is.
@@ -134,7 +135,7 @@ class ExecutionRecords(Foundation):
             return history.load(connection, self.signer.public_key, rows)
 
 
-def _execution_event(result: ExecutionResult, plan: ChangePlan, decision_id: str) -> AuditEvent:
+def _execution_event(result: ExecutionResult, plan: ChangePlan | None, decision_id: str) -> AuditEvent:
     refused = result.status is Status.REJECTED
     facts = {
         "execution_id": result.execution_id,
@@ -144,7 +145,7 @@ def _execution_event(result: ExecutionResult, plan: ChangePlan, decision_id: str
         "status": str(result.status),
         "error_code": result.error_code,
         "files": len(result.files_changed),
-        "proposed_by": plan.created_by,
+        "proposed_by": plan.created_by if plan else None,
     }
     return AuditEvent(AuditType.EXECUTION_REFUSED if refused else AuditType.EXECUTION_FINISHED, SELF, facts)
 
