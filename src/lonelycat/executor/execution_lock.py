@@ -183,7 +183,7 @@ class LockManager:
             "fence": fence,
             "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
             "process_started": _first_line("/proc/self/stat").rpartition(")")[2].split()[19:20],
-            "pid_namespace": os.readlink("/proc/self/ns/pid"),
+            "pid_namespace": str(Path("/proc/self/ns/pid").readlink()),
         }
         with self._filesystem.closing(self._filesystem.create_file(directory, LOCK_FILE)) as fd:
             self._filesystem.write(fd, json.dumps(told).encode())

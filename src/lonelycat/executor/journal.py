@@ -80,9 +80,7 @@ class JournalWriter:
         self._previous = checksum
 
     @classmethod
-    def resume(
-        cls, filesystem: FileSystem, directory: int, fence: int, contents: JournalContents
-    ) -> JournalWriter:
+    def resume(cls, filesystem: FileSystem, directory: int, fence: int, contents: JournalContents) -> JournalWriter:
         """Continue a journal that was read, first cutting off a torn tail."""
         writer = cls(filesystem, directory, fence)
         writer._previous = contents.last_checksum

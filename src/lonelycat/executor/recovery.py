@@ -129,9 +129,7 @@ class Recovery:
                 remove_transaction(self._filesystem, transactions, stage, name)
         return result
 
-    def _resolve(
-        self, tree: PinnedTree, stage: int, name: str, contents: JournalContents, intent: Intent
-    ) -> Recovered:
+    def _resolve(self, tree: PinnedTree, stage: int, name: str, contents: JournalContents, intent: Intent) -> Recovered:
         committed = contents.last(RecordType.COMMITTED)
         if committed is not None or self._was_recorded(name):
             kept = sweep(self._filesystem, tree, stage, intent, name, {})
@@ -140,16 +138,12 @@ class Recovery:
         restarts = contents.last(RecordType.RESTARTS) is not None
         undone = contents.last(RecordType.UNDONE)
         if undone is not None:
-            return Recovered(
-                name, _outcome(undone.body), intent.identity, restarts_begun=restarts, undo=undone.body
-            )
+            return Recovered(name, _outcome(undone.body), intent.identity, restarts_begun=restarts, undo=undone.body)
         report = undo(self._filesystem, tree, stage, intent, name)
         kept = sweep(self._filesystem, tree, stage, intent, name, {})
         body = report.to_body()
         JournalWriter.resume(self._filesystem, stage, self._fence, contents).append(RecordType.UNDONE, body)
-        return Recovered(
-            name, _outcome(body), intent.identity, restarts_begun=restarts, undo=body, kept=tuple(kept)
-        )
+        return Recovered(name, _outcome(body), intent.identity, restarts_begun=restarts, undo=body, kept=tuple(kept))
 
     def _set_aside(self, transactions: int, name: str, error: StateError) -> Recovered:
         fs = self._filesystem
@@ -172,5 +166,3 @@ def _outcome(report: dict[str, object]) -> RecoveryOutcome:
     if report["problems"]:
         return RecoveryOutcome.FAILED
     return RecoveryOutcome.UNDONE if report["restored"] else RecoveryOutcome.CONFLICT
-
-

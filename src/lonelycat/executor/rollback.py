@@ -71,9 +71,7 @@ _Holding = Identity | _Foreign | None
 
 
 class _Undo:
-    def __init__(
-        self, filesystem: FileSystem, tree: PinnedTree, stage: int, intent: Intent, execution_id: str
-    ) -> None:
+    def __init__(self, filesystem: FileSystem, tree: PinnedTree, stage: int, intent: Intent, execution_id: str) -> None:
         self.fs = filesystem
         self.tree = tree
         self.stage = stage
@@ -252,9 +250,7 @@ class _Undo:
                 self.report.problems.append(f"{printable(operation.path)} does not hold its old content")
 
 
-def undo(
-    filesystem: FileSystem, tree: PinnedTree, stage: int, intent: Intent, execution_id: str
-) -> UndoReport:
+def undo(filesystem: FileSystem, tree: PinnedTree, stage: int, intent: Intent, execution_id: str) -> UndoReport:
     """Take back an interrupted or failed transaction, as far as it got, and verify the result.
 
     Raises:
@@ -304,9 +300,11 @@ def sweep(
     kept: list[tuple[str, str]] = []
     names = set(filesystem.list(stage))
     for operation in intent.operations:
-        candidates = [operation.staged_name, *(n for n in names if n.startswith(operation.undo_name))] if (
-            operation.number not in seen
-        ) else [operation.staged_name]
+        candidates = (
+            [operation.staged_name, *(n for n in names if n.startswith(operation.undo_name))]
+            if (operation.number not in seen)
+            else [operation.staged_name]
+        )
         for name in candidates:
             if name not in names or _untouched(filesystem, stage, name, seen.get(operation.number)):
                 continue

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -224,8 +224,26 @@ class Transaction:
         Raises:
             OSError: it is not known whether COMMITTED is durable; the outcome is ``indeterminate``.
         """
-        self.tree.check_pins()
         self.note(RecordType.COMMITTED, body)
+
+    def old_content(self, operation: FileOperation, limit: int) -> bytes | None:
+        """Return the bytes of a staged operation's old file from its backup, or None when there are over ``limit``.
+
+        Valid from :meth:`stage` to :meth:`clean_up`.
+        """
+        if operation.old is None:
+            return b""
+        if operation.old.is_link:
+            return self._filesystem.read_link(self._stage, operation.backup_name)
+        with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.backup_name)) as fd:
+            data = self._filesystem.read(fd, limit + 1)
+        return data if len(data) <= limit else None
+
+    def old_chunks(self, operation: FileOperation) -> Iterator[bytes]:
+        """Yield the bytes of a staged operation's old regular file from its backup."""
+        with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.backup_name)) as fd:
+            while data := self._filesystem.read(fd, self._chunk):
+                yield data
 
     def undo(self) -> UndoReport:
         """Take back what was applied and verify that it is back; see ``rollback.py``."""

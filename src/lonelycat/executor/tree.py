@@ -123,7 +123,7 @@ class PinnedTree:
             ConflictError: ``ROOT_REPLACED`` or ``DIRECTORY_CHANGED``.
         """
         try:
-            status = os.stat(self.path, follow_symlinks=False)
+            status = self.path.lstat()
             same = (status.st_dev, status.st_ino) == (self.device, self.inode)
         except OSError:
             same = False

@@ -50,6 +50,8 @@ class WriteGate:
         signer: signs each decision.
         contents: where contents come from that the change set does not carry, and the old ones; None means that
             only what the change set carries can be looked at.
+        policy_trusted: False when nobody stands behind the policy yet: it was changed by something other than an
+            accountable execution. Then every change needs a person.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class WriteGate:
         ids: IdSource,
         signer: Signer,
         contents: ContentReader | None = None,
+        policy_trusted: bool = True,
     ) -> None:
         self._policy = policy
+        self._policy_trusted = policy_trusted
         self._policy_hash = policy_hash
         self._clock = clock
         self._ids = ids
@@ -86,6 +90,8 @@ class WriteGate:
         facts = Facts(changeset.changes, self._contents, max_scan_bytes=policy.content.max_scan_bytes)
         context = RuleContext(policy, plan, changeset, facts, now, plan.risk_level_proposed)
         first = self._weigh(rules.RAISING, context)
+        if not self._policy_trusted:
+            first.append(_NOT_ADOPTED)
         raised = [finding.risk for finding in first if finding.counts and finding.risk is not None]
         effective = max(plan.risk_level_proposed, policy.default_risk, *raised)
         context = RuleContext(policy, plan, changeset, facts, now, effective)
@@ -150,6 +156,11 @@ class WriteGate:
         )
 
 
+_NOT_ADOPTED = Finding(
+    "POLICY_NOT_ADOPTED", Verdict.NEED_APPROVAL, "builtin.policy_in_force",
+    "the policy was changed by something other than LonelyCat, and nobody has approved a change under it yet",
+    "Read the change to the policy; an approval of this change adopts it.",
+)  # fmt: skip
 _UNRESOLVABLE = frozenset({"UNKNOWN_PROFILE", "UNKNOWN_HEALTH_CHECK", "UNKNOWN_SERVICE", "GATE_INTERNAL_ERROR"})
 
 

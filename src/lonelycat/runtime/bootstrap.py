@@ -1,0 +1,106 @@
+"""Wires everything from Settings; the only chooser of implementations. Each part is made when first asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lonelycat.clock import Clock, IdSource, RandomIds, SystemClock, isoformat
+from lonelycat.errors import InputError
+from lonelycat.executor.filesystem import FileSystem
+from lonelycat.governance.signing import Ed25519Signer
+from lonelycat.governance.writegate import WriteGate
+from lonelycat.planner.planner import Planner
+from lonelycat.records.blobs import BlobStore
+from lonelycat.records.entries import AuditEvent, AuditType
+from lonelycat.records.keys import GATE_KEY, load_or_create_gate_key, load_private_key, prepare_state_directory
+from lonelycat.runtime.contents import WorkspaceContents
+from lonelycat.runtime.policy_source import PolicyInForce, adopt_policy, policy_in_force
+from lonelycat.settings import Settings
+
+if TYPE_CHECKING:
+    from lonelycat.records.store import Records
+
+
+class Wiring:
+    """The parts of one workspace, for one command or one library object.
+
+    Args:
+        settings: what the process was told.
+        clock, ids, filesystem: injected in tests.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+        filesystem: FileSystem | None = None,
+    ) -> None:
+        if not settings.workspace.is_dir():
+            raise InputError(
+                "WORKSPACE_MISSING", f"{settings.workspace} is not a directory", "Name the workspace with -C."
+            )
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.ids: IdSource = ids or RandomIds(self.clock)
+        self.filesystem = filesystem or FileSystem()
+
+    @cached_property
+    def signer(self) -> Ed25519Signer:
+        """The gate's key, made when the workspace has none."""
+        prepare_state_directory(self.settings.state_dir)
+        return load_or_create_gate_key(self.settings.state_dir)
+
+    @cached_property
+    def passing_signer(self) -> Ed25519Signer:
+        """The gate's key if there is one, else one for this process only: for judgements that store nothing."""
+        path = self.settings.state_dir / GATE_KEY
+        return load_private_key(path) if path.exists() else Ed25519Signer.generate()
+
+    @cached_property
+    def records(self) -> Records:
+        """History, idempotency, approvals and audit; importing the database library takes its time."""
+        from lonelycat.records.store import Records
+
+        return Records.open(self.settings, self.clock, self.ids)
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """The content-addressed store."""
+        return BlobStore(self.settings.state_dir / "blobs")
+
+    def policy(self) -> PolicyInForce:
+        """The policy as it is now; read again at every call.
+
+        Raises:
+            PolicyError: it cannot be loaded.
+        """
+        path = self.settings.state_dir / GATE_KEY
+        return policy_in_force(self.settings, self.passing_signer.public_key if path.exists() else None)
+
+    def adopt_policy(self, sha256: str, *, by: str) -> None:
+        """Remember the policy that a person, or the first use, stands behind, and say so in the audit log."""
+        adopt_policy(self.settings, sha256, by, isoformat(self.clock.now()), self.signer)
+        self.records.audit(AuditEvent(AuditType.POLICY_CHANGED, by, {"sha256": sha256}))
+
+    def contents(self, policy: PolicyInForce) -> WorkspaceContents:
+        """Return the reader of contents for a judgement under ``policy``."""
+        return WorkspaceContents(self.settings, self.blobs, policy.loaded.policy.content.max_scan_bytes)
+
+    def gate(self, policy: PolicyInForce, *, stored: bool = True) -> WriteGate:
+        """Return the gate under ``policy``; with ``stored`` False its signatures are good for looking at only."""
+        return WriteGate(
+            policy.loaded.policy,
+            policy.loaded.sha256,
+            clock=self.clock,
+            ids=self.ids,
+            signer=self.signer if stored else self.passing_signer,
+            contents=self.contents(policy),
+            policy_trusted=policy.trusted,
+        )
+
+    def planner(self, policy: PolicyInForce) -> Planner:
+        """Return the planner under ``policy``."""
+        return Planner(policy.loaded.policy, clock=self.clock, ids=self.ids, contents=self.contents(policy))

@@ -1,0 +1,139 @@
+"""Runs what the policy defines under the names that the plan gives, each as a step: restarts, verification, health.
+
+Invariants:
+- Names are resolved before anything is touched (admission); here they exist.
+- No answer is a failure: time-out, crash, no data, no tests.
+- The baseline says which health checks held before the change; a rollback is held against it, a kept change against
+  all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+from lonelycat.checks.result import CheckResult
+from lonelycat.errors import LonelyCatError, StepFailedError
+from lonelycat.governance.policy import HealthCheck, Policy
+from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.steps import ExecutionContext, StepNotes, changed_paths
+
+
+class ServiceChecks:
+    """The checks and restarts of one execution.
+
+    Args:
+        guard: the lock's descriptor, inherited by commands so that no orphan outlives the lock; -1 for none.
+        stop: when set, a running command is ended.
+    """
+
+    def __init__(
+        self, wiring: Wiring, context: ExecutionContext, policy: Policy, guard: int, stop: threading.Event
+    ) -> None:
+        self._wiring = wiring
+        self._context = context
+        self._policy = policy
+        self._pass_fds = (guard,) if guard >= 0 else ()
+        self._stop = stop
+        self.healthy_before: set[str] = set()
+
+    def take_baseline(self, names: Sequence[str]) -> None:
+        """Note which health checks hold now, each asked once; a failing one is a warning, not a failure."""
+        for name in names:
+            once = self._policy.health_checks[name].model_copy(update={"attempts": 1, "success_threshold": 1})
+            with self._context.step(f"baseline:{name}") as step:
+                found = self._ask(name, once)
+                step.output, step.message = found.output, found.message
+            if found.ok:
+                self.healthy_before.add(name)
+            else:
+                self._context.warn(f"health check {name} failed already before the change: {found.message}")
+
+    def restart(self, names: Iterable[str], prefix: str = "restart") -> None:
+        """Restart services in the order given.
+
+        Raises:
+            StepFailedError: with the code of the first that failed.
+        """
+        from lonelycat.checks.services.restarter import ServiceRestarter
+
+        restarter = ServiceRestarter(
+            self._wiring.settings.workspace, self._context.clock, self._wiring.settings.limits, self._pass_fds
+        )
+        for name in names:
+            service = self._policy.services[name]
+            with self._context.step(f"{prefix}:{name}") as step:
+                limit = min(self._context.seconds_left(), service.timeout)
+                _must_hold(step, restarter.restart(name, service, limit))
+
+    def verify(self, names: Iterable[str]) -> None:
+        """Run verification profiles in the order given.
+
+        Raises:
+            StepFailedError: with the code of the first that failed.
+        """
+        from lonelycat.checks.verifier import Verifier
+
+        verifier = Verifier(
+            self._wiring.settings.workspace,
+            self._context.clock,
+            self._wiring.settings.limits,
+            self._pass_fds,
+            self._stop,
+        )
+        paths = changed_paths(self._context.changeset)
+        for name in names:
+            with self._context.step(f"verify:{name}") as step:
+                limit = self._context.seconds_left()
+                _must_hold(step, verifier.run(name, self._policy.verification[name], paths, limit))
+
+    def health(self, names: Iterable[str], prefix: str = "health") -> None:
+        """Run health checks in the order given.
+
+        Raises:
+            StepFailedError: with the code of the first that failed.
+        """
+        for name in names:
+            with self._context.step(f"{prefix}:{name}") as step:
+                _must_hold(step, self._ask(name, self._policy.health_checks[name]))
+
+    def after_rollback(self, services: Sequence[str], names: Sequence[str]) -> list[str]:
+        """Restart services and ask for the health that was there before; returns what is wrong."""
+        problems: list[str] = []
+        for service in services:
+            try:
+                self.restart([service], prefix="rollback.restart")
+            except LonelyCatError as error:
+                problems.append(f"service {service}: {error.message}")
+        for name in names:
+            if name not in self.healthy_before:
+                continue
+            try:
+                self.health([name], prefix="rollback.health")
+            except LonelyCatError as error:
+                problems.append(f"health check {name}: {error.message}")
+        return problems
+
+    def _ask(self, name: str, check: HealthCheck) -> CheckResult:
+        from lonelycat.checks.health.checker import HealthChecker
+
+        checker = HealthChecker(
+            self._wiring.settings.workspace,
+            self._context.clock,
+            self._wiring.settings.limits,
+            self._pass_fds,
+            self._stop,
+        )
+        return checker.run(name, check, self._context.seconds_left())
+
+
+def _must_hold(step: StepNotes, found: CheckResult) -> None:
+    step.output = found.output
+    step.message = found.message
+    if not found.ok:
+        raise StepFailedError(
+            found.code or "CHECK_FAILED",
+            found.message,
+            "See the step's log with `lonelycat show`; mend the change and propose it again.",
+            details=found.details,
+        )

@@ -1,0 +1,100 @@
+"""What is wrong in a workspace, and what to do about it. Each examination is one function; none changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from lonelycat.errors import LonelyCatError
+from lonelycat.executor.recovery import pending_transactions
+from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.overview import quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or wants a look.
+
+    Attributes:
+        severity: ``error`` stops executions, ``warning`` does not.
+    """
+
+    severity: Literal["error", "warning"]
+    code: str
+    message: str
+    hint: str
+
+
+def _policy(wiring: Wiring) -> Iterator[Finding]:
+    found = wiring.policy()
+    if found.shipped:
+        yield Finding(
+            "warning",
+            "POLICY_SHIPPED",
+            "the workspace has no policy of its own; the one that LonelyCat ships is in force",
+            "Run `lonelycat init` to write one that fits this workspace.",
+        )
+    if not found.trusted:
+        yield Finding(
+            "warning",
+            "POLICY_NOT_ADOPTED",
+            "the policy file was changed by something other than LonelyCat; every change needs approval until a "
+            "person has approved one under it",
+            "Read the change to the policy; approve the next proposal if it is as it should be.",
+        )
+
+
+def _state(wiring: Wiring) -> Iterator[Finding]:
+    frozen = wiring.records.frozen()
+    if frozen is not None:
+        yield Finding(
+            "error",
+            "WORKSPACE_FROZEN",
+            f"nothing executes here since {frozen.frozen_at.isoformat()}: {frozen.reason}",
+            "Compare .lonelycat/tx and .lonelycat/quarantine with the workspace, mend it, run `lonelycat recover`, "
+            "then `lonelycat unfreeze --by NAME --reason TEXT`.",
+        )
+    for plan_id in wiring.records.tampered_proposals():
+        yield Finding(
+            "error",
+            "STORED_CHANGESET_TAMPERED",
+            f"the stored proposal {plan_id} was edited",
+            "It cannot be executed; find out who wrote to the database, then propose the change again.",
+        )
+
+
+def _transactions(wiring: Wiring) -> Iterator[Finding]:
+    for name in pending_transactions(wiring.filesystem, wiring.settings.workspace):
+        yield Finding(
+            "error",
+            "TRANSACTION_UNFINISHED",
+            f"{name} was interrupted, or is running now",
+            "If nothing runs (`lonelycat status`), `lonelycat recover` finishes it or takes it back.",
+        )
+    for name in quarantined(wiring):
+        yield Finding(
+            "warning",
+            "QUARANTINED",
+            f".lonelycat/quarantine/{name} holds content that could not be put where it belongs",
+            "Compare it with the workspace; keep what you need, then delete it.",
+        )
+
+
+def _audit(wiring: Wiring) -> Iterator[Finding]:
+    for problem in wiring.records.audit_verify().problems:
+        yield Finding("error", problem.code, problem.message, "Keep the database as evidence; see `audit verify`.")
+
+
+_EXAMINATIONS: tuple[Callable[[Wiring], Iterator[Finding]], ...] = (_policy, _state, _transactions, _audit)
+
+
+def examine(wiring: Wiring) -> tuple[Finding, ...]:
+    """Return every finding; an examination that fails is a finding itself."""
+    findings: list[Finding] = []
+    for examination in _EXAMINATIONS:
+        try:
+            findings.extend(examination(wiring))
+        except LonelyCatError as error:
+            findings.append(Finding("error", error.code, error.message, error.hint))
+    return tuple(findings)

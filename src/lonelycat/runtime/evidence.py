@@ -1,0 +1,123 @@
+"""The artifacts of one execution, written while it runs: what was asked, what was decided, both sides of every file.
+
+Invariant: ``inverse.json``, from which a revert is made, holds the old contents exactly and is durable before the first
+change. Like the workspace's own files it is private to the user and is not redacted; every other artifact is.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lonelycat.changes.changeset import BlobRef, FileChange
+from lonelycat.changes.diff import DiffEntry, render_diff
+from lonelycat.changes.digest import sha256_hex
+from lonelycat.changes.paths import to_wire
+from lonelycat.executor.operations import FileOperation
+from lonelycat.executor.transaction import Transaction
+from lonelycat.records.artifacts import ArtifactDirectory
+from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.steps import ExecutionContext
+
+if TYPE_CHECKING:
+    from lonelycat.runtime.pipeline import Request
+
+INVERSE = "inverse.json"
+DIFF = "diff.patch"
+_MAX_DIFF_BYTES = 1024 * 1024
+"""A file above this many bytes is named in ``diff.patch`` without its contents."""
+
+
+class Evidence:
+    """Writes the artifacts of one execution."""
+
+    def __init__(self, wiring: Wiring, context: ExecutionContext, request: Request) -> None:
+        self._wiring = wiring
+        self._context = context
+        self._request = request
+        self._directory = ArtifactDirectory(executions_directory(wiring), context.execution_id)
+
+    def begin(self) -> None:
+        """Write what was asked and decided, and begin to keep events."""
+        request = self._request
+        self._directory.write_json("plan.json", request.plan.model_dump(mode="json"))
+        self._directory.write_json("decision.json", request.decision.model_dump(mode="json"))
+        self._directory.write_json("approvals.json", [item.model_dump(mode="json") for item in request.approvals])
+        self._directory.write_json("changeset.json", described(request.changeset.model_dump(mode="json")))
+        self._context.keep_artifacts(self._directory)
+
+    def keep_both_sides(self, transaction: Transaction) -> set[str]:
+        """Write ``inverse.json`` and ``diff.patch`` from the staged backups; return the blobs that were made."""
+        by_path = {operation.path: operation for operation in transaction.intent.operations}
+        inverse: list[dict[str, Any]] = []
+        entries: list[DiffEntry] = []
+        for change in self._request.changeset.changes:
+            operation = by_path[change.old_path or change.path]
+            old = None if operation.old is None else self._old(transaction, operation)
+            inverse.append(_inverse(change, old))
+            entries.append(_entry(change, old))
+        document = json.dumps({"changes": inverse}, separators=(",", ":")).encode("ascii")
+        self._directory.write_verbatim(INVERSE, document, fsync=True)
+        self._directory.write_bytes(DIFF, render_diff(entries))
+        return {entry.old.sha256 for entry in entries if isinstance(entry.old, BlobRef)}
+
+    def _old(self, transaction: Transaction, operation: FileOperation) -> bytes | BlobRef:
+        data = transaction.old_content(operation, self._wiring.settings.limits.inline_bytes)
+        return self._wiring.records.blobs.put_stream(transaction.old_chunks(operation)) if data is None else data
+
+
+def _inverse(change: FileChange, old: bytes | BlobRef | None) -> dict[str, Any]:
+    """Return the JSON of the change that undoes ``change``."""
+    operation = {"create": "delete", "delete": "create"}.get(str(change.operation), str(change.operation))
+    needed = change.old_hash is not None and change.old_hash != change.new_hash
+    return {
+        "operation": operation,
+        "path": to_wire(change.old_path or change.path),
+        "old_path": None if change.old_path is None else to_wire(change.path),
+        "old_hash": change.new_hash,
+        "new_hash": change.old_hash,
+        "old_mode": change.new_mode,
+        "new_mode": change.old_mode,
+        "content": _content(old) if needed else None,
+    }
+
+
+def _content(old: bytes | BlobRef | None) -> dict[str, Any] | None:
+    if old is None:
+        return None
+    if isinstance(old, BlobRef):
+        return {"blob": {"sha256": old.sha256, "size": old.size}}
+    try:
+        return {"text": old.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(old).decode("ascii")}
+
+
+def _entry(change: FileChange, old: bytes | BlobRef | None) -> DiffEntry:
+    new = old if change.content is None and change.new_hash is not None else change.content
+    return DiffEntry(
+        path=change.path,
+        old=_shown(old),
+        new=_shown(new),
+        old_mode=change.old_mode,
+        new_mode=change.new_mode,
+        old_path=change.old_path,
+    )
+
+
+def _shown(content: bytes | BlobRef | None) -> bytes | BlobRef | None:
+    if isinstance(content, bytes) and len(content) > _MAX_DIFF_BYTES:
+        return BlobRef(sha256=sha256_hex(content), size=len(content))
+    return content
+
+
+def described(changeset: dict[str, Any]) -> dict[str, Any]:
+    """Return a change set's JSON without contents, which ``new_hash`` stands for."""
+    return {**changeset, "changes": [{**change, "content": None} for change in changeset["changes"]]}
+
+
+def executions_directory(wiring: Wiring) -> Path:
+    """Return where the artifact directories lie."""
+    return wiring.settings.state_dir / "executions"

@@ -1,0 +1,205 @@
+"""How an execution ends: refused, rolled back or kept, and in every case recorded.
+
+Invariants:
+- After COMMITTED is durable nothing makes it a failure any more: what goes wrong then is a warning, the transaction
+  directory stays, and recovery records it again.
+- ``rolled_back`` is said only when every path holds its old content again and the health that was there before is
+  back. Otherwise the workspace is frozen until a person has looked.
+- The rollback has its own time limit; the execution's does not bind it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lonelycat.changes.digest import canonical_digest
+from lonelycat.changes.paths import to_wire
+from lonelycat.clock import isoformat
+from lonelycat.errors import ConflictError, LonelyCatError, StateError, StepFailedError
+from lonelycat.executor.admission import TAMPERING
+from lonelycat.executor.rollback import UndoReport
+from lonelycat.executor.transaction import Transaction
+from lonelycat.governance.decision import GovernanceApproval
+from lonelycat.lifecycle import Status
+from lonelycat.records.entries import AuditEvent, AuditHead, AuditType
+from lonelycat.records.execution import ExecutionResult
+from lonelycat.records.receipts import write_receipt
+from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.checking import ServiceChecks
+from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error, changed_paths
+
+if TYPE_CHECKING:
+    from lonelycat.runtime.pipeline import Request
+
+
+class Finisher:
+    """Ends one execution and records how.
+
+    Attributes:
+        consumed: the approvals that this execution uses up.
+        ttl_seconds: how long a completed result answers for a repeat.
+        blobs: contents that a revert of this execution needs.
+    """
+
+    def __init__(self, wiring: Wiring, context: ExecutionContext, request: Request) -> None:
+        self._wiring = wiring
+        self._context = context
+        self._request = request
+        self.consumed: tuple[GovernanceApproval, ...] = ()
+        self.ttl_seconds = 0
+        self.blobs: set[str] = set()
+
+    def identity(self, healthy_before: set[str]) -> dict[str, object]:
+        """Return what recovery needs to record this execution if this process dies."""
+        request = self._request
+        return {
+            "execution_id": self._context.execution_id,
+            "plan": request.plan.model_dump(mode="json"),
+            "changeset_id": request.changeset.id,
+            "checksum": request.changeset.checksum,
+            "decision_id": request.decision.id,
+            "approvals": [approval.id for approval in self.consumed],
+            "ttl_seconds": self.ttl_seconds,
+            "started_at": isoformat(self._context.started_at),
+            "files_changed": [to_wire(path) for path in changed_paths(request.changeset)],
+            "healthy_before": sorted(healthy_before),
+        }
+
+    # -- refused -------------------------------------------------------------------------------------------------
+
+    def refuse(self, error: LonelyCatError, *, dry_run: bool = False) -> ExecutionResult:
+        """End an execution that touched nothing."""
+        self._context.move(Status.CONFLICT if isinstance(error, ConflictError) else Status.REJECTED)
+        result = self._context.result(error=error, dry_run=dry_run)
+        return result if dry_run else self._record(result, self._security_events(error))
+
+    def _security_events(self, error: LonelyCatError) -> list[AuditEvent]:
+        if error.code not in TAMPERING:
+            return []
+        facts = {
+            "code": error.code,
+            "message": error.message,
+            "plan_id": self._request.plan.id,
+            "changeset_id": self._request.changeset.id,
+            "stated_checksum": self._request.changeset.checksum,
+            "actual_checksum": canonical_digest([change.canonical() for change in self._request.changeset.changes]),
+        }
+        return [AuditEvent(AuditType.SECURITY_TAMPERED, self._request.plan.created_by, facts)]
+
+    # -- rolled back ---------------------------------------------------------------------------------------------
+
+    def roll_back(self, error: LonelyCatError, transaction: Transaction, checks: ServiceChecks) -> ExecutionResult:
+        """Take the change back, restart, ask for health again, record.
+
+        Args:
+            error: what made it fail.
+        """
+        context = self._context
+        limit = self._wiring.settings.limits.rollback_seconds
+        context.deadline, context.step_seconds = context.clock.monotonic() + limit, limit
+        restarted = [step.name.removeprefix("restart:") for step in context.steps if step.name.startswith("restart:")]
+        report, problems = self._undo(transaction)
+        if report is not None:
+            problems += checks.after_rollback(restarted, self._request.plan.health_checks)
+        if report is None or problems:
+            return self._rollback_failed(error, problems)
+        context.move(Status.CONFLICT if report.conflicts or isinstance(error, ConflictError) else Status.ROLLED_BACK)
+        for path, place in report.quarantined:
+            context.warn(f"{path} holds somebody else's content, which was left alone; its old content is in {place}")
+        result = self._record(context.result(error=error))
+        return self._clean_up(transaction, result)
+
+    def _undo(self, transaction: Transaction) -> tuple[UndoReport | None, list[str]]:
+        try:
+            with self._context.step("rollback") as step:
+                report = transaction.undo()
+                step.message = "every path holds its old content again" if report.restored else "see the warnings"
+        except (LonelyCatError, OSError) as error:
+            return None, [as_lonelycat_error(error).message]
+        return report, list(report.problems)
+
+    def _rollback_failed(self, error: LonelyCatError, problems: list[str]) -> ExecutionResult:
+        self._context.move(Status.ROLLBACK_FAILED)
+        why = "; ".join(problems)
+        failed = StepFailedError(
+            "ROLLBACK_FAILED",
+            f"{error.message}; and the rollback failed: {why}",
+            "The workspace is frozen and .lonelycat/tx keeps every old content; see `lonelycat doctor`.",
+            details={"cause": error.code},
+        )
+        result = self._record(self._context.result(error=failed))
+        self._wiring.records.freeze(f"rollback of {self._context.execution_id} failed: {why}", result.execution_id)
+        return result
+
+    # -- kept ----------------------------------------------------------------------------------------------------
+
+    def commit(self, transaction: Transaction) -> ExecutionResult:
+        """Pass the commit point, then record and clean up."""
+        context = self._context
+        kept = context.result(message=self._summary()).model_copy(update={"status": Status.COMPLETED, "success": True})
+        try:
+            with context.step("commit"):
+                transaction.commit({"result": kept.model_dump(mode="json")})
+        except OSError as error:
+            context.move(Status.INDETERMINATE)
+            cause = as_lonelycat_error(error)
+            unknown = StepFailedError(
+                "COMMIT_UNKNOWN",
+                f"it is not known whether the change is durable: {cause.message}",
+                "Run `lonelycat recover`: it looks, and keeps the change or takes it back.",
+            )
+            return context.result(error=unknown)
+        context.move(Status.COMPLETED)
+        result = self._record(context.result(message=self._summary()))
+        return self._clean_up(transaction, result)
+
+    def _summary(self) -> str:
+        count = len(self._request.changeset.changes)
+        return f"{count} file change{'s' if count != 1 else ''} applied, verified and kept"
+
+    # -- records -------------------------------------------------------------------------------------------------
+
+    def _record(self, result: ExecutionResult, events: list[AuditEvent] | None = None) -> ExecutionResult:
+        """Make history, idempotency and audit durable in one database transaction, then write the receipt."""
+        wiring, context, request = self._wiring, self._context, self._request
+        kept = result.status is Status.COMPLETED
+        try:
+            head = wiring.records.finish_execution(
+                result,
+                plan=request.plan,
+                decision_id=request.decision.id,
+                consumed_approvals=[approval.id for approval in self.consumed] if kept else [],
+                ttl_seconds=self.ttl_seconds,
+                events=events or [],
+                blobs=self.blobs,
+            )
+            self._write_receipt(result, head)
+        except (StateError, OSError) as error:
+            warning = f"the result could not be recorded yet: {as_lonelycat_error(error).message}"
+            context.warn(warning)
+            return result.model_copy(update={"warnings": (*result.warnings, warning)})
+        return result
+
+    def _write_receipt(self, result: ExecutionResult, head: AuditHead) -> None:
+        artifacts = self._context.artifacts
+        if artifacts is None:
+            return
+        artifacts.write_json("execution.json", result.model_dump(mode="json"))
+        write_receipt(
+            artifacts,
+            self._wiring.signer,
+            result=result,
+            changeset=self._request.changeset,
+            decision=self._request.decision,
+            approvals=self._request.approvals,
+            audit_head=head,
+        )
+
+    def _clean_up(self, transaction: Transaction, result: ExecutionResult) -> ExecutionResult:
+        if any(warning.startswith("the result could not be recorded") for warning in result.warnings):
+            return result  # the transaction directory stays, so that recovery records it
+        try:
+            late = transaction.clean_up()
+        except OSError as error:
+            late = (f"the transaction directory could not be removed: {as_lonelycat_error(error).message}",)
+        return result.model_copy(update={"warnings": (*result.warnings, *late)}) if late else result

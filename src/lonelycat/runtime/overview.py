@@ -1,0 +1,165 @@
+"""What is going on, what was, and one thing whole: the reading side of the façade.
+
+Invariant: nothing here changes anything, but for ``recover``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lonelycat.changes.changeset import BlobRef, ChangeSet
+from lonelycat.changes.diff import DiffEntry, render_diff
+from lonelycat.errors import InputError, LonelyCatError
+from lonelycat.executor.execution_lock import LockHolder, LockManager
+from lonelycat.executor.recovery import Recovered, pending_transactions
+from lonelycat.lifecycle import Status
+from lonelycat.records.artifacts import ArtifactDirectory
+from lonelycat.records.entries import ExecutionRow, Freeze, Proposal
+from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.evidence import DIFF, executions_directory
+from lonelycat.runtime.recovering import recover_workspace
+
+_RECENT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """What is going on in a workspace.
+
+    Attributes:
+        holder: the execution that runs now, or None.
+        unfinished: transactions of dead executors that wait for recovery.
+        quarantined: names of files below ``.lonelycat/quarantine``.
+    """
+
+    initialised: bool
+    holder: LockHolder | None
+    frozen: Freeze | None
+    unfinished: tuple[str, ...]
+    quarantined: tuple[str, ...]
+    awaiting_approval: tuple[Proposal, ...]
+    approved: tuple[Proposal, ...]
+    recent: tuple[ExecutionRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShowReport:
+    """One thing whole: a proposal, an execution, or an execution with its proposal.
+
+    Attributes:
+        events: of an execution, as they happened.
+        logs: of an execution, by step log name.
+    """
+
+    proposal: Proposal | None
+    execution: ExecutionRow | None
+    events: tuple[dict[str, Any], ...] = ()
+    logs: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What recovery found and did, in order; empty when there was nothing."""
+
+    recovered: tuple[Recovered, ...]
+
+
+def status(wiring: Wiring) -> StatusReport:
+    """Return what is going on."""
+    settings = wiring.settings
+    if not (settings.state_dir / "lonelycat.db").exists() and settings.database_url is None:
+        return StatusReport(False, None, None, (), (), (), (), ())
+    holder = LockManager(settings.workspace, filesystem=wiring.filesystem).holder()
+    running = {holder.execution_id} if holder else set()
+    pending = [name for name in pending_transactions(wiring.filesystem, settings.workspace) if name not in running]
+    waiting = [item for item in wiring.records.proposals(Status.APPROVED, 100) if item.execution_status is None]
+    return StatusReport(
+        initialised=True,
+        holder=holder,
+        frozen=wiring.records.frozen(),
+        unfinished=tuple(pending),
+        quarantined=quarantined(wiring),
+        awaiting_approval=tuple(wiring.records.proposals(Status.AWAITING_APPROVAL, 100)),
+        approved=tuple(waiting),
+        recent=tuple(wiring.records.executions(limit=_RECENT)),
+    )
+
+
+def quarantined(wiring: Wiring) -> tuple[str, ...]:
+    """Return the names below ``.lonelycat/quarantine``."""
+    directory = wiring.settings.local_dir / "quarantine"
+    return tuple(sorted(item.name for item in directory.iterdir())) if directory.is_dir() else ()
+
+
+def show(wiring: Wiring, identifier: str) -> ShowReport:
+    """Return what ``identifier`` (of a plan, change set, decision, approval or execution) stands for."""
+    row = wiring.records.execution(identifier)
+    plan_id = row.result.plan_id if row else wiring.records.find_plan_id(identifier)
+    proposal = wiring.records.proposal(plan_id) if plan_id else None
+    if row is None and proposal is None:
+        raise InputError("ID_UNKNOWN", f"nothing with the id {identifier[:80]!r} is kept here", "See `lonelycat log`.")
+    if row is None:
+        found = wiring.records.executions(plan_id=plan_id, limit=1)
+        return ShowReport(proposal, found[0] if found else None)
+    artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
+    return ShowReport(proposal, row, _events(artifacts), _logs(artifacts))
+
+
+def _events(artifacts: ArtifactDirectory) -> tuple[dict[str, Any], ...]:
+    import json
+
+    try:
+        lines = artifacts.read("events.jsonl").splitlines()
+    except InputError:
+        return ()
+    events = []
+    for line in lines:
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            events.append({"type": "unreadable"})
+    return tuple(events)
+
+
+def _logs(artifacts: ArtifactDirectory) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, artifacts.read(name)) for name in artifacts.names() if name.startswith("steps/"))
+
+
+def diff(wiring: Wiring, identifier: str) -> bytes:
+    """Return the diff of an execution, or of a proposal."""
+    if wiring.records.execution(identifier) is not None:
+        return ArtifactDirectory(executions_directory(wiring), identifier).read(DIFF)
+    plan_id = wiring.records.find_plan_id(identifier)
+    proposal = wiring.records.proposal(plan_id) if plan_id else None
+    if proposal is None:
+        raise InputError("ID_UNKNOWN", f"nothing with the id {identifier[:80]!r} is kept here", "See `lonelycat log`.")
+    return preview(wiring, proposal.changeset)
+
+
+def preview(wiring: Wiring, changeset: ChangeSet) -> bytes:
+    """Return the diff that ``changeset`` would make; a side that is not at hand is named by its hash."""
+    contents = wiring.contents(wiring.policy())
+    entries = []
+    for change in changeset.changes:
+        old: bytes | BlobRef | None = None
+        if change.old_hash is not None:
+            try:
+                data, sha256 = contents.read(change.old_path or change.path)
+            except (LonelyCatError, OSError):
+                data, sha256 = None, None
+            old = data if data is not None and sha256 == change.old_hash else BlobRef(sha256=change.old_hash, size=0)
+        new: bytes | BlobRef | None = None
+        if change.new_hash is not None:
+            new = contents.new(change) if change.content is not None else old
+            new = BlobRef(sha256=change.new_hash, size=change.new_size or 0) if new is None else new
+        entries.append(DiffEntry(change.path, old, new, change.old_mode, change.new_mode, change.old_path))
+    return render_diff(entries)
+
+
+def recover(wiring: Wiring, lock_timeout: float | None) -> RecoveryReport:
+    """Recover under the lock, waiting for it as any execution does."""
+    timeout = wiring.policy().loaded.policy.executor.concurrency.lock_timeout if lock_timeout is None else lock_timeout
+    manager = LockManager(wiring.settings.workspace, timeout, clock=wiring.clock, filesystem=wiring.filesystem)
+    with manager.lock_execution(wiring.ids.new("exec"), "plan_recovery") as held:
+        return RecoveryReport(tuple(recover_workspace(wiring, held)))

@@ -1,0 +1,253 @@
+"""The one path of an execution; the only file that knows the order of the steps.
+
+validate → lock → recover → idempotency → validate again → baseline → stage → apply → restart → verify → health →
+commit → record. Any failure from apply on: undo → restart → health → record.
+
+What each step establishes:
+1. validate: the executor alone agrees that this may run (``executor/admission.py``), before anything is touched;
+2. lock, recover: nobody else is at work here, and nothing of a dead one is left; a frozen workspace refuses;
+3. idempotency: this plan and checksum has not completed already; approvals are still unused, now under the lock;
+4. baseline: which health checks held *before* the change, so that a rollback can be held against it;
+5. stage, apply: the transaction (``executor/transaction.py``);
+6. restart, verify, health: the change works; no answer is a failure;
+7. commit: the commit point; then one database transaction records result, history and audit.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from lonelycat.changes.changeset import ChangeSet
+from lonelycat.changes.plan import ChangePlan
+from lonelycat.errors import FrozenError, LonelyCatError
+from lonelycat.executor.admission import AdmissionTerms, admit
+from lonelycat.executor.execution_lock import HeldLock, LockManager
+from lonelycat.executor.idempotency import IdempotencyManager
+from lonelycat.executor.journal import RecordType
+from lonelycat.executor.operations import plan_operations
+from lonelycat.executor.staging import check_base
+from lonelycat.executor.transaction import Transaction
+from lonelycat.executor.tree import PinnedTree
+from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
+from lonelycat.governance.policy import Policy
+from lonelycat.lifecycle import Status
+from lonelycat.records.execution import ExecutionResult
+from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.checking import ServiceChecks
+from lonelycat.runtime.evidence import Evidence
+from lonelycat.runtime.finishing import Finisher
+from lonelycat.runtime.recovering import recover_workspace
+from lonelycat.runtime.steps import EventSink, ExecutionContext, as_lonelycat_error
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked to be executed."""
+
+    plan: ChangePlan
+    changeset: ChangeSet
+    decision: GovernanceDecision
+    approvals: Sequence[GovernanceApproval] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to execute.
+
+    Attributes:
+        dry_run: judge and check the base, change nothing, record nothing.
+        use_locking: False only for a caller that holds ``LockManager.lock_execution`` itself.
+        use_idempotency: False executes again whatever is recorded.
+        lock_timeout: seconds to wait for the workspace; None means the policy's.
+    """
+
+    dry_run: bool = False
+    use_locking: bool = True
+    use_idempotency: bool = True
+    lock_timeout: float | None = None
+
+
+class Pipeline:
+    """Executes one request."""
+
+    def __init__(self, wiring: Wiring, options: Options, on_event: EventSink | None = None) -> None:
+        self._wiring = wiring
+        self._options = options
+        self._on_event = on_event
+        self._stop = threading.Event()
+
+    def run(self, request: Request) -> ExecutionResult:
+        """Execute ``request``; expected failures come back as results, never as exceptions.
+
+        Raises:
+            KeyboardInterrupt: after the change was rolled back and recorded.
+        """
+        wiring = self._wiring
+        context = ExecutionContext(
+            wiring.ids.new("exec"), request.plan, request.changeset, wiring.clock, self._on_event
+        )
+        finisher = Finisher(wiring, context, request)
+        try:
+            policy = self._validate(context, request)
+            if self._options.dry_run:
+                return self._rehearse(context, request)
+            with self._locked(context, request, policy) as held:
+                return self._under_lock(context, request, policy, held, finisher)
+        except LonelyCatError as error:
+            return finisher.refuse(error, dry_run=self._options.dry_run)
+
+    # -- before anything is touched ------------------------------------------------------------------------------
+
+    def _validate(self, context: ExecutionContext, request: Request) -> Policy:
+        with context.step("validate"):
+            return self._admit(request)[0]
+
+    def _admit(self, request: Request) -> tuple[Policy, tuple[GovernanceApproval, ...]]:
+        loaded = self._wiring.policy().loaded
+        used = self._wiring.records.approvals_used([approval.id for approval in request.approvals])
+        terms = AdmissionTerms(
+            request.plan,
+            request.changeset,
+            request.decision,
+            request.approvals,
+            loaded.policy,
+            loaded.sha256,
+            self._wiring.signer.public_key,
+            self._wiring.clock.now(),
+            used,
+        )
+        return loaded.policy, admit(terms)
+
+    def _rehearse(self, context: ExecutionContext, request: Request) -> ExecutionResult:
+        """The dry run: the same validation and the same look at the base as the real run, and nothing else."""
+        settings = self._wiring.settings
+        with (
+            context.step("stage"),
+            PinnedTree(self._wiring.filesystem, settings.workspace, settings.limits.chunk_bytes) as tree,
+        ):
+            check_base(tree, plan_operations(request.changeset.changes).operations)
+        return context.result(message="dry run: the change would be made; nothing was touched", dry_run=True)
+
+    @contextmanager
+    def _locked(self, context: ExecutionContext, request: Request, policy: Policy) -> Iterator[HeldLock]:
+        """Hold the workspace; a caller that says it holds the lock already is believed only if this process does."""
+        timeout = policy.executor.concurrency.lock_timeout
+        if self._options.lock_timeout is not None:
+            timeout = self._options.lock_timeout
+        waits = self._options.use_locking and policy.executor.concurrency.enabled
+        manager = LockManager(
+            self._wiring.settings.workspace,
+            timeout if waits else 0.0,
+            clock=self._wiring.clock,
+            filesystem=self._wiring.filesystem,
+            on_wait=lambda holder: context.emit("lock.waiting", message=f"waiting for {holder}"),
+        )
+        holder = None if self._options.use_locking else manager.holder()
+        if holder is not None and holder.pid == os.getpid():
+            yield HeldLock(holder.fence or 0, -1, None)
+            return
+        with ExitStack() as stack:
+            with context.step("lock"):
+                held = stack.enter_context(manager.lock_execution(context.execution_id, request.plan.id))
+            yield held
+
+    def _under_lock(
+        self, context: ExecutionContext, request: Request, policy: Policy, held: HeldLock, finisher: Finisher
+    ) -> ExecutionResult:
+        context.fence = held.fence
+        recover_workspace(self._wiring, held, context)
+        frozen = self._wiring.records.frozen()
+        if frozen is not None:
+            raise FrozenError(
+                "WORKSPACE_FROZEN",
+                f"nothing executes here since {frozen.frozen_at.isoformat()}: {frozen.reason}",
+                "Look at `lonelycat doctor`, mend the workspace, then `lonelycat unfreeze --by NAME --reason TEXT`.",
+            )
+        if self._options.use_idempotency and policy.executor.idempotency.enabled:
+            with context.step("idempotency"):
+                ttl = finisher.ttl_seconds = policy.executor.idempotency.cached_result_ttl
+                manager = IdempotencyManager(
+                    self._wiring.settings.workspace, ttl, clock=self._wiring.clock, records=lambda: self._wiring.records
+                )
+                record = manager.lookup(request.plan.id, request.changeset.checksum)
+            if record is not None:
+                row = self._wiring.records.execution(record.execution_id)
+                if row is not None:
+                    return row.result.model_copy(update={"cached": True})
+        policy, finisher.consumed = self._admit(request)
+        return self._execute(context, request, policy, held, finisher)
+
+    # -- the transaction -----------------------------------------------------------------------------------------
+
+    def _transaction(self, context: ExecutionContext, fence: int) -> Transaction:
+        return Transaction(
+            self._wiring.filesystem,
+            self._wiring.settings.workspace,
+            context.execution_id,
+            fence,
+            self._wiring.blobs.open,
+            self._wiring.settings.limits.chunk_bytes,
+        )
+
+    def _execute(
+        self, context: ExecutionContext, request: Request, policy: Policy, held: HeldLock, finisher: Finisher
+    ) -> ExecutionResult:
+        constraints = policy.executor.constraints
+        context.deadline = context.clock.monotonic() + constraints.max_execution_time
+        context.step_seconds = constraints.max_step_time
+        evidence = Evidence(self._wiring, context, request)
+        evidence.begin()
+        checks = ServiceChecks(self._wiring, context, policy, held.guard, self._stop)
+        checks.take_baseline(request.plan.health_checks)
+        with self._transaction(context, held.fence) as transaction:
+            try:
+                self._stage(context, request, transaction, finisher, evidence, checks.healthy_before)
+            except BaseException as error:  # noqa: BLE001 — nothing is touched yet, whatever it was
+                transaction.abandon()
+                return finisher.refuse(as_lonelycat_error(error))
+            try:
+                self._apply_and_check(context, request, transaction, checks)
+            except BaseException as error:  # noqa: BLE001 — whatever it was, the workspace goes back
+                return finisher.roll_back(as_lonelycat_error(error), transaction, checks)
+            return finisher.commit(transaction)
+
+    def _stage(
+        self,
+        context: ExecutionContext,
+        request: Request,
+        transaction: Transaction,
+        finisher: Finisher,
+        evidence: Evidence,
+        healthy_before: set[str],
+    ) -> None:
+        context.move(Status.STAGING)
+        with context.step("stage"):
+            context.seconds_left()
+            transaction.stage(request.changeset.changes, finisher.identity(healthy_before))
+            finisher.blobs = evidence.keep_both_sides(transaction)
+
+    def _apply_and_check(
+        self, context: ExecutionContext, request: Request, transaction: Transaction, checks: ServiceChecks
+    ) -> None:
+        context.move(Status.APPLYING)
+        with context.step("apply"):
+            transaction.apply(stop=lambda: _ignore(context.seconds_left()))
+        if request.plan.services:
+            context.move(Status.RESTARTING)
+            transaction.note(RecordType.RESTARTS, {"services": list(request.plan.services)})
+            checks.restart(request.plan.services)
+        context.move(Status.VERIFYING)
+        checks.verify(request.plan.verification_plan)
+        context.verification_passed = bool(request.plan.verification_plan)
+        context.move(Status.HEALTH_CHECKING)
+        checks.health(request.plan.health_checks)
+        context.seconds_left()
+        transaction.tree.check_pins()
+
+
+def _ignore(_: float) -> None:
+    return None

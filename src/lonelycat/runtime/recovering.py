@@ -1,0 +1,152 @@
+"""Recovery as the façade sees it: what a dead executor left is finished or taken back, restarted where need be, and
+recorded like any other end of an execution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from lonelycat.changes.paths import from_wire
+from lonelycat.changes.plan import ChangePlan
+from lonelycat.errors import PolicyError, StepFailedError
+from lonelycat.executor.execution_lock import HeldLock
+from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome, pending_transactions
+from lonelycat.lifecycle import Status
+from lonelycat.records.entries import AuditEvent, AuditType
+from lonelycat.records.execution import ExecutionResult
+from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.steps import ExecutionContext
+
+_STATUS = {
+    RecoveryOutcome.COMMITTED: Status.COMPLETED,
+    RecoveryOutcome.UNDONE: Status.ROLLED_BACK,
+    RecoveryOutcome.CONFLICT: Status.CONFLICT,
+    RecoveryOutcome.FAILED: Status.ROLLBACK_FAILED,
+}
+_MESSAGE = {
+    Status.COMPLETED: "the executor died after the commit point; recovery recorded the kept change",
+    Status.ROLLED_BACK: "the executor died before the commit point; recovery took the change back",
+    Status.CONFLICT: "the executor died; recovery left alone what somebody else had changed meanwhile",
+    Status.ROLLBACK_FAILED: "the executor died, and recovery could not take its change back",
+}
+
+
+def recover_workspace(wiring: Wiring, held: HeldLock, context: ExecutionContext | None = None) -> list[Recovered]:
+    """Deal with every unfinished transaction; call it under the lock.
+
+    Args:
+        context: an execution that recovers as its first step, or None.
+
+    Returns:
+        What was found, in order.
+    """
+    if not pending_transactions(wiring.filesystem, wiring.settings.workspace):
+        return []
+    if context is None:
+        return _recover(wiring, held)
+    with context.step("recover") as step:
+        found = _recover(wiring, held)
+        step.message = "; ".join(f"{item.execution_id}: {item.outcome}" for item in found)
+    return found
+
+
+def _recover(wiring: Wiring, held: HeldLock) -> list[Recovered]:
+    records = wiring.records
+
+    def was_recorded(execution_id: str) -> bool:
+        row = records.execution(execution_id)
+        return row is not None and row.result.status is Status.COMPLETED
+
+    recovery = Recovery(
+        wiring.filesystem,
+        wiring.settings.workspace,
+        held.fence,
+        chunk=wiring.settings.limits.chunk_bytes,
+        was_recorded=was_recorded,
+        record=_recorder(wiring, held),
+    )
+    return list(recovery.run())
+
+
+def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], None]:
+    def record(found: Recovered) -> None:
+        event = AuditEvent(
+            AuditType.RECOVERY_DONE,
+            "lonelycat",
+            {"execution_id": found.execution_id, "outcome": str(found.outcome), "message": found.message},
+        )
+        if not found.identity:
+            wiring.records.audit(event)
+            if found.outcome is RecoveryOutcome.DAMAGED:
+                wiring.records.freeze(found.message, found.execution_id)
+            return
+        problems = _restart_again(wiring, held, found)
+        result = _result(wiring, held, found, problems)
+        wiring.records.finish_execution(
+            result,
+            plan=ChangePlan.model_validate(found.identity["plan"]),
+            decision_id=str(found.identity["decision_id"]),
+            consumed_approvals=_texts(found.identity["approvals"]) if result.success else [],
+            ttl_seconds=int(str(found.identity["ttl_seconds"])),
+            events=[event],
+        )
+        if result.status is Status.ROLLBACK_FAILED:
+            wiring.records.freeze(result.message, found.execution_id)
+
+    return record
+
+
+def _restart_again(wiring: Wiring, held: HeldLock, found: Recovered) -> list[str]:
+    """A change that was taken back after its services had been restarted needs them restarted once more."""
+    if not found.restarts_begun or found.outcome is RecoveryOutcome.COMMITTED:
+        return []
+    import threading
+
+    from lonelycat.changes.changeset import ChangeSet, FileChange
+    from lonelycat.runtime.checking import ServiceChecks
+
+    plan = ChangePlan.model_validate(found.identity["plan"])
+    try:
+        policy = wiring.policy().loaded.policy
+    except PolicyError as error:
+        return [f"services were not restarted: {error.message}"]
+    services = [name for name in plan.services if name in policy.services]
+    # The checks need a context to time their steps in; what it is about has no part in a restart.
+    placeholder = ChangeSet.build(plan_id=plan.id, changes=[FileChange.create("restart", b"")])
+    context = ExecutionContext(found.execution_id, plan, placeholder, wiring.clock)
+    limit = wiring.settings.limits.rollback_seconds
+    context.deadline, context.step_seconds = wiring.clock.monotonic() + limit, limit
+    checks = ServiceChecks(wiring, context, policy, held.guard, threading.Event())
+    checks.healthy_before = set(_texts(found.identity["healthy_before"])) & set(policy.health_checks)
+    return checks.after_rollback(services, plan.health_checks)
+
+
+def _result(wiring: Wiring, held: HeldLock, found: Recovered, problems: list[str]) -> ExecutionResult:
+    if found.committed is not None:
+        result = ExecutionResult.model_validate(found.committed["result"])
+        return result.model_copy(update={"warnings": (*result.warnings, _MESSAGE[Status.COMPLETED])})
+    status = Status.ROLLBACK_FAILED if problems else _STATUS[found.outcome]
+    undo_problems = _texts((found.undo or {}).get("problems", []))
+    why = "; ".join([_MESSAGE[status], *undo_problems, *problems])
+    error = None if status is Status.COMPLETED else StepFailedError("EXECUTOR_DIED", why)
+    identity = found.identity
+    return ExecutionResult(
+        success=status is Status.COMPLETED,
+        status=status,
+        execution_id=found.execution_id,
+        plan_id=str(ChangePlan.model_validate(identity["plan"]).id),
+        changeset_id=str(identity["changeset_id"]),
+        checksum=str(identity["checksum"]),
+        error_code=error.code if error else None,
+        message=why,
+        hint="" if error is None else "Execute the plan again; nothing of the interrupted attempt is left.",
+        files_changed=tuple(from_wire(path) for path in _texts(identity["files_changed"])),
+        warnings=tuple(f"{path}: kept in {place}" for path, place in found.kept),
+        started_at=datetime.fromisoformat(str(identity["started_at"])),
+        finished_at=wiring.clock.now(),
+        fence=held.fence,
+    )
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list | tuple) else []

@@ -1,0 +1,48 @@
+"""Revert: the inverse of a completed execution, as a change set like any other."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from lonelycat.changes.changeset import ChangeSet, FileChange
+from lonelycat.changes.plan import ChangePlan
+from lonelycat.changes.strict_json import loads
+from lonelycat.errors import InputError
+from lonelycat.lifecycle import Status
+from lonelycat.records.artifacts import ArtifactDirectory
+from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.evidence import INVERSE, executions_directory
+
+
+def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None) -> tuple[ChangePlan, ChangeSet]:
+    """Return the plan and change set that take a completed execution back.
+
+    Raises:
+        InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``INVERSE_MISSING``, ``INVERSE_DAMAGED``.
+    """
+    row = wiring.records.execution(execution_id)
+    if row is None:
+        raise InputError("EXECUTION_UNKNOWN", f"no execution {execution_id} is known here", "See `lonelycat log`.")
+    if row.result.status is not Status.COMPLETED:
+        raise InputError(
+            "NOT_COMPLETED",
+            f"{execution_id} ended as {row.result.status}; nothing of it is in place",
+            "Only a completed execution can be reverted.",
+        )
+    try:
+        document = loads(ArtifactDirectory(executions_directory(wiring), execution_id).read(INVERSE), what=INVERSE)
+        changes = [FileChange.model_validate(change) for change in document["changes"]]
+    except (ValidationError, KeyError, TypeError) as error:
+        raise InputError(
+            "INVERSE_DAMAGED", f"the inverse of {execution_id} cannot be read", "Revert by hand; see `lonelycat diff`."
+        ) from error
+    policy = wiring.policy()
+    earlier = wiring.records.proposal(row.result.plan_id)
+    what = earlier.plan.intent if earlier else execution_id
+    return wiring.planner(policy).plan(
+        intent=intent or f"Revert: {what}"[:2000],
+        rationale=f"Takes back {execution_id}.",
+        created_by=by,
+        changes=changes,
+        parent_execution_id=execution_id,
+    )

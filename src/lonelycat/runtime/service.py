@@ -1,0 +1,335 @@
+"""The one façade: everything that an interface can ask for. Interfaces parse, call this, and render.
+
+Invariants:
+- No interface reaches past it; errors and outcomes are the same for all of them.
+- ``check`` and ``propose`` judge by the same code; ``check`` stores nothing.
+- Nothing here writes a file of the workspace; only :class:`lonelycat.runtime.pipeline.Pipeline` does, and ``init``,
+  which creates the policy and the workflow document where there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from lonelycat.changes.changeset import ChangeSet
+from lonelycat.changes.plan import ChangePlan
+from lonelycat.errors import InputError, RefusedError
+from lonelycat.governance.decision import GovernanceDecision
+from lonelycat.governance.policy import Verdict
+from lonelycat.lifecycle import Status
+from lonelycat.runtime.requests import ChangeRequest, RequestReader
+from lonelycat.settings import Settings
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from lonelycat.records.entries import AuditHead, AuditReport, ExecutionRow, GcReport, Proposal
+    from lonelycat.records.execution import ExecutionResult
+    from lonelycat.runtime.bootstrap import Wiring
+    from lonelycat.runtime.consent import Confirmation
+    from lonelycat.runtime.doctor import Finding
+    from lonelycat.runtime.initialising import InitReport
+    from lonelycat.runtime.overview import RecoveryReport, ShowReport, StatusReport
+    from lonelycat.runtime.policy_tools import PolicyReport, PolicyTestReport
+    from lonelycat.runtime.steps import EventSink
+
+_STATUS = {
+    Verdict.ALLOW: Status.APPROVED,
+    Verdict.NEED_APPROVAL: Status.AWAITING_APPROVAL,
+    Verdict.DENY: Status.DENIED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A plan, its change set and the gate's decision on them.
+
+    Attributes:
+        explanation: why the planner chose what it chose, a sentence each.
+        stored: whether it was kept as a proposal.
+    """
+
+    plan: ChangePlan
+    changeset: ChangeSet
+    decision: GovernanceDecision
+    status: Status
+    explanation: tuple[str, ...]
+    stored: bool
+
+
+class LonelyCat:
+    """LonelyCat for one workspace."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+
+    @classmethod
+    def open(cls, workspace: Path | str, environment: Mapping[str, str] | None = None) -> Self:
+        """Open the workspace; nothing is written and no database is opened yet.
+
+        Raises:
+            InputError: ``WORKSPACE_MISSING``.
+        """
+        from lonelycat.runtime.bootstrap import Wiring
+
+        return cls(Wiring(Settings.for_workspace(workspace, environment)))
+
+    @property
+    def settings(self) -> Settings:
+        """What this process was told."""
+        return self._wiring.settings
+
+    # -- proposing and judging -----------------------------------------------------------------------------------
+
+    def init(self) -> InitReport:
+        """Write a policy fitted to the workspace, the workflow document and the state; never overwrite."""
+        from lonelycat.runtime.initialising import initialise
+
+        return initialise(self._wiring)
+
+    def propose(self, request: ChangeRequest) -> Judgement:
+        """Judge ``request`` and keep it as a proposal, whatever the verdict.
+
+        Raises:
+            InputError, ConflictError, PolicyError: it cannot even be judged.
+        """
+        policy = self._wiring.policy()
+        reader = RequestReader(self.settings, self._wiring.planner(policy), self._wiring.records.blobs.put_stream)
+        plan, changeset = reader.read(request)
+        return self.keep(plan, changeset)
+
+    def keep(self, plan: ChangePlan, changeset: ChangeSet) -> Judgement:
+        """Judge a ready plan and change set and keep them as a proposal."""
+        policy = self._wiring.policy()
+        decision = self._wiring.gate(policy).evaluate(plan, changeset)
+        status = _STATUS[decision.verdict]
+        self._wiring.records.save_proposal(plan, changeset, decision, status)
+        if policy.trusted and not policy.shipped and not policy.pinned:
+            self._wiring.adopt_policy(policy.loaded.sha256, by="lonelycat")
+        explanation = self._wiring.planner(policy).explain(plan, changeset).lines
+        return Judgement(plan, changeset, decision, status, explanation, stored=True)
+
+    def check(self, request: ChangeRequest) -> Judgement:
+        """Judge ``request`` exactly as :meth:`propose` would, and store nothing."""
+        import tempfile
+
+        from lonelycat.records.blobs import BlobStore
+
+        policy = self._wiring.policy()
+        planner = self._wiring.planner(policy)
+        with tempfile.TemporaryDirectory(prefix="lonelycat-check-") as scratch:
+            blobs = BlobStore(Path(scratch) / "blobs")
+            self._wiring.__dict__["blobs"] = blobs
+            try:
+                plan, changeset = RequestReader(self.settings, planner, blobs.put_stream).read(request)
+                decision = self._wiring.gate(policy, stored=False).evaluate(plan, changeset)
+            finally:
+                del self._wiring.__dict__["blobs"]
+        explanation = planner.explain(plan, changeset).lines
+        return Judgement(plan, changeset, decision, _STATUS[decision.verdict], explanation, stored=False)
+
+    # -- a person's say ------------------------------------------------------------------------------------------
+
+    def confirmation_phrase(self, plan_id: str) -> str:
+        """Return what a person types at a terminal to approve: bound to exactly this decision."""
+        from lonelycat.runtime.consent import phrase
+
+        return phrase(self.proposal(plan_id).decision)
+
+    def approve(self, plan_id: str, *, by: str, note: str = "", confirmation: Confirmation) -> Proposal:
+        """Record a person's yes.
+
+        Raises:
+            RefusedError: ``APPROVAL_…`` when it does not count, ``DECISION_DENIED``, ``PLAN_REJECTED``.
+        """
+        from lonelycat.runtime.consent import approve
+
+        return approve(self._wiring, self.proposal(plan_id), by=by, note=note, confirmation=confirmation)
+
+    def reject(self, plan_id: str, *, by: str, note: str = "") -> Proposal:
+        """Record a person's no; it is final for this plan."""
+        self.proposal(plan_id)
+        self._wiring.records.reject(plan_id, by, note)
+        return self.proposal(plan_id)
+
+    def new_approver_key(self, path: Path, name: str) -> str:
+        """Write a new approver's private key to ``path``, outside the workspace, and return its public key.
+
+        Raises:
+            InputError: ``KEY_INSIDE_WORKSPACE``, ``KEY_EXISTS``.
+        """
+        from lonelycat.runtime.consent import new_approver_key
+
+        return new_approver_key(self.settings, path)
+
+    # -- executing -----------------------------------------------------------------------------------------------
+
+    def execute(
+        self,
+        plan_id: str,
+        *,
+        dry_run: bool = False,
+        on_event: EventSink | None = None,
+        lock_timeout: float | None = None,
+    ) -> ExecutionResult:
+        """Execute a stored proposal; expected failures come back as results.
+
+        Raises:
+            InputError: ``PLAN_UNKNOWN``.
+            RefusedError: ``STORED_CHANGESET_TAMPERED``, ``PLAN_REJECTED``, ``CONTENT_NOT_KEPT``.
+        """
+        from lonelycat.runtime.pipeline import Options, Pipeline, Request
+
+        proposal = self.proposal(plan_id)
+        if proposal.rejected_by is not None:
+            raise RefusedError(
+                "PLAN_REJECTED", f"{proposal.rejected_by} said no: {proposal.note}", "Propose another change."
+            )
+        if proposal.redacted:
+            raise RefusedError(
+                "CONTENT_NOT_KEPT",
+                "the change was denied for a secret in it, and its contents were not kept",
+                "Propose it again without the secret.",
+            )
+        pipeline = Pipeline(self._wiring, Options(dry_run=dry_run, lock_timeout=lock_timeout), on_event)
+        return pipeline.run(Request(proposal.plan, proposal.changeset, proposal.decision, proposal.approvals))
+
+    def preview(self, plan_id: str) -> bytes:
+        """Return the unified diff of a stored proposal against the workspace as it is."""
+        from lonelycat.runtime.overview import preview
+
+        proposal = self.proposal(plan_id)
+        return preview(self._wiring, proposal.changeset)
+
+    def revert(self, execution_id: str, *, by: str, intent: str | None = None) -> Judgement:
+        """Propose the inverse of a completed execution; it takes the same path as any change.
+
+        Raises:
+            InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``INVERSE_MISSING``.
+        """
+        from lonelycat.runtime.reverting import inverse_of
+
+        plan, changeset = inverse_of(self._wiring, execution_id, by=by, intent=intent)
+        return self.keep(plan, changeset)
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def proposal(self, plan_id: str) -> Proposal:
+        """Return a stored proposal.
+
+        Raises:
+            InputError: ``PLAN_UNKNOWN``.
+            RefusedError: ``STORED_CHANGESET_TAMPERED``.
+        """
+        found = self._wiring.records.proposal(plan_id)
+        if found is None:
+            raise InputError("PLAN_UNKNOWN", f"no plan {plan_id} is stored here", "See `lonelycat status`.")
+        return found
+
+    def status(self) -> StatusReport:
+        """Return what is going on in the workspace."""
+        from lonelycat.runtime.overview import status
+
+        return status(self._wiring)
+
+    def log(
+        self,
+        *,
+        status: Status | None = None,
+        plan_id: str | None = None,
+        path: str | None = None,
+        since: datetime | None = None,
+        limit: int = 20,
+    ) -> list[ExecutionRow]:
+        """Return executions, newest first."""
+        return self._wiring.records.executions(status=status, plan_id=plan_id, path=path, since=since, limit=limit)
+
+    def show(self, identifier: str) -> ShowReport:
+        """Return one thing whole, by any id.
+
+        Raises:
+            InputError: ``ID_UNKNOWN``.
+        """
+        from lonelycat.runtime.overview import show
+
+        return show(self._wiring, identifier)
+
+    def diff(self, identifier: str) -> bytes:
+        """Return the diff of an execution as it was made, or of a proposal as it would be."""
+        from lonelycat.runtime.overview import diff
+
+        return diff(self._wiring, identifier)
+
+    def doctor(self) -> tuple[Finding, ...]:
+        """Return what is wrong here, and what to do about it; empty when all is well."""
+        from lonelycat.runtime.doctor import examine
+
+        return examine(self._wiring)
+
+    # -- repairing -----------------------------------------------------------------------------------------------
+
+    def recover(self, lock_timeout: float | None = None) -> RecoveryReport:
+        """Finish or take back what a dead executor left."""
+        from lonelycat.runtime.overview import recover
+
+        return recover(self._wiring, lock_timeout)
+
+    def unfreeze(self, *, by: str, reason: str) -> None:
+        """Release a frozen workspace, with a reason that goes into the audit log.
+
+        Raises:
+            InputError: ``NOT_FROZEN``.
+        """
+        if self._wiring.records.frozen() is None:
+            raise InputError("NOT_FROZEN", "the workspace is not frozen", "There is nothing to release.")
+        self._wiring.records.unfreeze(by, reason)
+
+    # -- policy, audit, clean-up ---------------------------------------------------------------------------------
+
+    def policy_check(self, path: Path | None = None) -> PolicyReport:
+        """Load a policy (the workspace's by default) and say what is in it.
+
+        Raises:
+            PolicyError: with the place of the first problem.
+        """
+        from lonelycat.runtime.policy_tools import check
+
+        return check(self._wiring, path)
+
+    def policy_test(self, path: Path | None = None) -> PolicyTestReport:
+        """Run the policy's own examples through the gate."""
+        from lonelycat.runtime.policy_tools import run_tests
+
+        return run_tests(self._wiring, path)
+
+    def policy_explain(self, request: ChangeRequest) -> tuple[Judgement, tuple[str, ...]]:
+        """Judge ``request`` and say which rule decided and why."""
+        from lonelycat.runtime.policy_tools import explain
+
+        judgement = self.check(request)
+        return judgement, explain(self._wiring, judgement.decision)
+
+    @staticmethod
+    def policy_schema() -> dict[str, object]:
+        """Return the JSON Schema of the policy file."""
+        from lonelycat.governance.policy_file import json_schema
+
+        return json_schema()
+
+    def audit_verify(self, expect_head: AuditHead | None = None) -> AuditReport:
+        """Verify the whole audit log against itself, history, approvals and receipts."""
+        return self._wiring.records.audit_verify(expect_head)
+
+    def audit_export(self) -> Iterator[dict[str, object]]:
+        """Yield every audit record in the form that can be verified offline."""
+        return self._wiring.records.audit_export()
+
+    def gc(self, *, keep_days: float = 90, keep_count: int = 10_000, dry_run: bool = False) -> GcReport:
+        """Remove old executions, proposals and blobs that nothing needs any more."""
+        from lonelycat.executor.recovery import pending_transactions
+
+        in_use = pending_transactions(self._wiring.filesystem, self.settings.workspace)
+        return self._wiring.records.gc(keep_days=keep_days, keep_count=keep_count, in_use=in_use, dry_run=dry_run)

@@ -1,0 +1,217 @@
+"""One execution as it runs: its steps with times, codes and logs, its state, its events and its warnings.
+
+Invariants:
+- Every step ends, whatever ends it, and is recorded with its code.
+- State moves only along the lifecycle's table.
+- What goes to ``events.jsonl`` and what the caller is told are the same events.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+from lonelycat.changes.changeset import ChangeSet
+from lonelycat.changes.plan import ChangePlan
+from lonelycat.clock import Clock, isoformat
+from lonelycat.errors import LonelyCatError, StepFailedError
+from lonelycat.lifecycle import Status, advance
+from lonelycat.records.artifacts import ArtifactDirectory
+from lonelycat.records.execution import ExecutionResult, StepRecord
+
+EventSink = Callable[[dict[str, object]], None]
+
+
+class StepNotes:
+    """What a caller may say about the running step."""
+
+    def __init__(self) -> None:
+        self.output = b""
+        self.message = ""
+        self.skipped = False
+
+
+class ExecutionContext:
+    """Identity and evidence of one execution, carried through the steps."""
+
+    def __init__(
+        self,
+        execution_id: str,
+        plan: ChangePlan,
+        changeset: ChangeSet,
+        clock: Clock,
+        on_event: EventSink | None = None,
+    ) -> None:
+        self.execution_id = execution_id
+        self.plan = plan
+        self.changeset = changeset
+        self.clock = clock
+        self.status = Status.VALIDATING
+        self.started_at: datetime = clock.now()
+        self.started = clock.monotonic()
+        self.deadline = float("inf")
+        self.step_seconds = float("inf")
+        self.fence = 0
+        self.verification_passed = False
+        self.steps: list[StepRecord] = []
+        self.warnings: list[str] = []
+        self.artifacts: ArtifactDirectory | None = None
+        self._early_events: list[dict[str, object]] = []
+        self._on_event = on_event
+
+    # -- events --------------------------------------------------------------------------------------------------
+
+    def emit(self, type_: str, **facts: object) -> None:
+        """Tell the caller, and the artifacts, that something happened."""
+        event: dict[str, object] = {"at": isoformat(self.clock.now()), "type": type_, **facts}
+        if self.artifacts is None:
+            self._early_events.append(event)
+        else:
+            self.artifacts.append_event(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def keep_artifacts(self, artifacts: ArtifactDirectory) -> None:
+        """Begin to keep events; those so far come first."""
+        self.artifacts = artifacts
+        for event in self._early_events:
+            artifacts.append_event(event)
+        self._early_events.clear()
+
+    def move(self, status: Status) -> None:
+        """Go to ``status`` along the lifecycle's table."""
+        self.status = advance(self.status, status)
+        self.emit("status", status=str(status))
+
+    def warn(self, message: str) -> None:
+        """Note what does not stop the execution but wants a look."""
+        self.warnings.append(message)
+        self.emit("warning", message=message)
+
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    def seconds_left(self) -> float:
+        """Return how long the next step may take.
+
+        Raises:
+            StepFailedError: ``EXECUTION_TIMEOUT`` when the whole execution has used up its time.
+        """
+        left = self.deadline - self.clock.monotonic()
+        if left <= 0:
+            raise StepFailedError(
+                "EXECUTION_TIMEOUT",
+                "the execution used up the time that the policy gives it",
+                "Raise executor.constraints.max_execution_time, or make the checks faster.",
+            )
+        return min(left, self.step_seconds)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[StepNotes]:
+        """Run the block as a step; an exception ends it as failed and goes on."""
+        at, begun = self.clock.now(), self.clock.monotonic()
+        said = StepNotes()
+        self.emit("step.started", step=name)
+        try:
+            yield said
+        except BaseException as error:
+            code, message = code_of(error)
+            self._finish(name, "failed", at, begun, said.output, code, said.message or message)
+            raise
+        self._finish(name, "skipped" if said.skipped else "ok", at, begun, said.output, None, said.message)
+
+    def _finish(
+        self, name: str, status: str, at: datetime, begun: float, output: bytes, code: str | None, message: str
+    ) -> None:
+        duration = self.clock.monotonic() - begun
+        index = len(self.steps) + 1
+        log = None
+        if output and self.artifacts is not None:
+            with suppress(OSError):
+                log = self.artifacts.step_log(index, name, output)
+        self.steps.append(
+            StepRecord.model_validate(
+                {
+                    "index": index,
+                    "name": name,
+                    "status": status,
+                    "started_at": at,
+                    "duration_seconds": duration,
+                    "code": code,
+                    "message": message,
+                    "log": log,
+                }
+            )
+        )
+        self.emit(
+            "step.finished", step=name, status=status, duration_seconds=round(duration, 6), code=code, message=message
+        )
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def result(
+        self, *, error: LonelyCatError | None = None, message: str = "", dry_run: bool = False
+    ) -> ExecutionResult:
+        """Return the result as of now."""
+        success = self.status is Status.COMPLETED
+        return ExecutionResult(
+            success=success or (dry_run and error is None),
+            status=self.status,
+            execution_id=self.execution_id,
+            plan_id=self.plan.id,
+            changeset_id=self.changeset.id,
+            checksum=self.changeset.checksum,
+            dry_run=dry_run,
+            error_code=error.code if error else None,
+            message=error.message if error else message,
+            hint=error.hint if error else "",
+            files_changed=changed_paths(self.changeset),
+            verification_passed=self.verification_passed,
+            steps=tuple(self.steps),
+            warnings=tuple(self.warnings),
+            started_at=self.started_at,
+            finished_at=self.clock.now(),
+            fence=self.fence,
+        )
+
+
+def changed_paths(changeset: ChangeSet) -> tuple[str, ...]:
+    """Return the paths that a change set touches, sorted."""
+    return tuple(sorted({path for change in changeset.changes for path in change.paths}))
+
+
+_OS_ERRORS = {
+    errno.ENOSPC: ("NO_SPACE", "the disk is full", "Free space, then execute again."),
+    errno.EDQUOT: ("NO_SPACE", "the disk quota is used up", "Free space, then execute again."),
+    errno.EACCES: ("NO_RIGHTS", "a file or directory may not be changed by this user", "Check owners and modes."),
+    errno.EPERM: ("NO_RIGHTS", "a file is immutable or its change is not permitted", "Check its attributes."),
+    errno.EROFS: ("READ_ONLY", "the file system is read-only", "Remount it, then execute again."),
+    errno.EIO: ("IO_ERROR", "the disk failed to read or write", "Check the disk; nothing was kept."),
+    errno.EXDEV: ("OBJECT_ON_ANOTHER_MOUNT", "a path lies on another file system", "A change stays on one."),
+}
+
+
+def code_of(error: BaseException) -> tuple[str, str]:
+    """Return the stable code and the message for whatever ended a step."""
+    if isinstance(error, LonelyCatError):
+        return error.code, error.message
+    if isinstance(error, KeyboardInterrupt):
+        return "INTERRUPTED", "interrupted by the user"
+    if isinstance(error, OSError):
+        code, why, _ = _OS_ERRORS.get(error.errno or 0, ("IO_ERROR", error.strerror or "an I/O error", ""))
+        return code, f"{why} ({error.filename or error.strerror})"
+    return "INTERNAL_ERROR", f"{type(error).__name__}: {error}"
+
+
+def as_lonelycat_error(error: BaseException) -> LonelyCatError:
+    """Return ``error`` itself, or what stands for it in a result."""
+    if isinstance(error, LonelyCatError):
+        return error
+    code, message = code_of(error)
+    if isinstance(error, OSError):
+        hint = _OS_ERRORS.get(error.errno or 0, ("", "", "See the step's log."))[2]
+        return StepFailedError(code, message, hint)
+    if isinstance(error, KeyboardInterrupt):
+        return StepFailedError(code, message, "Execute the plan again when you are ready.")
+    return StepFailedError(code, message, "This is a defect in LonelyCat; `lonelycat show` has the steps.")

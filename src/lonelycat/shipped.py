@@ -1,0 +1,23 @@
+"""The files that the wheel ships: the default policy and the workflow document."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+_IN_A_CHECKOUT = {
+    "default.yaml": Path("agent/policies/default.yaml"),
+    "execute_changeset.md": Path("agent/workflows/execute_changeset.md"),
+}
+
+
+def shipped_bytes(name: str) -> bytes:
+    """Return the bytes of ``default.yaml`` or ``execute_changeset.md``.
+
+    In a wheel they lie in the package's ``data`` folder, in a checkout in ``agent/``, where the project governs itself
+    with them.
+    """
+    packaged = files("lonelycat").joinpath("data", name)
+    if packaged.is_file():
+        return packaged.read_bytes()
+    return (Path(__file__).resolve().parents[2] / _IN_A_CHECKOUT[name]).read_bytes()
