@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,3 +80,84 @@ def cli(tmp_path: Path) -> Cli:
         return Done(done.returncode, done.stdout, err)
 
     return run
+
+
+_LOGIN = "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+
+
+class Terminal:
+    """A real pseudo-terminal with ``lonelycat`` running on it.
+
+    Args:
+        columns: how wide it is.
+    """
+
+    def __init__(self, arguments: list[str], cwd: Path, env: Mapping[str, str], columns: int = 80) -> None:
+        self._leader, follower = pty.openpty()
+        termios.tcsetwinsize(follower, (24, columns))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _LOGIN, str(follower), "-m", "lonelycat", *arguments],
+            cwd=cwd,
+            env=quiet_environment(cwd, env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(follower,),
+        )
+        os.close(follower)
+        self.seen = ""
+
+    def until(self, text: str, seconds: float = 60.0) -> str:
+        """Read until ``text`` was shown; fail with what was shown instead."""
+        deadline = time.monotonic() + seconds
+        while text not in self.seen:
+            assert self._more(deadline), f"{text!r} never came; the terminal shows:\n{self.seen}"
+        return self.seen
+
+    def type(self, text: str) -> None:
+        """Type ``text``."""
+        os.write(self._leader, text.encode())
+
+    def end(self, seconds: float = 60.0) -> int:
+        """Read to the end and return the exit code."""
+        deadline = time.monotonic() + seconds
+        while self._more(deadline):
+            pass
+        code = self.process.wait(seconds)
+        assert "Traceback" not in self.seen
+        return code
+
+    def _more(self, deadline: float) -> bool:
+        ready, _, _ = select.select([self._leader], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return False
+        try:
+            data = os.read(self._leader, 65536)
+        except OSError:
+            return False
+        self.seen += data.decode("utf-8", "replace")
+        return bool(data)
+
+    def close(self) -> None:
+        """End the process, if it still runs, and the terminal."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._leader)
+
+
+OpenTerminal = Callable[..., Terminal]
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[OpenTerminal]:
+    """Return a function that starts ``lonelycat`` with arguments on a pseudo-terminal of its own."""
+    opened: list[Terminal] = []
+
+    def start(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, columns: int = 80) -> Terminal:
+        opened.append(Terminal(list(arguments), cwd or tmp_path, env or {}, columns))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()

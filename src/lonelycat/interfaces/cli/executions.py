@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lonelycat.errors import LonelyCatError
 from lonelycat.interfaces.cli.exits import exit_of_execution
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.render.execution import Progress, show_result, show_steps
@@ -12,6 +13,7 @@ from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import Screen
 
 if TYPE_CHECKING:
+    from lonelycat.records.entries import ExecutionRow
     from lonelycat.records.execution import ExecutionResult
     from lonelycat.runtime.service import LonelyCat
 
@@ -34,10 +36,23 @@ def execute(
     progress = Progress(call.progress)
     try:
         result = service.execute(plan_id, dry_run=dry_run, on_event=progress, lock_timeout=lock_timeout)
+    except KeyboardInterrupt:
+        recorded = _recorded(service, progress.execution_began)
+        if recorded is None:
+            raise
+        result = recorded
     finally:
         progress.close()
     diff = service.preview(plan_id) if dry_run else b""
     return execution_report(result, steps_shown=progress.shown > 0, facts=facts, diff=diff)
+
+
+def _recorded(service: LonelyCat, began: bool) -> ExecutionResult | None:
+    """Return what was recorded of the execution that was just interrupted, if it had got that far."""
+    if not began:
+        return None
+    rows = service.log(limit=1)
+    return rows[0].result if rows and rows[0].result.error_code == "INTERRUPTED" else None
 
 
 def execution_report(
@@ -73,3 +88,15 @@ def execution_facts(result: ExecutionResult) -> dict[str, object]:
     for name in ("message", "hint", "error_code"):
         del everything[name]
     return everything
+
+
+def intents_of(service: LonelyCat, rows: Sequence[ExecutionRow]) -> dict[str, str]:
+    """Return what each execution's plan was for, by plan id; the code of the refusal where it cannot be read."""
+
+    def intent(plan_id: str) -> str:
+        try:
+            return service.proposal(plan_id).plan.intent
+        except LonelyCatError as error:
+            return f"({error.code})"
+
+    return {plan_id: intent(plan_id) for plan_id in {row.result.plan_id for row in rows}}

@@ -58,6 +58,7 @@ BY_CODE: dict[str, Exit] = {
     "LOCK_TIMEOUT": Exit.LOCK_TIMEOUT,
     "INTERRUPTED": Exit.INTERRUPTED,
     "WORKSPACE_FROZEN": Exit.FROZEN,
+    "APPROVAL_MISSING": Exit.NEEDS_APPROVAL,
 }
 """Codes of an execution that say more than its status does."""
 

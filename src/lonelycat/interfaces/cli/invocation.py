@@ -44,13 +44,13 @@ class Invocation:
         """Return the workspace: ``-C``, else the nearest directory upwards that has state, else the present one.
 
         Raises:
-            InputError: ``WORKSPACE_NOT_FOUND``.
+            InputError: ``WORKSPACE_MISSING``.
         """
         try:
             return self._root(search)
         except (OSError, ValueError) as error:
             raise InputError(
-                "WORKSPACE_NOT_FOUND",
+                "WORKSPACE_MISSING",
                 f"the workspace cannot be opened: {error}",
                 "Name an existing directory with -C.",
             ) from error
@@ -59,7 +59,7 @@ class Invocation:
         if self.workspace is not None:
             if not self.workspace.is_dir():
                 raise InputError(
-                    "WORKSPACE_NOT_FOUND",
+                    "WORKSPACE_MISSING",
                     f"{self.workspace} is not a directory",
                     "Name an existing directory with -C.",
                 )

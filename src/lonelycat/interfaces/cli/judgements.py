@@ -10,6 +10,10 @@ from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import Screen
 
 if TYPE_CHECKING:
+    from lonelycat.changes.changeset import ChangeSet
+    from lonelycat.changes.plan import ChangePlan
+    from lonelycat.governance.decision import GovernanceDecision
+    from lonelycat.records.entries import Proposal
     from lonelycat.runtime.service import Judgement
 
 _CODES: dict[Verdict, str | None] = {
@@ -21,9 +25,29 @@ _CODES: dict[Verdict, str | None] = {
 
 def judgement_facts(judgement: Judgement) -> dict[str, object]:
     """Return what a program wants to know of ``judgement``, JSON-compatible."""
-    decision, changeset = judgement.decision, judgement.changeset
+    facts = decision_facts(judgement.plan, judgement.changeset, judgement.decision)
+    more = {"status": str(judgement.status), "stored": judgement.stored, "explanation": list(judgement.explanation)}
+    return {**facts, **more}
+
+
+def proposal_facts(proposal: Proposal) -> dict[str, object]:
+    """Return what a program wants to know of a stored proposal, JSON-compatible."""
     return {
-        "plan_id": judgement.plan.id,
+        **decision_facts(proposal.plan, proposal.changeset, proposal.decision),
+        "status": str(proposal.status),
+        "created_at": proposal.created_at.isoformat(),
+        "approvals": [approval.model_dump(mode="json") for approval in proposal.approvals],
+        "rejected_by": proposal.rejected_by,
+        "note": proposal.note,
+        "quarantined": proposal.quarantined,
+        "execution_id": proposal.execution_id,
+    }
+
+
+def decision_facts(plan: ChangePlan, changeset: ChangeSet, decision: GovernanceDecision) -> dict[str, object]:
+    """Return what a program wants to know of a decision, JSON-compatible."""
+    return {
+        "plan_id": plan.id,
         "changeset_id": changeset.id,
         "checksum": changeset.checksum,
         "decision_id": decision.id,
@@ -32,19 +56,16 @@ def judgement_facts(judgement: Judgement) -> dict[str, object]:
         "reasons": [reason.model_dump(mode="json") for reason in decision.reasons],
         "violated_policies": list(decision.violated_policies),
         "required_actions": list(decision.required_actions),
-        "expires_at": decision.model_dump(mode="json")["expires_at"],
-        "status": str(judgement.status),
-        "stored": judgement.stored,
-        "intent": judgement.plan.intent,
-        "created_by": judgement.plan.created_by,
-        "verification_plan": list(judgement.plan.verification_plan),
-        "health_checks": list(judgement.plan.health_checks),
-        "services": list(judgement.plan.services),
+        "expires_at": decision.expires_at.isoformat(),
+        "intent": plan.intent,
+        "created_by": plan.created_by,
+        "verification_plan": list(plan.verification_plan),
+        "health_checks": list(plan.health_checks),
+        "services": list(plan.services),
         "changes": [
             {key: value for key, value in change.canonical().items() if value is not None}
             for change in changeset.changes
         ],
-        "explanation": list(judgement.explanation),
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lonelycat.clock import SystemClock
 from lonelycat.errors import LonelyCatError
+from lonelycat.interfaces.cli.executions import intents_of
 from lonelycat.interfaces.cli.exits import Exit
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.render.decision import VERDICT_STYLES, show_reason
@@ -115,7 +116,8 @@ def _history(screen: Screen, service: LonelyCat) -> None:
     screen.blank()
     screen.line(("━━ What is on record ", "title"), ("━" * 42, "dim"))
     screen.line(("$ ", "dim"), ("lonelycat log", "id"))
-    show_log(screen, service.log(limit=50))
+    rows = service.log(limit=50)
+    show_log(screen, rows, intents_of(service, rows))
     screen.line(("$ ", "dim"), ("lonelycat audit verify", "id"))
 
 

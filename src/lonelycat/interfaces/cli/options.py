@@ -12,7 +12,7 @@ from lonelycat.errors import InputError
 from lonelycat.settings import Limits
 
 if TYPE_CHECKING:
-    from lonelycat.runtime.service import ChangeRequest
+    from lonelycat.runtime.requests import ChangeRequest
 
 Patch = Annotated[
     str | None, typer.Option("--patch", metavar="FILE|-", help="A unified diff as git writes it; - is stdin.")
@@ -37,19 +37,10 @@ def change_request(
     """Return the request that the options describe, with the files' bytes.
 
     Raises:
-        InputError: ``USAGE`` for none or too many sources; ``FILE_UNREADABLE``, ``INPUT_TOO_LARGE`` for a file.
+        InputError: ``USAGE`` for two documents from stdin; ``FILE_UNREADABLE``, ``INPUT_TOO_LARGE`` for a file.
     """
-    from lonelycat.runtime.service import ChangeRequest
+    from lonelycat.runtime.requests import ChangeRequest
 
-    sources = [name for name, value in (("--patch", patch), ("--git", git), ("--changeset", changeset)) if value]
-    if len(sources) > 1:
-        raise InputError("USAGE", f"{' and '.join(sources)} exclude each other", "Give one source of changes.")
-    if not sources and plan is None:
-        raise InputError(
-            "USAGE",
-            "there is no change to judge",
-            "Give --patch FILE (or - for stdin), --git A..B, --changeset FILE, or --plan FILE.",
-        )
     if [patch, changeset, plan].count("-") > 1:
         raise InputError("USAGE", "only one document can come from stdin", "Put the other one in a file.")
     return ChangeRequest(

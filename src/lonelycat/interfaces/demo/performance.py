@@ -128,7 +128,7 @@ def _start_service(stage: Throwaway, policy: dict[str, Any]) -> None:
 def _records(play: Play) -> Sequence[Expectation]:
     report = play.service.audit_verify()
     first = report.first_problem
-    recorded = {entry.execution_id for entry in play.service.log(limit=100)}
+    recorded = {row.result.execution_id for row in play.service.log(limit=100)}
     missing = [result.execution_id for result in play.executions if result.execution_id not in recorded]
     return [
         Expectation("the audit log", "whole", "whole" if first is None else first.code),

@@ -65,7 +65,7 @@ class Play:
 
     def propose(self, patch: bytes, intent: str) -> Judgement:
         """Propose ``patch`` as the agent, and show the decision."""
-        from lonelycat.runtime.service import ChangeRequest
+        from lonelycat.runtime.requests import ChangeRequest
 
         request = ChangeRequest(patch=patch, git_range=None, changeset=None, plan=None, intent=intent, by=AGENT)
         judgement = self.service.propose(request)
@@ -137,7 +137,7 @@ def _allowed(play: Play) -> Outcome:
 
 
 def _approved(play: Play) -> Outcome:
-    from lonelycat.runtime.service import KeyConfirmation
+    from lonelycat.runtime.consent import KeyConfirmation
 
     patch = play.stage.patch({"app/prices.json": ('"fish": 3', '"fish": 4')})
     judgement = play.propose(patch, "Raise the price of fish")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lonelycat.errors import InputError
 from lonelycat.interfaces.cli.exits import Exit
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from lonelycat.records.entries import AuditReport
+    from lonelycat.records.entries import AuditHead, AuditReport
 
 HELP = "Verify or export the audit log."
 
@@ -22,11 +24,11 @@ def verify(
     call: Invocation,
     expect_head: Annotated[
         str | None,
-        typer.Option("--expect-head", metavar="HASH", help="The head noted earlier; finds a log cut short since."),
+        typer.Option("--expect-head", metavar="SEQ:HASH", help="A head noted earlier; finds a log cut short since."),
     ] = None,
 ) -> Report:
     """Walk the whole audit log and say whether anything in it was altered."""
-    report = call.service().audit_verify(expect_head=expect_head)
+    report = call.service().audit_verify(_head(expect_head))
     problems = [{"code": item.code, "message": item.message, "seq": item.seq} for item in report.problems]
     facts = {
         "records": report.records,
@@ -46,6 +48,17 @@ def verify(
     )
 
 
+def _head(text: str | None) -> AuditHead | None:
+    from lonelycat.records.entries import AuditHead
+
+    if text is None:
+        return None
+    seq, _, digest = text.partition(":")
+    if not (seq.isascii() and seq.isdigit()) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise InputError("USAGE", "--expect-head must be SEQ:HASH", "Copy it from `lonelycat audit verify`.")
+    return AuditHead(int(seq), digest)
+
+
 def _show(screen: Screen, report: AuditReport) -> None:
     if report.ok:
         screen.line(("WHOLE", "good"), f"  {report.records} audit records, none altered, none missing.")
@@ -54,7 +67,7 @@ def _show(screen: Screen, report: AuditReport) -> None:
     for problem in report.problems:
         where = "" if problem.seq is None else f"record {problem.seq}: "
         screen.line((problem.code, "bad"), f"  {where}{problem.message}", indent=2)
-    screen.line((f"head {report.head.seq}  {report.head.hash}", "dim"), indent=2)
+    screen.line((f"head {report.head.seq}:{report.head.hash}", "dim"), indent=2)
     screen.line(("what now: ", "title"), "note the head elsewhere; --expect-head finds a log cut short.", indent=2)
 
 

@@ -14,10 +14,16 @@ from lonelycat.interfaces.cli.screen import Screen
 
 def command(
     call: Invocation,
+    keep_days: Annotated[
+        float, typer.Option("--keep-days", metavar="DAYS", min=0.0, help="Keep what is younger than this.")
+    ] = 90.0,
+    keep_count: Annotated[
+        int, typer.Option("--keep-count", metavar="N", min=0, help="Keep at least the newest N executions.")
+    ] = 10_000,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
 ) -> Report:
     """Remove old executions whole; never one in use, or needed for a repeat or a revert."""
-    report = call.service().gc(dry_run=dry_run)
+    report = call.service().gc(keep_days=keep_days, keep_count=keep_count, dry_run=dry_run)
     verb = "would go" if report.dry_run else "removed"
 
     def show(screen: Screen) -> None:

@@ -41,14 +41,21 @@ class Progress:
 
     Args:
         screen: where to, or None to stay silent.
+
+    Attributes:
+        shown: how many steps were shown.
+        execution_began: whether anything was put into the stage.
     """
 
     def __init__(self, screen: Screen | None) -> None:
         self._screen = screen
         self.shown = 0
+        self.execution_began = False
 
     def __call__(self, event: Mapping[str, object]) -> None:
         """Show ``event``, a dictionary as ``events.jsonl`` holds it; what is unknown is not shown."""
+        if event.get("type") == "status":
+            self.execution_began = True
         if self._screen is None:
             return
         match event.get("type"):
@@ -96,9 +103,14 @@ def _show_step_line(screen: Screen, name: str, status: str, seconds: object, cod
             screen.line((line, "dim"), indent=6)
 
 
+def end_of(status: Status) -> tuple[str, str, str]:
+    """Return style, title and sentence for how an execution ended."""
+    return _ENDS.get(status, _UNFINISHED)
+
+
 def show_result(screen: Screen, result: ExecutionResult, *, advise: bool = True) -> None:
     """Write what happened, whether the files are changed, and (with ``advise``) what now."""
-    style, title, sentence = _ENDS.get(result.status, _UNFINISHED)
+    style, title, sentence = end_of(result.status)
     if result.cached:
         sentence = "This exact change was executed before; its recorded result is returned. Nothing was run again."
     if result.dry_run:

@@ -1,0 +1,36 @@
+"""``lonelycat init``: a policy fitted to the workspace, the workflow document, and the state directory."""
+
+from __future__ import annotations
+
+from lonelycat.interfaces.cli.exits import Exit
+from lonelycat.interfaces.cli.invocation import Invocation
+from lonelycat.interfaces.cli.report import Report
+from lonelycat.interfaces.cli.screen import Screen
+
+
+def command(call: Invocation) -> Report:
+    """Prepare a workspace: fitted policy, workflow, state."""
+    report = call.service(search=False).init()
+
+    def show(screen: Screen) -> None:
+        screen.line(("READY", "good"), f"  LonelyCat governs {call.root(search=False)}")
+        for path in report.created:
+            screen.line(("created ", "add"), path, indent=2)
+        for path in report.kept:
+            screen.line(("kept    ", "dim"), path, indent=2)
+        if report.summary:
+            screen.line(("the policy", "title"))
+            screen.lines(report.summary, indent=2)
+        screen.line(
+            ("what now: ", "title"),
+            f"read {report.policy_path}, then: git diff | lonelycat check --patch - --intent TEXT",
+        )
+
+    facts = {
+        "workspace": str(call.root(search=False)),
+        "created": list(report.created),
+        "kept": list(report.kept),
+        "policy_path": str(report.policy_path),
+        "summary": list(report.summary),
+    }
+    return Report(Exit.DONE, facts, show)

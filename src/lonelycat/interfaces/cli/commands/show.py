@@ -1,0 +1,32 @@
+"""``lonelycat show``: one thing whole, by any id."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lonelycat.interfaces.cli.exits import Exit
+from lonelycat.interfaces.cli.invocation import Invocation
+from lonelycat.interfaces.cli.judgements import proposal_facts
+from lonelycat.interfaces.cli.render.history import show_whole
+from lonelycat.interfaces.cli.report import Report
+
+
+def command(
+    call: Invocation,
+    id: Annotated[str, typer.Argument(metavar="ID", help="A plan, change set, decision, approval or execution.")],
+) -> Report:
+    """Show one thing whole, by any id."""
+    report = call.service().show(id)
+    facts: dict[str, object] = {}
+    if report.proposal is not None:
+        facts.update(proposal_facts(report.proposal), proposal_status=str(report.proposal.status))
+    if report.execution is not None:
+        result = report.execution.result.model_dump(mode="json")
+        for name in ("message", "hint"):
+            result[f"execution_{name}"] = result.pop(name)
+        facts.update(result, intact=report.execution.intact)
+        facts["events"] = list(report.events)
+        facts["logs"] = {name: data.decode("utf-8", "backslashreplace") for name, data in report.logs}
+    return Report(Exit.DONE, facts, lambda screen: show_whole(screen, report))

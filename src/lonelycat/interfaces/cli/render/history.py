@@ -1,0 +1,122 @@
+"""How history and the present state look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from lonelycat.interfaces.cli.neutral import neutral_lines
+from lonelycat.interfaces.cli.render.execution import duration, end_of, show_result, show_steps
+from lonelycat.interfaces.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from lonelycat.governance.decision import GovernanceApproval
+    from lonelycat.records.entries import ExecutionRow, Proposal
+    from lonelycat.runtime.overview import ShowReport, StatusReport
+
+_LOG_LINES = 20
+
+
+def show_log(screen: Screen, rows: Sequence[ExecutionRow], intents: Mapping[str, str]) -> None:
+    """Write two lines per execution, newest first.
+
+    Args:
+        intents: what each plan was for, by plan id.
+    """
+    if not rows:
+        screen.line("No executions.", indent=2)
+    for row in rows:
+        result = row.result
+        style, title, _ = end_of(result.status)
+        screen.line(
+            (f"{moment(result.finished_at)}  ", "dim"), (f"{title:<15} ", style), intents.get(result.plan_id, "")
+        )
+        took = duration((result.finished_at - result.started_at).total_seconds())
+        count = len(result.files_changed)
+        facts = f"{result.execution_id}  {count} file{'s' if count != 1 else ''}  {took}"
+        screen.line((facts, "dim"), *([(f"  {result.error_code}", style)] if result.error_code else []), indent=21)
+        if not row.intact:
+            screen.line(("ALTERED: this row is not what LonelyCat wrote", "bad"), indent=21)
+
+
+def moment(at: datetime) -> str:
+    """Return ``at`` in local time, as ``2026-03-01 12:00:00``."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def show_status(screen: Screen, report: StatusReport) -> None:
+    """Write what is going on, the urgent first."""
+    if not report.initialised:
+        screen.line(("NOT SET UP", "warn"), "  Nothing was proposed here yet.")
+        screen.line(("what now: ", "title"), "lonelycat init", indent=2)
+        return
+    if report.frozen is not None:
+        since = moment(report.frozen.frozen_at)
+        screen.line(("FROZEN", "bad"), f"  Nothing executes here since {since}: {report.frozen.reason}")
+        screen.line(
+            ("what now: ", "title"), "lonelycat doctor, then lonelycat unfreeze --by NAME --reason TEXT", indent=2
+        )
+    elif report.holder is not None:
+        screen.line(("RUNNING", "warn"), f"  {report.holder}")
+    else:
+        screen.line(("IDLE", "good"), "  Nothing is being executed.")
+    for name in report.unfinished:
+        screen.line(
+            ("unfinished ", "bad"), f"{name}: its executor died; `lonelycat recover` puts things right", indent=2
+        )
+    for name in report.quarantined:
+        screen.line(("quarantined ", "warn"), f".lonelycat/quarantine/{name}", indent=2)
+    _show_plans(screen, "waiting for a person", report.awaiting_approval, "approve {} --by NAME")
+    _show_plans(screen, "ready to execute", report.approved, "execute {}")
+    screen.line(("recent", "title"))
+    show_log(screen, report.recent, {})
+
+
+def _show_plans(screen: Screen, title: str, proposals: Sequence[Proposal], command: str) -> None:
+    if proposals:
+        screen.line((f"{title} ({len(proposals)})", "title"))
+    for proposal in proposals[:10]:
+        screen.line(proposal.plan.intent, (f"  by {proposal.plan.created_by}", "dim"), indent=2)
+        screen.line((f"lonelycat {command.format(proposal.plan.id)}", "id"), indent=4)
+    if len(proposals) > 10:
+        screen.line((f"… and {len(proposals) - 10} more", "dim"), indent=2)
+
+
+def show_whole(screen: Screen, report: ShowReport) -> None:
+    """Write one thing whole: the proposal, who approved it, and how its execution went."""
+    from lonelycat.interfaces.cli.render.decision import show_decision
+
+    if report.proposal is not None:
+        proposal = report.proposal
+        show_decision(screen, proposal.plan, proposal.changeset, proposal.decision)
+        screen.line((f"proposed {moment(proposal.created_at)}, now {proposal.status}", "dim"), indent=2)
+        if proposal.rejected_by is not None:
+            screen.line(("rejected ", "bad"), f"by {proposal.rejected_by}: {proposal.note}", indent=2)
+        if proposal.quarantined:
+            screen.line(("careful ", "warn"), "an execution of exactly this change was rolled back before", indent=2)
+        for approval in proposal.approvals:
+            _show_approval(screen, approval)
+    if report.execution is not None:
+        result = report.execution.result
+        screen.line(("steps", "title"), (f"  started {moment(result.started_at)}", "dim"))
+        show_steps(screen, result.steps)
+        for name, data in report.logs:
+            _show_step_log(screen, name, data)
+        show_result(screen, result, advise=False)
+        if not report.execution.intact:
+            screen.line(("ALTERED", "bad"), "  This record is not what LonelyCat wrote; see `lonelycat audit verify`.")
+
+
+def _show_approval(screen: Screen, approval: GovernanceApproval) -> None:
+    how = f"by {approval.method}" + (f", {approval.given_from}" if approval.given_from else "")
+    screen.line(("approved ", "good"), f"{approval.approved_by}, {moment(approval.approved_at)}, {how}", indent=2)
+    if approval.note:
+        screen.line(approval.note, indent=4)
+
+
+def _show_step_log(screen: Screen, name: str, data: bytes) -> None:
+    lines = neutral_lines(data.decode("utf-8", "surrogateescape"))
+    screen.line((name, "title"), (f"  {len(lines)} lines", "dim"), indent=2)
+    for line in lines[-_LOG_LINES:]:
+        screen.line((line, "dim"), indent=4, keep_tabs=True)
