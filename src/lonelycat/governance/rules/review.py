@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lonelycat.governance import risk  # as a module: it imports this package, whichever comes first
 from lonelycat.governance.policy import Verdict
-from lonelycat.governance.risk import category_paths, risk_findings
 from lonelycat.governance.rules.base import Finding, RuleContext
 
 
@@ -16,9 +16,9 @@ def judge(context: RuleContext) -> Iterator[Finding]:
         yield Finding(
             "PLAN_RISK", Verdict.ALLOW, "builtin.plan", f"the plan itself proposes {proposed.name}", risk=proposed
         )
-    yield from risk_findings(context.policy, context.facts)
+    yield from risk.risk_findings(context.policy, context.facts)
     for name in context.policy.executor.always_review_categories:
-        paths = category_paths(context.policy, name, context.facts)
+        paths = risk.category_paths(context.policy, name, context.facts)
         if paths:
             yield Finding(
                 "REVIEW_CATEGORY", Verdict.NEED_APPROVAL, f"categories.{name}",
