@@ -19,7 +19,7 @@ MIN_KNOWN_LENGTH = 6
 """Shorter known values are not masked: they would tear holes into ordinary words."""
 
 _HARMLESS = re.compile(r"[0-9a-f]{64}|[a-z]+_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
-_NAMED = re.compile(r"(?:^|[_\-.])(?:password|passwd|secret|token|api_?key|private_?key|authorization)$", re.I)
+_NAMED = re.compile(r"(?:^|[_\-.])(?:password|passwd|secret|token|api[_-]?key|private[_-]?key|authorization)$", re.I)
 
 
 class Redactor:
@@ -35,7 +35,9 @@ class Redactor:
             if len(value) >= MIN_KNOWN_LENGTH:
                 spellings |= _spellings(value)
         longest_first = sorted(spellings, key=lambda item: (-len(item), item))
-        self._known = re.compile(b"|".join(re.escape(item) for item in longest_first)) if spellings else None
+        # Looking ahead finds values that overlap as well: at each place, the longest one.
+        found = b"(?=(" + b"|".join(re.escape(item) for item in longest_first) + b"))"
+        self._known = re.compile(found) if spellings else None
 
     def bytes(self, data: bytes) -> bytes:
         """Return ``data`` with every secret replaced by ``[REDACTED:kind]``; bytes outside secrets are kept."""
@@ -43,7 +45,7 @@ class Redactor:
 
         spans = [(match.start, match.end, str(match.kind)) for match in find_secrets(data)]
         if self._known is not None:
-            spans += [(match.start(), match.end(), "known-value") for match in self._known.finditer(data)]
+            spans += [(match.start(1), match.end(1), "known-value") for match in self._known.finditer(data)]
         if not spans:
             return data
         parts: list[bytes] = []

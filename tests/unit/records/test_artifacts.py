@@ -1,0 +1,166 @@
+"""The artifact directory and the receipt that seals it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lonelycat.errors import InputError, StateError
+from lonelycat.governance.signing import Ed25519Signer
+from lonelycat.records.artifacts import ArtifactDirectory
+from lonelycat.records.receipts import read_receipt, verify_receipt
+from lonelycat.records.redaction import Redactor
+
+TOKEN = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> ArtifactDirectory:
+    return ArtifactDirectory(tmp_path / "executions", "exec_1", redactor=Redactor(["s3cr3t-value"]))
+
+
+def test_files_are_private_and_come_back(directory: ArtifactDirectory) -> None:
+    assert not directory.exists()
+    assert directory.names() == ()
+    directory.write_json("plan.json", {"b": "é", "a": [1, None]})
+    directory.write_bytes("diff.patch", b"\xff\x00diff")
+    log = directory.step_log(3, "verify:tests", b"ran 4 tests\n")
+    directory.append_event({"type": "one"})
+    directory.append_event({"type": "two", "text": "two\nlines"})
+    assert json.loads(directory.read("plan.json")) == {"a": [1, None], "b": "é"}
+    assert directory.read("diff.patch") == b"\xff\x00diff"
+    assert log == "03_verify_tests.log"
+    assert directory.read(f"steps/{log}") == b"ran 4 tests\n"
+    assert [json.loads(line)["type"] for line in directory.read("events.jsonl").splitlines()] == ["one", "two"]
+    assert directory.names() == ("diff.patch", "events.jsonl", "plan.json", "steps/03_verify_tests.log")
+    for path in (directory.path, *directory.path.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+
+
+def test_everything_is_redacted_first(directory: ArtifactDirectory) -> None:
+    directory.write_json("a.json", {"text": TOKEN, TOKEN: 1, "list": ["x s3cr3t-value y"], "password": "hunter2"})
+    directory.write_bytes("b.patch", f"+key = {TOKEN}\n".encode())
+    directory.append_event({"message": f"got {TOKEN}"})
+    directory.step_log(0, "s", b"s3cr3t-value")
+    everything = b"".join(directory.read(name) for name in directory.names())
+    assert TOKEN.encode() not in everything
+    assert b"s3cr3t-value" not in everything
+    assert b"hunter2" not in everything
+    assert everything.count(b"[REDACTED:") >= 6
+
+
+def test_a_document_is_replaced_whole_and_leaves_no_temporary(directory: ArtifactDirectory) -> None:
+    directory.write_json("a.json", {"n": 1})
+    directory.write_json("a.json", {"n": 2})
+    assert json.loads(directory.read("a.json")) == {"n": 2}
+    assert directory.names() == ("a.json",)
+
+
+@pytest.mark.parametrize("execution_id", ["", "..", "exec_1/..", "exec_/x", "exec_\n", "../exec_1", "exec_" + "a" * 65])
+def test_execution_ids_are_not_paths(tmp_path: Path, execution_id: str) -> None:
+    with pytest.raises(InputError):
+        ArtifactDirectory(tmp_path, execution_id)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "/etc/passwd", "a/b", "steps/../x", "steps/", ".hidden", "x\n", "a" * 101]
+)
+def test_names_are_not_paths(directory: ArtifactDirectory, name: str) -> None:
+    with pytest.raises(InputError):
+        directory.write_bytes(name, b"")
+    with pytest.raises(InputError):
+        directory.read(name)
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "", "\x00", "ünï", "." * 300, "verify:tests && rm -rf /"])
+def test_step_names_are_made_harmless(directory: ArtifactDirectory, name: str) -> None:
+    log = directory.step_log(7, name, b"x")
+    assert (directory.path / "steps" / log).read_bytes() == b"x"
+    assert log.startswith("07_")
+    assert len(log) <= 70
+
+
+def test_links_planted_in_place_of_directories_and_files_are_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "victim").write_text("keep")
+    for name in ("exec_1", "executions"):
+        root = tmp_path / name
+        if name == "executions":
+            root.symlink_to(outside)
+        else:
+            root.mkdir()
+            (root / "exec_1").symlink_to(outside)
+        with pytest.raises(StateError):
+            ArtifactDirectory(root, "exec_1").write_bytes("victim", b"gone")
+    directory = ArtifactDirectory(tmp_path / "real", "exec_1")
+    directory.write_bytes("x", b"")
+    (directory.path / "events.jsonl").symlink_to(outside / "victim")
+    with pytest.raises(OSError, match=r"symbolic|loop"):
+        directory.append_event({})
+    (directory.path / "plan.json").symlink_to(outside / "victim")
+    with pytest.raises(InputError):
+        directory.read("plan.json")
+    directory.write_json("plan.json", {})
+    assert not (directory.path / "plan.json").is_symlink()
+    assert (outside / "victim").read_text() == "keep"
+
+
+def test_a_fifo_does_not_hang_the_reader(directory: ArtifactDirectory) -> None:
+    directory.write_bytes("x", b"")
+    os.mkfifo(directory.path / "fifo")
+    with pytest.raises(InputError):
+        directory.read("fifo")
+    assert directory.digests()["fifo"] == "unreadable"
+
+
+def test_a_receipt_verifies_and_says_what_happened(case: Any) -> None:
+    result = case.executed()
+    directory = case.records.artifacts(result.execution_id)
+    key = case.records.signer.public_key
+    assert verify_receipt(directory, key) == ()
+    receipt = read_receipt(directory)
+    assert receipt["status"] == "completed"
+    assert receipt["audit_head"] == {"seq": 4, "hash": case.records.audit_head().hash}
+    assert [file["path"] for file in receipt["files"]] == ["a.txt", "b/ü.txt"]
+    assert receipt["approvals"][0]["approved_by"] == "bob"
+    assert set(receipt["artifacts"]) == {"plan.json", "events.jsonl", "steps/00_apply.log"}
+    assert verify_receipt(directory, Ed25519Signer.generate().public_key) != ()
+
+
+@pytest.mark.parametrize("name", ["plan.json", "events.jsonl", "steps/00_apply.log", "receipt.json"])
+def test_an_edited_or_removed_file_is_named(case: Any, name: str) -> None:
+    directory = case.records.artifacts(case.executed().execution_id)
+    path, key = directory.path / name, case.records.signer.public_key
+    data = path.read_bytes()
+    for position in range(0, len(data), max(1, len(data) // 16)):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        assert any(name in text for text in verify_receipt(directory, key)), position
+    path.unlink()
+    assert any(name in text for text in verify_receipt(directory, key))
+    path.write_bytes(data)
+    assert verify_receipt(directory, key) == ()
+
+
+def test_an_added_file_and_a_receipt_of_another_execution_are_named(case: Any) -> None:
+    key = case.records.signer.public_key
+    one = case.records.artifacts(case.executed().execution_id)
+    two = case.records.artifacts(case.executed().execution_id)
+    (two.path / "receipt.json").write_bytes(one.read("receipt.json"))
+    assert verify_receipt(two, key) == ("receipt.json belongs to something else",)
+    (one.path / "extra").touch()
+    assert verify_receipt(one, key) == ("extra was added",)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"signature": 1}', '{"signature": "x", "signature": "x"}', "\ufeff{}"]
+)
+def test_a_receipt_that_is_none_is_said_so(case: Any, text: str) -> None:
+    directory = case.records.artifacts(case.executed().execution_id)
+    (directory.path / "receipt.json").write_text(text)
+    assert verify_receipt(directory, case.records.signer.public_key)[0].startswith("receipt.json")
