@@ -133,7 +133,7 @@ class WorkTree:
         """Return what ``git status`` says about the work tree, untracked files and all."""
         listing = _git(self.root, "status", "--porcelain", "-z", "--untracked-files=all", "--ignored=matching")
         lines = [os.fsdecode(line) for line in listing.split(b"\0") if line]
-        return [f"git status: {line!a}" for line in lines if line != "!! .lonelycat/"]
+        return [f"git status: {line!a}" for line in lines if not line.startswith("!! .lonelycat/")]
 
     def differences(self, commit: str) -> list[str]:
         """Return how the files on disk differ from the tree of ``commit``: bytes, modes, links, extra and empty."""
@@ -202,20 +202,20 @@ def replay(repository: Path, commits: int, scratch: Path) -> Replay:
     work.check_out(history[0])
     environment = {"LONELYCAT_STATE_DIR": str(scratch / "state"), "LONELYCAT_POLICY": str(policy), "USER": "replay"}
     report = Replay()
-    with LonelyCat.open(work.root, environment) as cat:
-        for before, after in itertools.pairwise(history):
-            request = ChangeRequest(git_range=f"{before}..{after}", intent=f"Replay {after}", by="agent:replay")
-            try:
-                judgement = cat.propose(request)
-            except InputError as error:
-                _count_refusal(report, error, after)
-                work.check_out(after)
-            else:
-                _execute(cat, judgement, report, after)
-                report.differences += [f"{after[:12]}: {problem}" for problem in work.differences(after)]
-                work.move_head(after)
-            if report.differences:
-                return report
+    cat = LonelyCat.open(work.root, environment)
+    for before, after in itertools.pairwise(history):
+        request = ChangeRequest(git_range=f"{before}..{after}", intent=f"Replay {after}", by="agent:replay")
+        try:
+            judgement = cat.propose(request)
+        except InputError as error:
+            _count_refusal(report, error, after)
+            work.check_out(after)
+        else:
+            _execute(cat, judgement, report, after)
+            report.differences += [f"{after[:12]}: {problem}" for problem in work.differences(after)]
+            work.move_head(after)
+        if report.differences:
+            return report
     report.differences = work.git_status()
     return report
 

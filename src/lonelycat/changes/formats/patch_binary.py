@@ -18,6 +18,8 @@ from lonelycat.errors import InputError
 MARK = b"GIT binary patch"
 _SIZE = re.compile(rb"(literal|delta) ([0-9]{1,12})")
 _LINE_BYTES = 52
+_FOLLOWERS = (b"diff --git ", b"--- ", b"-- ", b"From ")
+"""How a line may begin that follows the forward half and does not begin the reverse one."""
 _ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
 _LENGTHS = {letter: index for index, letter in enumerate(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", 1)}
 
@@ -54,7 +56,7 @@ def read_binary(reader: PatchReader, budget: Budget) -> tuple[bool, bytes]:
     """
     reader.advance()
     forward = _read_half(reader, budget)
-    if reader.line is not None and _SIZE.fullmatch(reader.line):
+    if reader.line and not reader.line.startswith(_FOLLOWERS):
         _read_half(reader, budget)
     return forward
 
@@ -71,6 +73,9 @@ def _read_half(reader: PatchReader, budget: Budget) -> tuple[bool, bytes]:
     while reader.line:
         packed.append(_decode_line(reader, reader.line))
         reader.advance()
+    if reader.line is None:
+        raise reader.malformed("the patch ends in the middle of binary data")
+    reader.advance()
     return found[1] == b"delta", _inflate(reader, b"".join(packed), size, at)
 
 

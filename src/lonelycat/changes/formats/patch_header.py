@@ -224,6 +224,8 @@ def _settle_modes(reader: PatchReader, header: Header) -> None:
 
     if (b"old mode" in fields) != (b"new mode" in fields):
         raise reader.malformed("'old mode' and 'new mode' come together", line=header.line)
+    if b"old mode" in fields and header.kind in ("create", "delete"):
+        raise reader.malformed("a file that comes or goes has no change of mode", line=header.line)
     header.old_mode, header.new_mode = mode(b"old mode", b"deleted file mode"), mode(b"new mode", b"new file mode")
     if b"index" in fields:
         found = _INDEX.fullmatch(fields[b"index"])
