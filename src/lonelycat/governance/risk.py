@@ -58,12 +58,11 @@ def risk_findings(policy: Policy, facts: Facts) -> Iterator[Finding]:
 def category_paths(policy: Policy, name: str, facts: Facts) -> tuple[str, ...]:
     """Return the touched paths that belong to the category ``name``, sorted."""
     category = policy.categories[name]
-    matcher, spared = compile_globs(category.paths, folds=True), compile_globs(category.except_paths)
-    return tuple(path for path in facts.touched_paths if matcher.matches(path) and not spared.matches(path))
+    return facts.select(compile_globs(category.paths, folds=True), compile_globs(category.except_paths))
 
 
 def _governance(facts: Facts) -> Iterator[Finding]:
-    paths = tuple(governance_paths().select(facts.touched_paths))
+    paths = facts.select(governance_paths())
     if paths:
         yield Finding(
             "GOVERNANCE_PATH", Verdict.NEED_APPROVAL, "builtin.governance_paths",
@@ -101,13 +100,12 @@ def _deletions(facts: Facts) -> Iterator[Finding]:
 
 
 def _escalation(escalation: Escalation, facts: Facts) -> Iterator[Finding]:
-    matcher = compile_globs(escalation.paths or ("**",), folds=True)
-    members = [
-        member
-        for member in facts.members
-        if (not escalation.operations or member.change.operation.value in escalation.operations)
-        and any(matcher.matches(path) for path in member.change.paths)
-    ]
+    members = list(facts.members)
+    if escalation.operations:
+        members = [member for member in members if member.change.operation.value in escalation.operations]
+    if escalation.paths:
+        matcher = compile_globs(escalation.paths, folds=True)
+        members = [member for member in members if any(map(matcher.matches, member.change.paths))]
     if len(members) < (escalation.min_files or 1):
         return
     if escalation.min_patch_lines and not facts.patch_lines_reach(escalation.min_patch_lines, members):

@@ -68,7 +68,7 @@ ASSIGNED = re.compile(
 )
 """What follows a word such as ``password`` when a value is assigned to it."""
 
-KEYWORDS = (b"passw", b"pwd", b"secret", b"token", b"apikey", b"api-key", b"_key")
+KEYWORDS = (b"passw", b"secret", b"token", b"apikey", b"api-key", b"_key")
 
 URL_PASSWORD = re.compile(
     rb"://[^\s:/@\"'<>\x00]{1,64}:(?P<password>[^\s:/@\"'\x00]{8,128})@(?P<host>[A-Za-z0-9.-]{1,128})"
@@ -115,6 +115,6 @@ def looks_secret(value: bytes, *, quoted: bool) -> bool:
     return quoted and classes >= 3 and entropy(value) >= 2.5 and b"(" not in value
 
 
-def is_example_host(host: bytes) -> bool:
-    """Tell whether a host is one that documentation and tests use."""
-    return _SAFE_HOST.match(host) is not None
+def is_credential(password: bytes, host: bytes) -> bool:
+    """Tell whether the password in a URL looks real, and its host is not one that documentation and tests use."""
+    return looks_secret(password, quoted=True) and _SAFE_HOST.match(host) is None

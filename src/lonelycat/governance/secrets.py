@@ -101,13 +101,10 @@ def _assignments(data: bytes) -> Iterator[SecretMatch]:
 
 
 def _urls(data: bytes) -> Iterator[SecretMatch]:
-    position = data.find(b"://")
-    while position != -1:
-        match = formats.URL_PASSWORD.match(data, position)
-        if (
-            match
-            and formats.looks_secret(match["password"], quoted=True)
-            and not formats.is_example_host(match["host"])
-        ):
+    at = data.find(b"@")
+    while at != -1:
+        scheme = data.rfind(b"://", max(0, at - 200), at)
+        match = formats.URL_PASSWORD.match(data, scheme) if scheme != -1 else None
+        if match and formats.is_credential(match["password"], match["host"]):
             yield SecretMatch(match.start("password"), match.end("password"), "url-password")
-        position = data.find(b"://", position + 3)
+        at = data.find(b"@", at + 1)

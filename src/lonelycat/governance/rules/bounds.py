@@ -23,7 +23,7 @@ def judge(context: RuleContext) -> Iterator[Finding]:
 def _paths(context: RuleContext) -> Iterator[Finding]:
     section = context.policy.executor
     touched = context.facts.touched_paths
-    protected = tuple(path for path in touched if is_protected(path))
+    protected = tuple(path for path in touched if is_protected(path)) if _may_be_protected(touched) else ()
     if protected:
         yield Finding(
             "PATH_PROTECTED", Verdict.DENY, "builtin.protected_paths",
@@ -31,7 +31,7 @@ def _paths(context: RuleContext) -> Iterator[Finding]:
             "Leave .git and .lonelycat alone in every spelling.", protected,
         )  # fmt: skip
     forbidden = compile_globs(section.forbidden_paths, folds=True)
-    hits = tuple(forbidden.select(touched))
+    hits = context.facts.select(forbidden)
     if hits:
         yield Finding(
             "PATH_FORBIDDEN", Verdict.DENY, "executor.forbidden_paths",
@@ -39,13 +39,21 @@ def _paths(context: RuleContext) -> Iterator[Finding]:
             "Leave the file out, or let a person change the policy or add an exception with an expiry.", hits,
         )  # fmt: skip
     allowed = compile_globs(section.allowed_paths)
-    outside = tuple(path for path in touched if not allowed.matches(path))
+    inside = set(context.facts.select(allowed))
+    outside = tuple(path for path in touched if path not in inside)
     if outside:
         yield Finding(
             "PATH_NOT_ALLOWED", Verdict.DENY, "executor.allowed_paths",
             "lies outside of what the policy allows to be changed",
             "Leave the file out, or let a person widen allowed_paths.", outside,
         )  # fmt: skip
+
+
+def _may_be_protected(paths: tuple[str, ...]) -> bool:
+    """Tell cheaply whether any of ``paths`` may be protected; every ASCII spelling holds one of these texts."""
+    text = "\n".join(paths)
+    lowered = text.lower()
+    return not text.isascii() or ".git" in lowered or ".lonelycat" in lowered or "~" in lowered
 
 
 def _amounts(context: RuleContext) -> Iterator[Finding]:

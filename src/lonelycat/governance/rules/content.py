@@ -80,11 +80,12 @@ def _secrets(context: RuleContext, known: list[tuple[ChangeFacts, bytes]]) -> It
     rules = context.policy.content
     if rules.secrets is Reaction.ALLOW or not known:
         return
-    joined = _SEPARATOR.join(data for _, data in known)
+    parts = [member.added for member, _ in known]
+    joined = _SEPARATOR.join(data for _, data in parts)
     matches = find_secrets(joined)
     if not matches:
         return
-    starts = [0, *accumulate(len(data) + len(_SEPARATOR) for _, data in known)]
+    starts = [0, *accumulate(len(data) + len(_SEPARATOR) for _, data in parts)]
     spared = compile_globs(rules.secrets_ok_paths)
     hits: dict[str, list[str]] = {}
     index = 0
@@ -92,8 +93,9 @@ def _secrets(context: RuleContext, known: list[tuple[ChangeFacts, bytes]]) -> It
         while match.start >= starts[index + 1]:
             index += 1
         member, data = known[index]
-        start, path = match.start - starts[index], member.change.path
-        if not spared.matches(path) and member.adds_line(start, match.end - starts[index]):
+        path, shift = member.change.path, parts[index][0] - starts[index]
+        start = match.start + shift
+        if not spared.matches(path) and member.adds_line(start, match.end + shift):
             hits.setdefault(path, []).append(f"{match.kind} on line {data.count(10, 0, start) + 1}")
     if hits:
         places = [f"{place} of {path!a}" for path, found in sorted(hits.items()) for place in found[:_MAX_PLACES]]

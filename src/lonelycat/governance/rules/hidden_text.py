@@ -26,15 +26,22 @@ _INVISIBLE = re.compile(
 )
 _LOOKALIKE = "АВЕЅІЈКМНОРСТУХаеорсухіјѕһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοｱ"
 _CONFUSABLE = re.compile(f"[A-Za-z][{_LOOKALIKE}]|[{_LOOKALIKE}][A-Za-z]|[A-Za-z0-9_][\uff21-\uff3a\uff41-\uff5a]")
-_CONTROL = re.compile(r"[\x01-\x08\x0e-\x1a\x1b\x7f\x80-\x9f]|\r(?!\n)(?=[^\r]*\n)")
-_CONTROL_BYTES = bytes([*range(1, 9), *range(14, 32), 127])
-_ODD_NAME = re.compile(r"(?:^|/)[-\s]|[^\S ]|  ")
+_CONTROL = re.compile(r"[\x1b\x08\x7f\x07\x0e\x0f\x1a\x04\x80-\x9f]|\r(?!\n)(?=[^\r]*\n)")
+_CONTROL_BYTES = (b"\x1b", b"\b", b"\x7f", b"\a", b"\x0e", b"\x0f", b"\x1a", b"\x04")
+"""What hides or rewrites text on a terminal; other control characters do nothing there."""
+_ASCII = bytes(range(128))
+_SUSPECTS = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    f"\uff21-\uff3a\uff41-\uff5a\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef\x80-\x9f{_LOOKALIKE}]"
+)
+_ODD_NAME = re.compile(r"(?:^|/)[-\s]|[^\S \n]|  ", re.MULTILINE)
 
 
 def judge(context: RuleContext, text: list[tuple[ChangeFacts, bytes]]) -> Iterator[Finding]:
     """Report hidden text that the members of ``text`` add, and names that mislead."""
     rules = context.policy.content
-    decoded = [(member, data.decode("utf-8", "surrogateescape")) for member, data in text if not data.isascii()]
+    joined = b"\n".join(member.added[1] for member, _ in text)
+    decoded = [] if joined.isascii() else [_decoded(member, data) for member, data in text if _may_hide(data)]
     if rules.bidirectional_text is not Reaction.ALLOW:
         yield from _report(
             "BIDIRECTIONAL_TEXT", rules.bidirectional_text, "content.bidirectional_text",
@@ -50,13 +57,9 @@ def judge(context: RuleContext, text: list[tuple[ChangeFacts, bytes]]) -> Iterat
         "CONFUSABLE_TEXT", rules.invisible_text, "content.invisible_text",
         "has words that mix letters of different alphabets that look alike", _CONFUSABLE, decoded,
     )  # fmt: skip
-    controlled = [
-        (member, data.decode("utf-8", "surrogateescape"))
-        for member, data in text
-        if len(data.translate(None, _CONTROL_BYTES)) != len(data)
-        or (b"\r" in data and data.count(b"\r") != data.count(b"\r\n"))
-        or b"\xc2" in data
-    ]
+    controlled = decoded
+    if any(byte in joined for byte in _CONTROL_BYTES) or b"\r" in joined:
+        controlled = [_decoded(member, data) for member, data in text]
     yield from _report(
         "CONTROL_TEXT", rules.invisible_text, "content.invisible_text",
         "has control characters that change what a terminal shows", _CONTROL, controlled,
@@ -64,12 +67,23 @@ def judge(context: RuleContext, text: list[tuple[ChangeFacts, bytes]]) -> Iterat
     yield from _names(context)
 
 
+def _decoded(member: ChangeFacts, data: bytes) -> tuple[ChangeFacts, str]:
+    return member, data.decode("utf-8", "surrogateescape")
+
+
+def _may_hide(data: bytes) -> bool:
+    """Tell whether any character of ``data`` beyond ASCII is one that the patterns are about."""
+    if data.isascii():
+        return False
+    return _SUSPECTS.search(data.translate(None, _ASCII).decode("utf-8", "surrogateescape")) is not None
+
+
 def _names(context: RuleContext) -> Iterator[Finding]:
-    odd = tuple(
-        path
-        for path in context.facts.touched_paths
-        if _ODD_NAME.search(path) or (not path.isascii() and _CONFUSABLE.search(path))
-    )
+    touched = context.facts.touched_paths
+    together = "\n".join(touched)
+    if together.isascii() and not _ODD_NAME.search(together):
+        return
+    odd = tuple(path for path in touched if _ODD_NAME.search(path) or _CONFUSABLE.search(path))
     if odd:
         yield Finding(
             "CONFUSABLE_NAME", Verdict.NEED_APPROVAL, "builtin.confusable_name",

@@ -53,11 +53,7 @@ def _checks(
     named: Sequence[str],
     defined: Mapping[str, VerificationProfile] | Mapping[str, HealthCheck],
 ) -> Iterator[Finding]:
-    touching = {
-        name
-        for name, check in defined.items()
-        if any(map(compile_globs(check.touches).matches, context.facts.touched_paths))
-    }
+    touching = {name for name, check in defined.items() if context.facts.select(compile_globs(check.touches))}
     if not touching.intersection(named):
         offered = f"name {', '.join(sorted(touching))}" if touching else "the policy defines none for these paths"
         yield Finding(
@@ -67,7 +63,7 @@ def _checks(
         )  # fmt: skip
         return
     for name in sorted(touching.difference(named)):
-        paths = tuple(compile_globs(defined[name].touches).select(context.facts.touched_paths))
+        paths = context.facts.select(compile_globs(defined[name].touches))
         yield Finding(
             f"{prefix}_INCOMPLETE", Verdict.NEED_APPROVAL, f"{section}.{name}",
             f"the plan leaves out {name}, which the policy has for these paths",

@@ -22,8 +22,7 @@ def judge(context: RuleContext) -> Iterator[Finding]:
     for window in context.policy.windows:
         if not is_open(window, context.now):
             continue
-        touched = context.facts.touched_paths
-        paths = tuple(compile_globs(window.paths, folds=True).select(touched)) if window.paths else ()
+        paths = context.facts.select(compile_globs(window.paths, folds=True)) if window.paths else ()
         if window.paths and not paths:
             continue
         yield Finding(
