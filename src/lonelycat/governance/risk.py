@@ -16,7 +16,7 @@ from lonelycat.changes.plan import RiskLevel
 from lonelycat.governance.facts import Facts
 from lonelycat.governance.governed import governance_paths
 from lonelycat.governance.matching import compile_globs
-from lonelycat.governance.policy import Escalation, Policy, RuleMode, Verdict
+from lonelycat.governance.policy import Escalation, Policy, Verdict
 from lonelycat.governance.rules.base import Finding
 
 MASS_DELETION_FILES = 10
@@ -59,6 +59,11 @@ def category_paths(policy: Policy, name: str, facts: Facts) -> tuple[str, ...]:
     """Return the touched paths that belong to the category ``name``, sorted."""
     category = policy.categories[name]
     return facts.select(compile_globs(category.paths, folds=True), compile_globs(category.except_paths))
+
+
+def governance_glob(path: str) -> str | None:
+    """Return the pattern by which ``path`` is escalated under every policy, or None."""
+    return governance_paths().first(path)
 
 
 def _governance(facts: Facts) -> Iterator[Finding]:
@@ -115,6 +120,3 @@ def _escalation(escalation: Escalation, facts: Facts) -> Iterator[Finding]:
         escalation.reason or f"the conditions of {escalation.name} hold", "",
         tuple(sorted(member.change.path for member in members)), escalation.risk, escalation.mode,
     )  # fmt: skip
-
-
-__all__ = ["RiskAssessment", "RuleMode", "assess_risk", "category_paths", "risk_findings"]
