@@ -42,12 +42,13 @@ _SKIPS = re.compile(
     rb"|\bos\._exit\b|\bsys\.exit\b|\bprocess\.exit\b|\bos\.Exit\b|\bnocover\b"
 )
 _EMPTY = re.compile(
-    rb"\bassert\s+(?:True|1\b|not\s+False|not\s+None|\"|')|\bassert\s*\(\s*True|assertTrue\(\s*True"
+    rb"\bassert\s+(?:True|1\b|not\s+False|not\s+None|(?:\"[^\"\n]*\"|'[^'\n]*')\s*(?:$|,))|\bassert\s*\(\s*True|assertTrue\(\s*True"
     rb"|assertEqual\(\s*(\w+)\s*,\s*\1\s*\)"
     rb"|\bassert\s+(\w+)\s*==\s*\2\s*(?:$|[,#])|expect\(\s*(?:true|1)\s*\)|assert\w*\([^()\n]*\|\|\s*true|\bor\s+True\b"
     rb"|\bif\s+(?:False|0)\s*:"
-    rb"|\bassert_?[tT]rue!?\(\s*true|^[ \t]+return[ \t]*;?[ \t]*$|except(?:\s+\w+)?:\s*(?:pass|\.\.\.)\s*$"
-    rb"|assert!\(\s*true|^[ \t]{4,}pass[ \t]*$",
+    rb"|\bassert_?[tT]rue!?\(\s*true|^(?: {4}|\t)return[ \t]*;?[ \t]*$|except(?:\s+\w+)?:\s*(?:pass|\.\.\.)\s*$"
+    rb"|assert!\(\s*true"
+    rb"|\bdef test\w*\([^)]*\)[^:\n]*:\s*\n(?:[ \t]*\"\"\"[^\"]*\"\"\"[ \t]*\n)?[ \t]+(?:pass|return|\.\.\.)[ \t]*$",
     re.MULTILINE,
 )
 
@@ -70,6 +71,11 @@ def read_signs(data: bytes) -> Signs:
 def test_files() -> Matcher:
     """Return the matcher of names that test files have in the usual ecosystems."""
     return compile_globs(TEST_GLOBS)
+
+
+def is_collected(path: str) -> bool:
+    """Tell whether a runner finds ``path`` by its own name, wherever it lies."""
+    return compile_globs(TEST_GLOBS[1:]).matches(path)
 
 
 def judge_configuration() -> Matcher:

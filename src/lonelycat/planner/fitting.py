@@ -163,6 +163,8 @@ def _category_lines(categories: Sequence[Category]) -> list[str]:
     for category in categories:
         lines += [f"  {category.name}:", f"    description: {quoted(category.about)}", f"    risk: {category.risk}"]
         lines += block("paths", category.globs, indent=4)
+        if category.except_globs:
+            lines += block("except_paths", category.except_globs, indent=4)
     return [*lines, ""]
 
 
@@ -175,11 +177,12 @@ def _rules(found: Survey) -> list[str]:
         "# Raise the risk; all conditions of one have to hold.",
         "escalations:",
         "  - name: many-files",
-        "    min_files: 30",
+        "    min_files: 40",
         "    risk: HIGH",
         '    reason: "More than one sitting can review."',
         "  - name: large-change",
         "    min_patch_lines: 3000",
+        '    paths: ["**", "!*.svg", "!*.json", "!*.md", "!*.rst", "!*.txt"]',
         "    risk: HIGH",
         '    reason: "More than one sitting can review."',
         "  - name: a-few-files",

@@ -21,6 +21,7 @@ class Category:
     risk: str
     about: str
     globs: tuple[str, ...]
+    except_globs: tuple[str, ...] = ()
 
 
 FORBIDDEN: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -56,6 +57,7 @@ CATEGORIES: tuple[Category, ...] = (
             "{build,settings}.gradle{,.kts}", "*.csproj", "packages.config", "mix.exs", "rebar.config", "Package.swift",
             "Package.resolved", "flake.nix", "vendor.txt", "deps.edn", "project.clj", "build.sbt",
         ),
+        ("**/{testdata,test_data,fixtures,__fixtures__}/**", "**/{test,tests}/data/**"),
     ),
     Category(
         "build",
@@ -75,9 +77,9 @@ CATEGORIES: tuple[Category, ...] = (
     Category(
         "security",
         "HIGH",
-        "Who may do what, and how trouble is reported.",
+        "Who may do what.",
         (
-            "SECURITY.md", "security.txt", "**/secrets/**", "**/policies/*.rego", "authorized_keys", "sudoers",
+            "**/secrets/**", "**/policies/*.rego", "authorized_keys", "sudoers",
             "**/sudoers.d/**",
         ),
     ),

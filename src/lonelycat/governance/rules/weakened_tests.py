@@ -1,8 +1,9 @@
 """Weakened tests: a change must not quieten what judges it.
 
-- Together with code: deleted or renamed-away tests, touched test configuration, fewer tests or assertions, more
-  skips or empty checks in a file that was there before.
-- Tests alone: the same signs, except that assertions may move about as long as half of them stay.
+- Fewer tests or fewer assertions in the change as a whole; none left in a test that had some.
+- A test that was there before and now skips, leaves early or has a check that cannot fail. What a *new* test does is
+  its own affair: it takes nothing away.
+- Deleted or renamed-away test files; together with code also touched test configuration.
 - Added test files, and additions to test files, beside code are what one wants to see, and pass.
 
 What cannot be compared because the old bytes are not at hand is held when code changes with it.
@@ -11,13 +12,15 @@ What cannot be compared because the old bytes are not at hand is held when code 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
-from lonelycat.changes.changeset import FileChange, Operation
+from lonelycat.changes.changeset import Operation
 from lonelycat.governance.facts import ChangeFacts
 from lonelycat.governance.matching import compile_globs
 from lonelycat.governance.policy import Reaction
 from lonelycat.governance.rules.base import REACTIONS, Finding, RuleContext
-from lonelycat.governance.weak_signs import judge_configuration, not_code, read_signs, test_files
+from lonelycat.governance.test_blocks import REST, split_tests
+from lonelycat.governance.weak_signs import Signs, is_collected, judge_configuration, not_code, read_signs, test_files
 
 
 def judge(context: RuleContext) -> Iterator[Finding]:
@@ -27,9 +30,10 @@ def judge(context: RuleContext) -> Iterator[Finding]:
         return
     judges = _Judges(context)
     with_code = any(judges.is_code(member.change.path) for member in context.facts.members)
+    balance = _Balance(context, judges)
     weak: dict[str, str] = {}
     for member in context.facts.members:
-        how = _weakened(member, judges, with_code)
+        how = _weakened(member, judges, with_code, balance)
         if how:
             weak[member.change.path] = how
     if weak:
@@ -43,29 +47,66 @@ def judge(context: RuleContext) -> Iterator[Finding]:
 
 
 class _Judges:
-    """Tells what judges from what is judged."""
+    """Tells what judges from what is judged, among the touched paths."""
 
     def __init__(self, context: RuleContext) -> None:
-        policy = context.policy
-        self._named = compile_globs(glob for profile in policy.verification.values() for glob in profile.judges)
-        self._usual = test_files()
-        self._configuration = judge_configuration()
-        self._not_code = not_code()
+        facts, policy = context.facts, context.policy
+        named = compile_globs(glob for profile in policy.verification.values() for glob in profile.judges)
+        self._configuration = frozenset(facts.select(judge_configuration()))
+        self._tests = self._configuration.union(facts.select(test_files()), facts.select(named))
+        self._not_code = frozenset(facts.select(not_code()))
 
     def is_test(self, path: str) -> bool:
         """Tell whether ``path`` is a file that a verification runs."""
-        return self._usual.matches(path) or self._named.matches(path) or self._configuration.matches(path)
+        return path in self._tests
 
     def configures(self, path: str) -> bool:
         """Tell whether ``path`` decides which tests run and what counts as passing."""
-        return self._configuration.matches(path)
+        return path in self._configuration
 
     def is_code(self, path: str) -> bool:
         """Tell whether ``path`` is something that tests judge."""
-        return not self.is_test(path) and not self._not_code.matches(path)
+        return path not in self._tests and path not in self._not_code
 
 
-def _weakened(member: ChangeFacts, judges: _Judges, with_code: bool) -> str | None:
+class _Balance:
+    """What the change as a whole adds to tests and takes from them; read only when asked."""
+
+    def __init__(self, context: RuleContext, judges: _Judges) -> None:
+        self._members = [
+            member
+            for member in context.facts.members
+            if member.adds_bytes and member.old_known and judges.is_test(member.change.path)
+        ]
+
+    @cached_property
+    def _parts(self) -> list[tuple[dict[bytes, bytes], dict[bytes, bytes]]]:
+        return [(split_tests(member.old or b""), split_tests(member.new or b"")) for member in self._members]
+
+    @cached_property
+    def _new(self) -> frozenset[bytes]:
+        return frozenset(name for before, after in self._parts for name in after.keys() - before.keys())
+
+    @cached_property
+    def tests(self) -> int:
+        """How many tests more there are in changed files, deleted files apart."""
+        return sum(len(after) - len(before) for before, after in self._parts)
+
+    @cached_property
+    def asserts(self) -> int:
+        """How many assertions more there are in changed files, deleted files apart."""
+        return sum(_asserts(after) - _asserts(before) for before, after in self._parts)
+
+    def has_elsewhere(self, name: bytes) -> bool:
+        """Tell whether the change adds a test of this name to a file that did not have it."""
+        return name in self._new
+
+
+def _asserts(parts: dict[bytes, bytes]) -> int:
+    return sum(read_signs(part).asserts for part in parts.values())
+
+
+def _weakened(member: ChangeFacts, judges: _Judges, with_code: bool, balance: _Balance) -> str | None:
     """Return how a change weakens a test file, in words, or None."""
     change = member.change
     before = change.old_path or change.path
@@ -74,8 +115,10 @@ def _weakened(member: ChangeFacts, judges: _Judges, with_code: bool) -> str | No
             return _configured(member)
         return None
     if change.operation is Operation.DELETE:
-        return "is deleted" if not _is_data(before) else None
-    if change.operation is Operation.RENAME and not judges.is_test(change.path):
+        return "is deleted" if not _is_data(before) and not _all_moved(member, balance) else None
+    if change.operation is Operation.RENAME and (
+        not judges.is_test(change.path) or (is_collected(before) and not is_collected(change.path))
+    ):
         return "is renamed to what no longer looks like a test"
     if change.operation is Operation.CREATE:
         return _configured(member) if with_code and judges.configures(change.path) else None
@@ -83,7 +126,7 @@ def _weakened(member: ChangeFacts, judges: _Judges, with_code: bool) -> str | No
         return None
     if with_code and judges.configures(change.path):
         return "decides which tests run"
-    return _compared(member, change, with_code)
+    return _compared(member, with_code, balance)
 
 
 def _configured(member: ChangeFacts) -> str | None:
@@ -91,20 +134,38 @@ def _configured(member: ChangeFacts) -> str | None:
     return "decides which tests run" if member.new is None or member.new.strip() else None
 
 
-def _compared(member: ChangeFacts, change: FileChange, with_code: bool) -> str | None:
+def _all_moved(member: ChangeFacts, balance: _Balance) -> bool:
+    """Tell whether every test of a deleted file stands in another file of the change now."""
+    names = split_tests(member.old or b"").keys() - {REST}
+    return bool(names) and all(balance.has_elsewhere(name) for name in names)
+
+
+def _compared(member: ChangeFacts, with_code: bool, balance: _Balance) -> str | None:
     if member.new is None or member.old is None:
         return "cannot be compared with what it was" if with_code else None
-    before, after = read_signs(member.old), read_signs(member.new)
-    if after.tests < before.tests:
-        return f"has {before.tests - after.tests} fewer tests"
+    before, after = split_tests(member.old), split_tests(member.new)
+    gone = [name for name in before.keys() - after.keys() if not balance.has_elsewhere(name)]
+    fresh = len(after.keys() - before.keys())
+    if len(gone) > fresh and balance.tests < 0:
+        return f"has {len(gone) - fresh} fewer tests"
+    for name in before.keys() & after.keys():
+        how = _quietened(read_signs(before[name]), read_signs(after[name]), is_rest=name == REST)
+        if how:
+            return how
+    lost = _asserts(before) - _asserts(after)
+    collected = is_collected(member.change.path)
+    return f"has {lost} fewer assertions" if lost > 0 and balance.asserts < 0 and collected else None
+
+
+def _quietened(before: Signs, after: Signs, *, is_rest: bool) -> str | None:
+    """Return how one test sees less than it did; of what is outside of tests, only skips are a sign."""
     if after.skips > before.skips:
         return "skips or leaves earlier than before"
+    if is_rest:
+        return None
     if after.empty > before.empty:
         return "has checks that cannot fail"
-    least = before.asserts if with_code else before.asserts / 2
-    if after.asserts < least:
-        return f"has {before.asserts - after.asserts} fewer assertions"
-    return None
+    return "has a test that asserts nothing any more" if before.asserts and not after.asserts else None
 
 
 _DATA = compile_globs(

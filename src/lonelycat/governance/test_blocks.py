@@ -1,0 +1,55 @@
+"""A test file as named tests, so that a change can be judged test by test. Pure patterns, no parser.
+
+Invariants:
+- Every byte of a file belongs to exactly one part: to a named test, or to the rest (named ``b""``).
+- Parts of one name are joined, so that methods of one name in two classes are compared together.
+- A file in a language that no pattern knows is one part, and is compared as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+REST = b""
+"""The name of what belongs to no test."""
+
+_START = re.compile(
+    rb"""(?mx)
+    ^[ \t]*(?:async[ ]+)?def[ ]+(?P<python>test\w*)
+    |^func[ ]+(?:\([^)\n]*\)[ ]*)?(?P<go>Test\w*)
+    |^[ \t]*(?:it|test|specify)(?:\.\w+)*[ ]*\([ \t]*(?P<quote>["'`])(?P<js>[^\n]*?)(?P=quote)
+    |^[ \t]*x(?:it|test)[ ]*\([ \t]*(?P<xquote>["'`])(?P<xjs>[^\n]*?)(?P=xquote)
+    |^[ \t]*\#\[(?:\w+::)?test\][^{]*?\bfn[ ]+(?P<rust>\w+)
+    |^[ \t]*TEST(?:_[FP])?\((?P<c>[^)\n]*)\)
+    |^[ \t]*(?:public[ ]+|internal[ ]+)?(?:async[ ]+)?(?:void|Task)[ ]+(?P<java>\w*[tT]est\w*)[ ]*\(
+    """
+)
+_NAMES = ("python", "go", "js", "xjs", "rust", "c", "java")
+
+
+def split_tests(data: bytes) -> dict[bytes, bytes]:
+    """Return the parts of a test file by the name of the test; the rest stands under :data:`REST`."""
+    parts: dict[bytes, list[bytes]] = defaultdict(list)
+    name, start = REST, 0
+    for match in _START.finditer(data):
+        begin = max(start, _with_decorators(data, match.start()))
+        parts[name].append(data[start:begin])
+        name = next(match[group] for group in _NAMES if match[group] is not None)
+        start = begin
+    parts[name].append(data[start:])
+    return {key: b"".join(pieces) for key, pieces in parts.items()}
+
+
+def _with_decorators(data: bytes, start: int) -> int:
+    """Return where the first decorator or attribute begins that stands above ``start`` without a blank line between."""
+    first = position = start
+    while position:
+        previous = data.rfind(b"\n", 0, position - 1) + 1
+        line = data[previous:position].strip()
+        if not line:
+            break
+        position = previous
+        if line.startswith((b"@", b"#[")):
+            first = previous
+    return first
