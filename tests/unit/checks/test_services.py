@@ -180,9 +180,18 @@ def test_a_signal_needs_the_whole_identity(bystander: Any) -> None:
     assert here is not None
     send_signal(Identity(here.pid, "1", here.boot), signal.SIGKILL)
     send_signal(Identity(2**22 + 5, "1", ""), signal.SIGKILL)
-    assert bystander.poll() is None
-    send_signal(here, signal.SIGKILL)
-    assert bystander.wait(10) == -signal.SIGKILL
+    with pytest.raises(subprocess.TimeoutExpired):
+        bystander.wait(0.3)
+    send_signal(here, signal.SIGTERM)
+    assert bystander.wait(10) == -signal.SIGTERM
+
+
+def test_a_zombie_is_nobody(bystander: Any) -> None:
+    here = identify(bystander.pid)
+    assert here is not None and here.alive()
+    bystander.kill()
+    os.waitid(os.P_PID, bystander.pid, os.WEXITED | os.WNOWAIT)
+    assert identify(bystander.pid) is None and not here.alive()
 
 
 RESTARTING = """
