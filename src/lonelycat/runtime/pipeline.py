@@ -167,9 +167,10 @@ class Pipeline:
                 f"nothing executes here since {frozen.frozen_at.isoformat()}: {frozen.reason}",
                 "Look at `lonelycat doctor`, mend the workspace, then `lonelycat unfreeze --by NAME --reason TEXT`.",
             )
-        if self._options.use_idempotency and policy.executor.idempotency.enabled:
+        idempotency = policy.executor.idempotency
+        ttl = finisher.ttl_seconds = idempotency.cached_result_ttl if idempotency.enabled else 0
+        if self._options.use_idempotency and idempotency.enabled:
             with context.step("idempotency"):
-                ttl = finisher.ttl_seconds = policy.executor.idempotency.cached_result_ttl
                 manager = IdempotencyManager(
                     self._wiring.settings.workspace, ttl, clock=self._wiring.clock, records=lambda: self._wiring.records
                 )
