@@ -9,14 +9,12 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
-import http.client
 import re
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urljoin, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -33,6 +31,10 @@ from lonelycat.checks.health.kind import (
     passed,
 )
 from lonelycat.checks.health.network import connect
+
+if TYPE_CHECKING:  # imported late: loading a policy validates parameters and must stay fast
+    import http.client
+    import ssl
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
@@ -109,6 +111,9 @@ class _Answer:
 
 def probe(context: ProbeContext, parameters: HttpParameters, timeout: float) -> ProbeResult:
     """Ask once, following at most five redirects when told to."""
+    import http.client
+    import ssl
+
     url = parameters.url
     deadline = context.clock.monotonic() + timeout
     cut = threading.Event()
@@ -141,6 +146,8 @@ def _too_late(url: str, timeout: float) -> ProbeResult:
 def _ask(
     context: ProbeContext, parameters: HttpParameters, url: str, deadline: float, cut: threading.Event
 ) -> _Answer:
+    import http.client
+
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     host = parts.hostname or ""
@@ -205,6 +212,8 @@ def _cut_at(sockets: list[socket.socket], seconds: float, cut: threading.Event) 
 
 
 def _tls(verify: bool) -> ssl.SSLContext:
+    import ssl
+
     context = ssl.create_default_context()
     if not verify:
         context.check_hostname = False

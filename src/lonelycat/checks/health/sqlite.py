@@ -6,9 +6,8 @@ Invariants: opened read-only and with ``query_only``; a query that runs on is in
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -17,6 +16,9 @@ from lonelycat.changes.changeset import Strict
 from lonelycat.checks.health.kind import HealthKind, ProbeContext, ProbeResult, WorkspacePath, failed, passed
 from lonelycat.checks.inside import resolve_inside
 from lonelycat.clock import Clock
+
+if TYPE_CHECKING:  # imported late: loading a policy validates parameters and must stay fast
+    import sqlite3
 
 _MAX_ROWS = 10_000
 _PROGRESS_STEPS = 1_000
@@ -63,6 +65,8 @@ class SqliteParameters(Strict):
 
 def probe(context: ProbeContext, parameters: SqliteParameters, timeout: float) -> ProbeResult:
     """Open, check and ask once."""
+    import sqlite3
+
     shown = ascii(parameters.path)
     place = resolve_inside(context.workspace, parameters.path)
     if not place.is_file():
@@ -82,6 +86,8 @@ def probe(context: ProbeContext, parameters: SqliteParameters, timeout: float) -
 
 
 def _open(place: Path, timeout: float) -> sqlite3.Connection:
+    import sqlite3
+
     connection = sqlite3.connect(f"file:{quote(str(place))}?mode=ro", uri=True, timeout=timeout)
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
@@ -111,6 +117,8 @@ def _ask(connection: sqlite3.Connection, parameters: SqliteParameters, query: st
 
 
 def _database_error(error: sqlite3.DatabaseError, shown: str, clock: Clock, deadline: float) -> ProbeResult:
+    import sqlite3
+
     message = f"{shown}: {error}"
     if clock.monotonic() > deadline or "interrupted" in str(error) or "locked" in str(error):
         return failed("HEALTH_SQLITE_TIMEOUT", message)
