@@ -191,7 +191,7 @@ def test_progress_shows_a_line_per_step_and_ignores_what_it_does_not_know() -> N
         {"type": "step.finished"},
     ):
         progress(event)
-    assert stream.getvalue().splitlines()[:2] == ["  ✔ apply" + " " * 23 + "10 ms", "  warning look"]
+    assert stream.getvalue().splitlines()[:2] == ["  ✔ apply" + " " * 29 + "10 ms", "  warning look"]
     assert progress.shown == 2
     Progress(None)({"type": "step.started", "step": "x"})
 

@@ -8,11 +8,11 @@ from typing import Any
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def test_errors_are_coloured_on_a_terminal_and_plain_when_piped(terminal: Any, cli: Any) -> None:
+def test_errors_are_coloured_on_a_terminal_and_plain_when_piped(terminal: Any, process: Any) -> None:
     shown = terminal("execute")
     assert shown.end() == 2
     assert "\x1b[1;31merror \x1b[0m" in shown.seen
-    piped = cli("execute")
+    piped = process("execute")
     assert piped.code == 2
     assert "error USAGE: " in piped.err
     assert "\x1b" not in piped.err + piped.text

@@ -65,7 +65,8 @@ def _answer(argv: list[str], asked: Invocation) -> Answer:
             answer: Answer = parser.invoke(context)
         return answer
     except Answered as early:
-        return early.answer
+        call, report = early.answer
+        return (asked if asked.json_output else call), report
     except typer.Exit:  # only --help ends so
         return asked, Report(Exit.DONE, {"help": helped.getvalue()}, message="help")
     except typer.TyperException as error:

@@ -13,7 +13,7 @@ from lonelycat.clock import SystemClock
 from lonelycat.errors import StateError
 from lonelycat.governance.policy import Service
 from lonelycat.interfaces.demo.policy import APPROVER, SERVICE, demo_policy
-from lonelycat.interfaces.demo.scenes import SCENES, Expectation, Narrator, Play, Scene
+from lonelycat.interfaces.demo.scenes import SCENES, TAMPERING, Expectation, Narrator, Play, Scene, edit_stored_change
 from lonelycat.interfaces.demo.throwaway import Throwaway
 from lonelycat.settings import DEFAULT_POLICY_PATH, Limits
 
@@ -126,11 +126,20 @@ def _start_service(stage: Throwaway, policy: dict[str, Any]) -> None:
 
 
 def _records(play: Play) -> Sequence[Expectation]:
-    report = play.service.audit_verify()
-    first = report.first_problem
+    tampered = play.plans["tampered"]
+    altered = play.service.audit_verify().problems
+    found = sorted({f"{problem.code} {tampered if tampered in problem.message else '?'}" for problem in altered})
+    edit_stored_change(play.stage, tampered, *reversed(TAMPERING))
+    mended = play.service.audit_verify()
+    first = mended.first_problem
     recorded = {row.result.execution_id for row in play.service.log(limit=100)}
     missing = [result.execution_id for result in play.executions if result.execution_id not in recorded]
     return [
-        Expectation("the audit log", "whole", "whole" if first is None else first.code),
+        Expectation(
+            "the verification finds the edit of scene 7, and only that",
+            f"PROPOSAL_ALTERED {tampered}",
+            ", ".join(found),
+        ),
+        Expectation("the audit log, with the edit taken back", "whole", "whole" if first is None else first.code),
         Expectation("executions missing in the history", "0", str(len(missing))),
     ]

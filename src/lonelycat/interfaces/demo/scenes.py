@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lonelycat.runtime.service import Judgement, LonelyCat
 
 AGENT = "agent:shop-helper"
+TAMPERING = ("Good day", "Bad day!")
 
 
 class Narrator(Protocol):
@@ -215,7 +216,8 @@ def _tampered(play: Play) -> Outcome:
     judgement = play.propose(patch, "Greet visitors politely")
     before = play.stage.tree_digest()
     play.narrator.say("Somebody edits the stored change set in the database, behind LonelyCat's back:")
-    changed = _edit_stored_change(play.stage, judgement.plan.id, "Good day", "Bad day!")
+    changed = edit_stored_change(play.stage, judgement.plan.id, *TAMPERING)
+    play.plans["tampered"] = judgement.plan.id
     code = play.refusal(judgement.plan.id)
     events = [str(record.get("type")) for record in play.service.audit_export()]
     return [
@@ -227,7 +229,8 @@ def _tampered(play: Play) -> Outcome:
     ]
 
 
-def _edit_stored_change(stage: Throwaway, plan_id: str, old: str, new: str) -> int:
+def edit_stored_change(stage: Throwaway, plan_id: str, old: str, new: str) -> int:
+    """Put ``new`` in the place of ``old`` in a stored change set, in the database itself; return how many rows."""
     with closing(sqlite3.connect(stage.workspace / ".lonelycat" / "lonelycat.db")) as database, database:
         done = database.execute(
             "UPDATE proposals SET changeset = replace(changeset, ?, ?) WHERE plan_id = ? AND instr(changeset, ?)",
@@ -246,7 +249,8 @@ def _read(play: Play, path: str) -> str:
 
 
 def _same_tree(play: Play, before: str) -> Expectation:
-    return Expectation("the tree, byte for byte and mode for mode", before[:16], play.stage.tree_digest()[:16])
+    same = play.stage.tree_digest() == before
+    return Expectation("the tree, byte for byte and mode for mode", "as before", "as before" if same else "different")
 
 
 def _failed_step(result: ExecutionResult) -> str:

@@ -10,7 +10,7 @@ from lonelycat.lifecycle import Status
 from lonelycat.records.execution import ExecutionResult, StepRecord
 
 _MARKS = {"ok": ("✔", "good"), "failed": ("✘", "bad"), "skipped": ("·", "dim")}
-_NAME_WIDTH = 24
+_NAME_WIDTH = 30
 _MOST_PATHS = 8
 
 _ENDS: dict[Status, tuple[str, str, str]] = {
@@ -127,6 +127,7 @@ def show_result(screen: Screen, result: ExecutionResult, *, advise: bool = True)
     if result.success and result.files_changed:
         verb = "would change" if result.dry_run else "changed"
         paths = result.files_changed
+        verb = "changed then" if result.cached else verb
         screen.line(("files ", "title"), f"{len(paths)} {verb}: {_paths(paths)}", indent=2)
     for warning in result.warnings:
         screen.line(("warning ", "warn"), warning, indent=2)
