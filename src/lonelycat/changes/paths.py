@@ -59,8 +59,8 @@ def check_path(path: str) -> str:
     Raises:
         PathError: with a ``PATH_…`` code that names the class of the problem.
     """
-    if not isinstance(path, str) or not path:
-        raise _refuse("PATH_EMPTY", str(path), "is empty", "Name a file below the workspace.")
+    if not path:
+        raise _refuse("PATH_EMPTY", path, "is empty", "Name a file below the workspace.")
     try:
         raw = path.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:

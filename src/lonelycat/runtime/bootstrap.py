@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lonelycat.clock import Clock, IdSource, RandomIds, SystemClock, isoformat
@@ -85,11 +88,22 @@ class Wiring:
         adopt_policy(self.settings, sha256, by, isoformat(self.clock.now()), self.signer)
         self.records.audit(AuditEvent(AuditType.POLICY_CHANGED, by, {"sha256": sha256}))
 
-    def contents(self, policy: PolicyInForce) -> WorkspaceContents:
-        """Return the reader of contents for a judgement under ``policy``."""
-        return WorkspaceContents(self.settings, self.blobs, policy.loaded.policy.content.max_scan_bytes)
+    @contextmanager
+    def scratch_blobs(self, *, needed: bool) -> Iterator[BlobStore]:
+        """Yield a store for contents that nothing is to be kept of; the workspace's own where none is ``needed``."""
+        if not needed:
+            yield self.blobs
+            return
+        import tempfile
 
-    def gate(self, policy: PolicyInForce, *, stored: bool = True) -> WriteGate:
+        with tempfile.TemporaryDirectory(prefix="lonelycat-check-") as scratch:
+            yield BlobStore(Path(scratch) / "blobs")
+
+    def contents(self, policy: PolicyInForce, blobs: BlobStore | None = None) -> WorkspaceContents:
+        """Return the reader of contents for a judgement under ``policy``."""
+        return WorkspaceContents(self.settings, blobs or self.blobs, policy.loaded.policy.content.max_scan_bytes)
+
+    def gate(self, policy: PolicyInForce, *, stored: bool = True, blobs: BlobStore | None = None) -> WriteGate:
         """Return the gate under ``policy``; with ``stored`` False its signatures are good for looking at only."""
         return WriteGate(
             policy.loaded.policy,
@@ -97,10 +111,10 @@ class Wiring:
             clock=self.clock,
             ids=self.ids,
             signer=self.signer if stored else self.passing_signer,
-            contents=self.contents(policy),
+            contents=self.contents(policy, blobs),
             policy_trusted=policy.trusted,
         )
 
-    def planner(self, policy: PolicyInForce) -> Planner:
+    def planner(self, policy: PolicyInForce, blobs: BlobStore | None = None) -> Planner:
         """Return the planner under ``policy``."""
-        return Planner(policy.loaded.policy, clock=self.clock, ids=self.ids, contents=self.contents(policy))
+        return Planner(policy.loaded.policy, clock=self.clock, ids=self.ids, contents=self.contents(policy, blobs))

@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 
 from lonelycat.checks.result import CheckResult
@@ -24,17 +23,13 @@ class ServiceChecks:
 
     Args:
         guard: the lock's descriptor, inherited by commands so that no orphan outlives the lock; -1 for none.
-        stop: when set, a running command is ended.
     """
 
-    def __init__(
-        self, wiring: Wiring, context: ExecutionContext, policy: Policy, guard: int, stop: threading.Event
-    ) -> None:
+    def __init__(self, wiring: Wiring, context: ExecutionContext, policy: Policy, guard: int) -> None:
         self._wiring = wiring
         self._context = context
         self._policy = policy
         self._pass_fds = (guard,) if guard >= 0 else ()
-        self._stop = stop
         self.healthy_before: set[str] = set()
 
     def take_baseline(self, names: Sequence[str]) -> None:
@@ -79,7 +74,6 @@ class ServiceChecks:
             self._context.clock,
             self._wiring.settings.limits,
             self._pass_fds,
-            self._stop,
         )
         paths = changed_paths(self._context.changeset)
         for name in names:
@@ -122,7 +116,6 @@ class ServiceChecks:
             self._context.clock,
             self._wiring.settings.limits,
             self._pass_fds,
-            self._stop,
         )
         return checker.run(name, check, self._context.seconds_left())
 

@@ -10,12 +10,13 @@ Invariants:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lonelycat.changes.digest import canonical_digest
 from lonelycat.changes.paths import to_wire
 from lonelycat.clock import isoformat
-from lonelycat.errors import ConflictError, LonelyCatError, StateError, StepFailedError
+from lonelycat.errors import ConflictError, LonelyCatError, StepFailedError
 from lonelycat.executor.admission import TAMPERING
 from lonelycat.executor.rollback import UndoReport
 from lonelycat.executor.transaction import Transaction
@@ -151,7 +152,18 @@ class Finisher:
             return context.result(error=unknown)
         context.move(Status.COMPLETED)
         result = self._record(context.result(message=self._summary()))
+        self._adopt_new_policy(result)
         return self._clean_up(transaction, result)
+
+    def _adopt_new_policy(self, result: ExecutionResult) -> None:
+        """A policy that was changed on the one path is the one that its approvers stand behind."""
+        settings = self._wiring.settings
+        if not any(settings.workspace / path == settings.policy_path for path in result.files_changed):
+            return
+        with suppress(LonelyCatError, OSError):  # not adopted means that the next change is held: closed by default
+            sha256 = self._wiring.policy().loaded.sha256
+            by = ", ".join(approval.approved_by for approval in self.consumed) or self._request.plan.created_by
+            self._wiring.adopt_policy(sha256, by=by)
 
     def _summary(self) -> str:
         count = len(self._request.changeset.changes)
@@ -174,7 +186,7 @@ class Finisher:
                 blobs=self.blobs,
             )
             self._write_receipt(result, head)
-        except (StateError, OSError) as error:
+        except (LonelyCatError, OSError) as error:
             warning = f"the result could not be recorded yet: {as_lonelycat_error(error).message}"
             context.warn(warning)
             return result.model_copy(update={"warnings": (*result.warnings, warning)})

@@ -16,7 +16,6 @@ What each step establishes:
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -78,7 +77,6 @@ class Pipeline:
         self._wiring = wiring
         self._options = options
         self._on_event = on_event
-        self._stop = threading.Event()
 
     def run(self, request: Request) -> ExecutionResult:
         """Execute ``request``; expected failures come back as results, never as exceptions.
@@ -97,8 +95,8 @@ class Pipeline:
                 return self._rehearse(context, request)
             with self._locked(context, request, policy) as held:
                 return self._under_lock(context, request, policy, held, finisher)
-        except LonelyCatError as error:
-            return finisher.refuse(error, dry_run=self._options.dry_run)
+        except (LonelyCatError, OSError) as error:  # nothing is touched yet: what comes later ends on its own
+            return finisher.refuse(as_lonelycat_error(error), dry_run=self._options.dry_run)
 
     # -- before anything is touched ------------------------------------------------------------------------------
 
@@ -202,7 +200,7 @@ class Pipeline:
         context.step_seconds = constraints.max_step_time
         evidence = Evidence(self._wiring, context, request)
         evidence.begin()
-        checks = ServiceChecks(self._wiring, context, policy, held.guard, self._stop)
+        checks = ServiceChecks(self._wiring, context, policy, held.guard)
         checks.take_baseline(request.plan.health_checks)
         with self._transaction(context, held.fence) as transaction:
             try:

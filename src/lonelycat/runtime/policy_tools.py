@@ -10,7 +10,7 @@ from lonelycat.checks.services.registry import validate_service
 from lonelycat.checks.verifier import validate_verification_profile
 from lonelycat.errors import PolicyError
 from lonelycat.governance.decision import GovernanceDecision
-from lonelycat.governance.explain import explain as explain_decision
+from lonelycat.governance.explain import explain_decision
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_file import LoadedPolicy, load_policy
 from lonelycat.governance.policy_tests import PolicyTestResult, run_policy_tests

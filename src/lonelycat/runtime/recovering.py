@@ -100,8 +100,6 @@ def _restart_again(wiring: Wiring, held: HeldLock, found: Recovered) -> list[str
     """A change that was taken back after its services had been restarted needs them restarted once more."""
     if not found.restarts_begun or found.outcome is RecoveryOutcome.COMMITTED:
         return []
-    import threading
-
     from lonelycat.changes.changeset import ChangeSet, FileChange
     from lonelycat.runtime.checking import ServiceChecks
 
@@ -116,7 +114,7 @@ def _restart_again(wiring: Wiring, held: HeldLock, found: Recovered) -> list[str
     context = ExecutionContext(found.execution_id, plan, placeholder, wiring.clock)
     limit = wiring.settings.limits.rollback_seconds
     context.deadline, context.step_seconds = wiring.clock.monotonic() + limit, limit
-    checks = ServiceChecks(wiring, context, policy, held.guard, threading.Event())
+    checks = ServiceChecks(wiring, context, policy, held.guard)
     checks.healthy_before = set(_texts(found.identity["healthy_before"])) & set(policy.health_checks)
     return checks.after_rollback(services, plan.health_checks)
 

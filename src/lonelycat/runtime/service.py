@@ -114,20 +114,11 @@ class LonelyCat:
 
     def check(self, request: ChangeRequest) -> Judgement:
         """Judge ``request`` exactly as :meth:`propose` would, and store nothing."""
-        import tempfile
-
-        from lonelycat.records.blobs import BlobStore
-
-        policy = self._wiring.policy()
-        planner = self._wiring.planner(policy)
-        with tempfile.TemporaryDirectory(prefix="lonelycat-check-") as scratch:
-            blobs = BlobStore(Path(scratch) / "blobs")
-            self._wiring.__dict__["blobs"] = blobs
-            try:
-                plan, changeset = RequestReader(self.settings, planner, blobs.put_stream).read(request)
-                decision = self._wiring.gate(policy, stored=False).evaluate(plan, changeset)
-            finally:
-                del self._wiring.__dict__["blobs"]
+        with self._wiring.scratch_blobs(needed=request.git_range is not None) as blobs:
+            policy = self._wiring.policy()
+            planner = self._wiring.planner(policy, blobs)
+            plan, changeset = RequestReader(self.settings, planner, blobs.put_stream).read(request)
+            decision = self._wiring.gate(policy, stored=False, blobs=blobs).evaluate(plan, changeset)
         explanation = planner.explain(plan, changeset).lines
         return Judgement(plan, changeset, decision, _STATUS[decision.verdict], explanation, stored=False)
 

@@ -95,7 +95,9 @@ def _other_kind() -> bytes:
     )
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense", SIGNER.to_pem()[:60], _other_kind()])
+@pytest.mark.parametrize(
+    "data", [b"", b"nonsense", SIGNER.to_pem()[:60], _other_kind()], ids=["empty", "nonsense", "cut", "other kind"]
+)
 def test_what_is_no_ed25519_key_is_refused_without_repeating_it(data: bytes) -> None:
     with pytest.raises(InputError) as caught:
         Ed25519Signer.from_pem(data)
