@@ -74,8 +74,22 @@ FORBIDDEN_CODE = tuple(
 )
 
 BUILD = (
-    Case("conftest.py", lambda: [append("tests/conftest.py", b"import os; os.system('id')\n")], "REVIEW_CATEGORY"),
-    Case("new conftest.py", lambda: [create("src/conftest.py", "import os\n")], "REVIEW_CATEGORY"),
+    Case("conftest.py", lambda: [append("tests/conftest.py", b"import os; os.system('id')\n")], "INSTALL_HOOK"),
+    Case(
+        "new conftest.py",
+        lambda: [create("src/conftest.py", "def pytest_runtestloop(): return True\n")],
+        "INSTALL_HOOK",
+    ),
+    Case(
+        "patch in every test",
+        lambda: [append("tests/conftest.py", b"@pytest.fixture(autouse=True)\ndef fix(): pass\n")],
+        "INSTALL_HOOK",
+    ),
+    Case(
+        "conftest.py with the code",
+        lambda: [append("tests/conftest.py", b"X = 1\n"), append("src/app/core.py", b"X = 1\n")],
+        "WEAKENED_TESTS",
+    ),
     Case("pytest.ini", lambda: [create("pytest.ini", "[pytest]\naddopts = -k nothing\n")], "REVIEW_CATEGORY"),
     Case(
         "addopts deselects",

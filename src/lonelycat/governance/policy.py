@@ -111,6 +111,8 @@ class PathCategory(Strict):
 
     paths: Globs
     except_paths: Globs = ()
+    except_version_bumps: bool = False
+    """Whether a change that only raises versions of what stands there already is not reviewed (it keeps the risk)."""
     risk: Risk = RiskLevel.LOW
     description: Text = ""
 

@@ -165,6 +165,8 @@ def _category_lines(categories: Sequence[Category]) -> list[str]:
         lines += block("paths", category.globs, indent=4)
         if category.except_globs:
             lines += block("except_paths", category.except_globs, indent=4)
+        if category.except_version_bumps:
+            lines.append("    except_version_bumps: true   # the same names from the same sources, at higher versions")
     return [*lines, ""]
 
 

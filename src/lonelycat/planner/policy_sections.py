@@ -22,6 +22,7 @@ class Category:
     about: str
     globs: tuple[str, ...]
     except_globs: tuple[str, ...] = ()
+    except_version_bumps: bool = False
 
 
 FORBIDDEN: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -58,13 +59,14 @@ CATEGORIES: tuple[Category, ...] = (
             "Package.resolved", "flake.nix", "vendor.txt", "deps.edn", "project.clj", "build.sbt",
         ),
         ("**/{testdata,test_data,fixtures,__fixtures__}/**", "**/{test,tests}/data/**"),
+        except_version_bumps=True,
     ),
     Category(
         "build",
         "MEDIUM",
         "Runs on the machine of whoever builds, installs, tests or deploys the project.",
         (
-            "pyproject.toml", "setup.{py,cfg}", "tox.ini", "noxfile.py", "{,.}pytest.{ini,toml}", "conftest.py",
+            "pyproject.toml", "setup.{py,cfg}", "tox.ini", "noxfile.py", "{,.}pytest.{ini,toml}",
             ".coveragerc", "{GNUmakefile,Makefile,makefile}", "*.mk", "{,.}justfile", "Taskfile.{yml,yaml}",
             "CMakeLists.txt", "*.cmake", "configure", "configure.ac", "meson.build", "build.rs",
             "{SConstruct,Rakefile}",
@@ -73,6 +75,7 @@ CATEGORIES: tuple[Category, ...] = (
             "**/cron.d/**", "{jest,vitest,babel,webpack,vite,rollup,karma,playwright,cypress,eslint}.config.*",
             ".eslintrc*", ".babelrc*", ".mocharc*", "{Gruntfile,gulpfile,Jakefile}*", "install.sh", "*.tf", "*.tfvars",
         ),
+        except_version_bumps=True,
     ),
     Category(
         "security",

@@ -1,4 +1,4 @@
-"""Commands that run when somebody merely installs or builds the project, added to files that are mostly data.
+"""Commands that run when somebody merely installs, builds or tests the project, added to files mostly of other things.
 
 The governance paths cover files whose every line has such power; here a line is what makes the difference.
 """
@@ -22,6 +22,10 @@ _HOOKS: dict[str, re.Pattern[bytes]] = {
     "pyproject.toml": re.compile(
         rb"^\s*(?:build-backend|backend-path)\s*=|build-hooks|hatch_build|\[tool\.[\w.-]*hooks", re.MULTILINE
     ),
+    "conftest.py": re.compile(
+        rb"subprocess|os\.(?:system|popen|exec|spawn|_exit)|\b(?:exec|eval|compile|__import__)\s*\(|urlopen|socket\."
+        rb"|\bdef pytest_\w+|\bpytest_plugins\b|collect_ignore|sys\.(?:exit|modules)|autouse|builtins|import_module"
+    ),
     "binding.gyp": re.compile(rb"<!|['\"]action['\"]"),
     "cargo.toml": re.compile(rb"^\s*build\s*=", re.MULTILINE),
     "gemspec": re.compile(rb"\.extensions"),
@@ -39,6 +43,6 @@ def judge(text: list[tuple[ChangeFacts, bytes]]) -> Iterator[Finding]:
     if hooked:
         yield Finding(
             "INSTALL_HOOK", Verdict.NEED_APPROVAL, "builtin.install_hooks",
-            "adds something that runs when the project is installed or built",
+            "adds something that runs when the project is installed, built or tested",
             "A person has to look at what it runs.", tuple(hooked),
         )  # fmt: skip
