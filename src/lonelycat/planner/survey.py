@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from lonelycat.planner.path_kinds import PathKind, kind_of
 
@@ -104,7 +103,7 @@ def survey(listing: WorkspaceListing) -> Survey:
     by_kind: dict[PathKind, list[str]] = {}
     for path in paths:
         by_kind.setdefault(kind_of(path)[0], []).append(path)
-    suffixes = Counter(PurePosixPath(path).suffix.lower() for path in paths)
+    suffixes = Counter(_suffix(path) for path in paths)
     languages: Counter[str] = Counter()
     for suffix, name in _LANGUAGES.items():
         languages[name] += suffixes[suffix]
@@ -122,6 +121,12 @@ def survey(listing: WorkspaceListing) -> Survey:
         env_files=tuple(path for path in paths if _ENV_FILE.fullmatch(path)),
         python_tests=tuple(path for path in paths if _TEST_CODE.fullmatch(path)),
     )
+
+
+def _suffix(path: str) -> str:
+    """Return the ending of the last component with its dot, in lower case; empty for none and for dot files."""
+    stem, dot, ending = path.rpartition("/")[2].rpartition(".")
+    return (dot + ending).lower() if stem else ""
 
 
 def _is_text(path: str) -> bool:

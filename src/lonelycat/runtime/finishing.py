@@ -13,11 +13,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lonelycat.changes.digest import canonical_digest
+from lonelycat.changes.changeset import ChangeSet, checksum_of
 from lonelycat.changes.paths import to_wire
 from lonelycat.clock import isoformat
 from lonelycat.errors import ConflictError, LonelyCatError, StepFailedError
-from lonelycat.executor.admission import TAMPERING
+from lonelycat.executor.admission import shows_tampering
 from lonelycat.executor.rollback import UndoReport
 from lonelycat.executor.transaction import Transaction
 from lonelycat.governance.decision import GovernanceApproval
@@ -75,7 +75,7 @@ class Finisher:
         return result if dry_run else self._record(result, self._security_events(error))
 
     def _security_events(self, error: LonelyCatError) -> list[AuditEvent]:
-        if error.code not in TAMPERING:
+        if not shows_tampering(error, self._request.changeset):
             return []
         facts = {
             "code": error.code,
@@ -83,7 +83,7 @@ class Finisher:
             "plan_id": self._request.plan.id,
             "changeset_id": self._request.changeset.id,
             "stated_checksum": self._request.changeset.checksum,
-            "actual_checksum": canonical_digest([change.canonical() for change in self._request.changeset.changes]),
+            "actual_checksum": _actual_checksum(self._request.changeset),
         }
         return [AuditEvent(AuditType.SECURITY_TAMPERED, self._request.plan.created_by, facts)]
 
@@ -215,3 +215,10 @@ class Finisher:
         except OSError as error:
             late = (f"the transaction directory could not be removed: {as_lonelycat_error(error).message}",)
         return result.model_copy(update={"warnings": (*result.warnings, *late)}) if late else result
+
+
+def _actual_checksum(changeset: ChangeSet) -> str | None:
+    try:
+        return checksum_of(changeset.changes)
+    except Exception:  # noqa: BLE001 — evidence is written also of what cannot be hashed
+        return None

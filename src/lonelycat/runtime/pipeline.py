@@ -16,7 +16,7 @@ What each step establishes:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -102,11 +102,11 @@ class Pipeline:
 
     def _validate(self, context: ExecutionContext, request: Request) -> Policy:
         with context.step("validate"):
-            return self._admit(request)[0]
+            # Used-up approvals are looked for after idempotency: a repeat of what they allowed gets its result.
+            return self._admit(request, used=())[0]
 
-    def _admit(self, request: Request) -> tuple[Policy, tuple[GovernanceApproval, ...]]:
+    def _admit(self, request: Request, used: Collection[str]) -> tuple[Policy, tuple[GovernanceApproval, ...]]:
         loaded = self._wiring.policy().loaded
-        used = self._wiring.records.approvals_used([approval.id for approval in request.approvals])
         terms = AdmissionTerms(
             request.plan,
             request.changeset,
@@ -177,7 +177,8 @@ class Pipeline:
                 row = self._wiring.records.execution(record.execution_id)
                 if row is not None:
                     return row.result.model_copy(update={"cached": True})
-        policy, finisher.consumed = self._admit(request)
+        used = self._wiring.records.approvals_used([approval.id for approval in request.approvals])
+        policy, finisher.consumed = self._admit(request, used)
         return self._execute(context, request, policy, held, finisher)
 
     # -- the transaction -----------------------------------------------------------------------------------------
