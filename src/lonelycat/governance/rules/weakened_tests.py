@@ -1,6 +1,7 @@
 """Weakened tests: a change must not quieten what judges it.
 
-- Fewer tests or fewer assertions in the change as a whole; none left in a test that had some.
+- Fewer tests or fewer assertions in the change as a whole (where no code changes: a test that loses half of its
+  own); none left in a test that had some.
 - A test that was there before and now skips, leaves early or has a check that cannot fail. What a *new* test does is
   its own affair: it takes nothing away.
 - Deleted or renamed-away test files; together with code also touched test configuration.
@@ -153,8 +154,16 @@ def _compared(member: ChangeFacts, with_code: bool, balance: _Balance) -> str | 
         if how:
             return how
     lost = _asserts(before) - _asserts(after)
-    collected = is_collected(member.change.path)
-    return f"has {lost} fewer assertions" if lost > 0 and balance.asserts < 0 and collected else None
+    if lost <= 0 or balance.asserts >= 0 or not is_collected(member.change.path):
+        return None
+    return f"has {lost} fewer assertions" if with_code or _halved(before, after) else None
+
+
+def _halved(before: dict[bytes, bytes], after: dict[bytes, bytes]) -> bool:
+    """Tell whether a test that stays loses half of its assertions or more."""
+    kept = before.keys() & after.keys()
+    pairs = ((read_signs(before[name]).asserts, read_signs(after[name]).asserts) for name in kept)
+    return any(had > has and has * 2 <= had for had, has in pairs)
 
 
 def _quietened(before: Signs, after: Signs, *, is_rest: bool) -> str | None:
