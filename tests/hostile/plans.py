@@ -77,7 +77,7 @@ CASES = (
     Case(
         "harmless words for a dependency",
         lambda: [append("requirements.txt", b"evil\n")],
-        "REVIEW_CATEGORY",
+        "categories.dependencies",
         intent="docs: fix a typo in the manual",
     ),
     Case("forged checksum", _docs, "CHECKSUM_MISMATCH", forge=_changeset(checksum="0" * 64)),

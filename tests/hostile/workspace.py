@@ -76,8 +76,8 @@ class Case:
 
     Attributes:
         make: returns the changes; may raise the typed error with which they are refused.
-        code: a reason code of the gate, or the code of the error, that has to be among what is said against it;
-            "" for a benign change.
+        code: a reason code of the gate, the code of an error, or ``categories.<name>`` for the category whose risk or
+            review holds it; one of several, with ``|`` between. "" for a benign change.
         forge: alters plan and change set after they were made, as an agent that lies would.
     """
 
