@@ -33,6 +33,7 @@ class ExecutionRecords(Foundation):
         ttl_seconds: int,
         events: Sequence[AuditEvent] = (),
         blobs: Collection[str] = (),
+        receipt: bool = False,
     ) -> AuditHead:
         """Record the end of an execution, and return the audit head for its receipt.
 
@@ -44,6 +45,8 @@ class ExecutionRecords(Foundation):
             plan: for who proposed it; None where the caller has only the result.
             consumed_approvals: ids that this execution uses up.
             ttl_seconds: how long a completed execution answers for a repeat.
+            plan: the plan that was executed, or None where only the result is known.
+            receipt: the caller goes on to write a receipt; from then on a missing one is a finding.
             blobs: hashes of blobs that a revert of the execution needs; kept as long as it is.
 
         Raises:
@@ -72,6 +75,7 @@ class ExecutionRecords(Foundation):
                 "idempotency_digest": record_digest,
                 "consumed": consumed,
                 "fence": fence,
+                "receipt": receipt,
             }
             last = _execution_event(clean, plan, decision_id)
             return log.append(connection, self.signer, self._now(), [*((event, {}) for event in events), (last, facts)])

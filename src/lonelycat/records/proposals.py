@@ -209,6 +209,12 @@ def used(connection: Connection, ids: Sequence[str]) -> set[str]:
     return set(connection.execute(found).scalars()) if ids else set()
 
 
+def consumed_by(connection: Connection, execution_id: str) -> set[str]:
+    """Return the approvals that an execution consumed."""
+    mine = select(consumed_approvals.c.approval_id).where(consumed_approvals.c.execution_id == execution_id)
+    return set(connection.execute(mine).scalars())
+
+
 def consume(connection: Connection, ids: Sequence[str], execution_id: str, at: str) -> list[str]:
     """Mark approvals as used up by an execution, and return them without repeats.
 
@@ -218,8 +224,7 @@ def consume(connection: Connection, ids: Sequence[str], execution_id: str, at: s
         RefusedError: ``APPROVAL_REUSED`` if another execution used one of them; the caller's transaction must end.
     """
     wanted = list(dict.fromkeys(ids))
-    mine = select(consumed_approvals.c.approval_id).where(consumed_approvals.c.execution_id == execution_id)
-    earlier = set(connection.execute(mine).scalars())
+    earlier = consumed_by(connection, execution_id)
     rows = [{"approval_id": i, "execution_id": execution_id, "consumed_at": at} for i in wanted if i not in earlier]
     if not rows:
         return wanted

@@ -19,11 +19,14 @@ from sqlalchemy import select
 from lonelycat.clock import Clock, IdSource, isoformat
 from lonelycat.records import audit as log
 from lonelycat.records import retention, tables, verification
+from lonelycat.records.artifacts import RECEIPT
 from lonelycat.records.entries import AuditEvent, AuditHead, AuditReport, AuditType, Freeze, GcReport
 from lonelycat.records.execution_records import ExecutionRecords
 from lonelycat.records.foundation import SELF
 from lonelycat.records.keys import load_or_create_gate_key, prepare_state_directory
 from lonelycat.records.proposal_records import ProposalRecords
+from lonelycat.records.proposals import consumed_by
+from lonelycat.records.receipts import write_receipt
 from lonelycat.settings import Settings
 
 _GC_CHUNK = 1_000
@@ -45,6 +48,34 @@ class Records(ProposalRecords, ExecutionRecords):
         """
         prepare_state_directory(settings.state_dir)
         return cls(settings, clock, ids, load_or_create_gate_key(settings.state_dir))
+
+    def write_missing_receipt(self, execution_id: str) -> bool:
+        """Write the receipt that a crash after the end of an execution left unwritten; recovery calls it.
+
+        Returns:
+            False, having done nothing, if there is a receipt, or no artifact, intact row or proposal to state.
+
+        Raises:
+            RefusedError: ``STORED_CHANGESET_TAMPERED``.
+        """
+        row, directory = self.execution(execution_id), self.artifacts(execution_id)
+        proposal = None if row is None else self.proposal(row.result.plan_id)
+        if row is None or proposal is None or not row.intact or not directory.exists():
+            return False
+        if RECEIPT in directory.names():
+            return False
+        with self.database.read() as connection:
+            used = consumed_by(connection, execution_id)
+        write_receipt(
+            directory,
+            self.signer,
+            result=row.result,
+            changeset=proposal.changeset,
+            decision=proposal.decision,
+            approvals=[approval for approval in proposal.approvals if approval.id in used],
+            audit_head=self.audit_head(),
+        )
+        return True
 
     def audit_head(self) -> AuditHead:
         """Return the newest record's number and hash, to be noted elsewhere."""

@@ -20,7 +20,6 @@ from sqlalchemy import Connection, select
 
 from lonelycat.changes.changeset import BlobRef
 from lonelycat.errors import InputError, RefusedError
-from lonelycat.lifecycle import Status
 from lonelycat.records import audit as log
 from lonelycat.records import history, idempotency_store, proposals, tables
 from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory
@@ -45,6 +44,7 @@ class Walk:
     idempotency: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     consumed: dict[str, str] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
+    receipted: set[str] = field(default_factory=set)
     fence: int = 0
     heads: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
 
@@ -73,6 +73,8 @@ class Walk:
         elif kind == "execution":
             key = facts["execution_id"]
             self.executions[key] = facts["digest"]
+            if facts["receipt"]:
+                self.receipted.add(key)
             self.fence = max(self.fence, facts["fence"])
             self.consumed.update(dict.fromkeys(facts["consumed"], key))
             if facts["idempotency_digest"] is not None:
@@ -104,7 +106,7 @@ def verify(
     for page in log.pages(database, 0):
         for row in page:
             walk.feed(row)
-    settled = set(walk.executions)
+    must_have = set(walk.receipted)  # not those that are being finished right now
     suspects = list(_suspects(database, walk))
     found: list[AuditProblem] = []
     with database.read() as connection:
@@ -116,7 +118,6 @@ def verify(
             if problem is not None:
                 found.append(problem)
         found += _fence_problems(connection, walk)
-        must_have = _with_receipt(connection) & settled
     for seq, expected in sorted(walk.heads.items()):
         text = f"the log ends at {walk.head.seq}, but {expected[0][1]} names record {seq}: its end was cut off"
         walk.problems.append(AuditProblem("AUDIT_TRUNCATED", text))
@@ -212,13 +213,6 @@ def _fence_problems(connection: Connection, walk: Walk) -> list[AuditProblem]:
     return [AuditProblem("FENCE_ALTERED", f"the database's fence is {stored}, the audit log's {walk.fence}")]
 
 
-def _with_receipt(connection: Connection) -> set[str]:
-    """Return the executions that must have a receipt: all that got as far as touching the workspace."""
-    t = tables.executions.c
-    query = select(t.execution_id).where(t.status != str(Status.REJECTED))
-    return {str(key) for key in connection.execute(query).scalars()}
-
-
 def _receipts(executions_dir: Path) -> dict[str, AuditHead | None]:
     """Return each execution directory with a receipt, and the audit head that it names, if that can be read."""
     heads: dict[str, AuditHead | None] = {}
@@ -245,6 +239,6 @@ def _receipt_problems(
             found.append(AuditProblem("RECEIPT_ALTERED", f"{name}: {text}"))
         if name not in walk.executions:
             found.append(AuditProblem("RECEIPT_UNKNOWN", f"{name} has a receipt, but is not in the audit log"))
-    for name in sorted(must_have - set(receipts)):
+    for name in sorted(must_have - set(receipts) - walk.removed):
         found.append(AuditProblem("RECEIPT_MISSING", f"{name} has no receipt; removed, or a recovery is due"))
     return found

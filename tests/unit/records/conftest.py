@@ -156,7 +156,7 @@ class Case:
         directory.write_json("plan.json", plan.model_dump(mode="json"))
         directory.append_event({"type": "status", "message": "applying"})
         directory.step_log(0, "apply", b"two files\n")
-        head = self.finish(plan, result, decision, approval.id)
+        head = self.finish(plan, result, decision, approval.id, receipt=True)
         if receipt:
             write_receipt(
                 directory,

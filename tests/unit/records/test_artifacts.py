@@ -98,6 +98,8 @@ def test_links_planted_in_place_of_directories_and_files_are_not_followed(tmp_pa
             (root / "exec_1").symlink_to(outside)
         with pytest.raises(StateError):
             ArtifactDirectory(root, "exec_1").write_bytes("victim", b"gone")
+    with pytest.raises(StateError):
+        ArtifactDirectory(tmp_path / "exec_1", "exec_1").read("victim")
     directory = ArtifactDirectory(tmp_path / "real", "exec_1")
     directory.write_bytes("x", b"")
     (directory.path / "events.jsonl").symlink_to(outside / "victim")
@@ -164,3 +166,15 @@ def test_a_receipt_that_is_none_is_said_so(case: Any, text: str) -> None:
     directory = case.records.artifacts(case.executed().execution_id)
     (directory.path / "receipt.json").write_text(text)
     assert verify_receipt(directory, case.records.signer.public_key)[0].startswith("receipt.json")
+
+
+def test_a_receipt_that_a_crash_left_unwritten_is_written_by_recovery(case: Any) -> None:
+    result = case.executed(receipt=False)
+    assert [problem.code for problem in case.records.audit_verify().problems] == ["RECEIPT_MISSING"]
+    assert case.records.write_missing_receipt(result.execution_id)
+    assert case.records.audit_verify().ok
+    receipt = read_receipt(case.records.artifacts(result.execution_id))
+    assert [approval["approved_by"] for approval in receipt["approvals"]] == ["bob"]
+    assert not case.records.write_missing_receipt(result.execution_id)
+    assert not case.records.write_missing_receipt("exec_none")
+    assert read_receipt(case.records.artifacts(result.execution_id)) == receipt

@@ -76,9 +76,7 @@ def test_recovery_settles_an_indeterminate_execution(case: Any) -> None:
     case.finish(plan, known, decision, "appr_1")
     assert case.records.execution(known.execution_id).result == known
     assert case.records.idempotency_record(plan.id, changeset.checksum).status == "completed"
-    case.records.artifacts(known.execution_id)
-    problems = case.records.audit_verify().problems
-    assert [problem.code for problem in problems] == ["RECEIPT_MISSING"]
+    assert case.records.audit_verify().ok
 
 
 @pytest.mark.parametrize(
@@ -120,7 +118,7 @@ def test_a_later_execution_takes_the_record_over(case: Any) -> None:
     case.finish(plan, again, decision, ttl_seconds=7)
     record = case.records.idempotency_record(plan.id, changeset.checksum)
     assert (record.status, record.execution_id, record.ttl_seconds) == ("completed", again.execution_id, 7)
-    assert [p.code for p in case.records.audit_verify().problems] == ["RECEIPT_MISSING"] * 2
+    assert case.records.audit_verify().ok
 
 
 def test_a_consumed_approval_stops_the_whole_transaction(case: Any) -> None:
@@ -271,3 +269,11 @@ def test_plan_states_follow_the_table(case: Any) -> None:
     with pytest.raises(InputError) as unknown:
         case.records.reject("plan_none", "alice")
     assert unknown.value.code == "PLAN_UNKNOWN"
+
+
+def test_a_result_without_its_plan_is_recorded_too(case: Any) -> None:
+    plan, changeset, decision = case.proposed()
+    result = case.result(plan, changeset)
+    case.finish(None, result, decision)
+    assert case.records.execution(result.execution_id).result == result
+    assert case.records.audit_verify().ok

@@ -13,6 +13,7 @@ from lonelycat.errors import RefusedError
 from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.lifecycle import Status
 from lonelycat.records import audit as log
+from lonelycat.records import proposals
 from lonelycat.records.entries import AuditHead
 
 EDITS = {
@@ -21,7 +22,7 @@ EDITS = {
     "audit-time": "UPDATE audit SET at = '2031-01-01T00:00:00.000000Z' WHERE seq = 3",
     "audit-type": "UPDATE audit SET type = 'gc.done' WHERE seq = 4",
     "audit-signature": "UPDATE audit SET signature = (SELECT signature FROM audit WHERE seq = 1) WHERE seq = 2",
-    "audit-hash": "UPDATE audit SET hash = 'f' || substr(hash, 2) || '' WHERE seq = 4 AND hash NOT LIKE 'f%'",
+    "audit-hash": "UPDATE audit SET hash = substr(hash, 2) || 'x' WHERE seq = 4",
     "audit-blob": "UPDATE audit SET payload = CAST(payload AS BLOB) WHERE seq = 4",
     "audit-null-bytes": "UPDATE audit SET actor = actor || char(0) WHERE seq = 4",
     "audit-first": "DELETE FROM audit WHERE seq = 1",
@@ -264,3 +265,31 @@ def test_verifying_changes_nothing(case: Any) -> None:
     before = case.path.read_bytes()
     case.records.audit_verify()
     assert case.path.read_bytes() == before
+
+
+def test_genuine_records_of_two_branches_do_not_make_one_log(case: Any) -> None:
+    """A database put back from a backup goes on under the same key: each branch is good, a mixture is not."""
+    case.executed()
+    backup, key = case.path.read_bytes(), case.records.signer.public_key
+    case.records.freeze("one")
+    case.records.unfreeze("alice", "one")
+    one = list(case.records.audit_export())
+    case.path.write_bytes(backup)
+    case.records.freeze("two")
+    case.records.unfreeze("alice", "two")
+    two = list(case.records.audit_export())
+    assert log.verify_export(iter(one), key) == log.verify_export(iter(two), key) == []
+    mixed = [*one[:5], *two[5:]]
+    assert [(p.code, p.seq) for p in log.verify_export(iter(mixed), key)] == [("AUDIT_CHAIN", 6)]
+
+
+def test_a_digest_made_to_fit_is_not_a_seal(case: Any) -> None:
+    plan = case.stored()[0]
+    with case.records.database.read() as connection:
+        row = proposals.read(connection, plan.id)
+    assert row is not None
+    forged = row.with_values(note="approved by everyone")
+    case.sql("UPDATE proposals SET note = ?, digest = ?", forged.values["note"], forged.digest())
+    with pytest.raises(RefusedError) as caught:
+        case.records.proposal(plan.id)
+    assert caught.value.code == "STORED_CHANGESET_TAMPERED"
