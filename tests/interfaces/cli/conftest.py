@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.interfaces.cli.samples import quiet_environment
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,6 @@ class Done:
         assert (value["code"] is None) is (self.code == 0), value
         assert value["exit_code"] == self.code
         return value
-
-
-def quiet_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment in which nothing of the user's configuration counts."""
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "LC_ALL", "TMPDIR")}
-    git = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-    coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-    return {**kept, **git, **coverage, "HOME": str(home), "TERM": "xterm-256color", **(extra or {})}
 
 
 Cli = Callable[..., Done]
@@ -184,7 +177,9 @@ def terminal(tmp_path: Path) -> Iterator[OpenTerminal]:
     """Return a function that starts ``lonelycat`` with arguments on a pseudo-terminal of its own."""
     opened: list[Terminal] = []
 
-    def start(*arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, columns: int = 80) -> Terminal:
+    def start(
+        *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, columns: int = 80
+    ) -> Terminal:
         opened.append(Terminal(list(arguments), cwd or tmp_path, env or {}, columns))
         return opened[-1]
 
@@ -230,23 +225,3 @@ def workspace(tmp_path: Path) -> Path:
     for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "base"]):
         subprocess.run(["git", *identity, *arguments], cwd=root, check=True, env=quiet_environment(tmp_path))
     return root
-
-
-def create(path: str, text: str = "hello\n") -> bytes:
-    """Return a patch that creates ``path`` with ``text``, which ends in a line feed."""
-    lines = text.splitlines()
-    body = "".join(f"+{line}\n" for line in lines)
-    return (
-        f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{len(lines)} @@\n{body}"
-    ).encode()
-
-
-UPDATE_NOTES = b"""diff --git a/notes.md b/notes.md
---- a/notes.md
-+++ b/notes.md
-@@ -1,3 +1,3 @@
- one
--two
-+TWO
- three
-"""

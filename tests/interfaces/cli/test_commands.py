@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.interfaces.cli.conftest import UPDATE_NOTES, create, quiet_environment
+from tests.interfaces.cli.samples import UPDATE_NOTES, create, quiet_environment
 
 BY = ("--by", "agent:coder", "--intent", "change something")
 
@@ -386,7 +385,9 @@ def test_gc_and_unfreeze(cli: Any, workspace: Path) -> None:
         (("check", "--patch", "-"), "INTENT_MISSING"),
     ],
 )
-def test_bad_input_is_2_and_says_what_now(cli: Any, workspace: Path, arguments: tuple[str, ...], code: str | None) -> None:
+def test_bad_input_is_2_and_says_what_now(
+    cli: Any, workspace: Path, arguments: tuple[str, ...], code: str | None
+) -> None:
     done = cli(*arguments, "--json", cwd=workspace, stdin=UPDATE_NOTES)
     assert done.code == 2
     assert done.json["hint"]

@@ -167,7 +167,8 @@ def test_an_interrupted_execution_says_so() -> None:
 
 
 def test_steps_show_mark_time_code_and_the_reason_of_a_failure() -> None:
-    step = StepRecord(index=1, name="verify:tests", status="failed", started_at=NOW, duration_seconds=0.2, code="VERIFY_FAILED",
+    step = StepRecord(index=1, name="verify:tests", status="failed", started_at=NOW, duration_seconds=0.2,
+                      code="VERIFY_FAILED",
                       message="2 failed\n" + HOSTILE)  # fmt: skip
     fine = step.model_copy(update={"status": "ok", "code": None, "message": "quiet", "name": "apply"})
     text = written(show_steps, [step, fine])
@@ -197,7 +198,9 @@ def test_progress_shows_a_line_per_step_and_ignores_what_it_does_not_know() -> N
 
 
 def test_a_problem_says_code_state_of_the_files_and_what_now() -> None:
-    text = written(problem_shower("HUNK_MISMATCH", "a.py, hunk 2\nline 3", "Make it anew.", "Your files were not touched."))
+    text = written(
+        problem_shower("HUNK_MISMATCH", "a.py, hunk 2\nline 3", "Make it anew.", "Your files were not touched.")
+    )
     assert text.splitlines() == [
         "error HUNK_MISMATCH: a.py, hunk 2",
         "  line 3",

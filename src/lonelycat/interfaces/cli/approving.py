@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -55,7 +55,7 @@ def _ask(service: LonelyCat, plan_id: str) -> TerminalConfirmation:
             screen.prompt("> ")
             typed = reader.readline().rstrip("\n")
             if typed.strip() != "d":
-                return TerminalConfirmation(typed=typed, tty=os.ttyname(reader.fileno()))
+                return TerminalConfirmation(typed=typed, tty=_name_of_terminal(reader.fileno()))
             screen.lines(rest)
 
 
@@ -94,6 +94,14 @@ def _terminal() -> Iterator[tuple[TextIO, TextIO]]:
         open(os.dup(descriptor), "w", encoding="utf-8", errors="backslashreplace") as writer,  # noqa: PTH123 (a descriptor)
     ):
         yield reader, writer
+
+
+def _name_of_terminal(descriptor: int) -> str:
+    """Return the terminal's own name where a standard stream knows it; ``/dev/tty`` names any of them."""
+    for candidate in (0, 1, 2):
+        with suppress(OSError):
+            return os.ttyname(candidate)
+    return os.ttyname(descriptor)
 
 
 def _report(proposal: Proposal, by: str) -> Report:
