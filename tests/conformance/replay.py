@@ -193,7 +193,8 @@ def replay(repository: Path, commits: int, scratch: Path) -> Replay:
         commits: how many.
         scratch: an empty directory for the clone and the state.
     """
-    from lonelycat.runtime.service import ChangeRequest, LonelyCat
+    from lonelycat.runtime.requests import ChangeRequest
+    from lonelycat.runtime.service import LonelyCat
 
     work = WorkTree(repository, scratch / "work")
     policy = scratch / "policy.yaml"
@@ -242,7 +243,7 @@ def _execute(cat: object, judgement: object, report: Replay, commit: str) -> Non
         return
     if judgement.decision.verdict is Verdict.NEED_APPROVAL:
         typed = TerminalConfirmation(typed=cat.confirmation_phrase(plan_id), tty="replay")
-        cat.approve(plan_id, by="replay", note="replayed history", confirmation=typed)
+        cat.approve(plan_id, by="reviewer", note="replayed history", confirmation=typed)
         report.approved += 1
     result = cat.execute(plan_id)
     if not result.success:

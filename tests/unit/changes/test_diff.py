@@ -86,6 +86,12 @@ def test_names_that_could_mislead_a_terminal_are_quoted(path: str, text: bytes) 
     assert quoted(path) == text
 
 
+def test_a_name_with_a_space_ends_with_a_tab_as_in_git() -> None:
+    text = render_file(DiffEntry("a b", b"x\n", b"y\n", "100644", "100644"))
+    assert b"\n--- a/a b\t\n+++ b/a b\t\n" in text
+    assert b"diff --git a/a b b/a b\n" in text
+
+
 def test_counts_are_those_of_git_numstat(tmp_path: Path) -> None:
     chance = random.Random(5)
     for _ in range(25):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import tracemalloc
 import zlib
 
 import pytest
@@ -377,6 +378,27 @@ def test_a_bomb_does_not_inflate_beyond_what_is_stated_and_allowed() -> None:
     with pytest.raises(InputError) as caught:
         parse_patch(patch, Limits(max_input_bytes=1_000_000))
     assert caught.value.code == "PATCH_TOO_LARGE"
+
+
+def test_a_bomb_costs_no_memory() -> None:
+    bomb = binary(FILE, b"", literal(b"", stated=10, packed=zlib.compress(b"\0" * 50_000_000))).encode()
+    big = b"x" * 60_000
+    flood = binary(big, b"?", delta(big, 100, bytes([0xB0, 0x60, 0xEA]) * 1000)).encode()
+    tracemalloc.start()
+    try:
+        for patch in (bomb, flood):
+            with pytest.raises(InputError):
+                apply_patch(parse_patch(patch), {"f": OldFile(big, "100644")}.get)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_copy_of_size_zero_means_64_kib() -> None:
+    big = bytes(range(256)) * 256
+    assert run(binary(big, big + b"!", delta(big, 65_537, b"\x80\x01!")), {"f": OldFile(big, "100644")})[0].content == (
+        big + b"!"
+    )
 
 
 def varint(value: int) -> bytes:
