@@ -40,7 +40,8 @@ class Identity:
 class FileOperation:
     """One path's move from ``old`` to ``new``; None is absent.
 
-    ``content`` is the new content; None with a ``new`` means a copy of ``source``, the path that holds it now.
+    ``content`` is the new content; None with a ``new`` means a copy of ``source``. ``source`` is the path whose file
+    this one continues: its own, or where a rename comes from.
     """
 
     number: int
@@ -188,7 +189,7 @@ def plan_operations(changes: Sequence[FileChange]) -> OperationPlan:
 def _operation(number: int, kind: Kind, path: str, change: FileChange) -> FileOperation:
     old = _identity(change.old_hash, change.old_mode) if kind is not Kind.CREATE else None
     new = _identity(change.new_hash, change.new_mode) if kind is not Kind.DELETE else None
-    source = (change.old_path or change.path) if new is not None and change.content is None else None
+    source = (change.old_path or change.path) if new is not None and change.old_hash is not None else None
     return FileOperation(number, path, old, new, None if new is None else change.content, source)
 
 

@@ -65,7 +65,7 @@ class Stager:
         each = sum(1 for operation in plan.operations if operation.new is not None) < SYNC_WHOLE_FROM
         for operation in plan.operations:
             if operation.new is not None:
-                self._write_new(operation, by_path, found.get(operation.path), durable=each)
+                self._write_new(operation, by_path, found, durable=each)
         with self._filesystem.closing(self._filesystem.create_file(self._stage, BALLAST)) as fd:
             self._filesystem.allocate(fd, BALLAST_BYTES)
         if not each:
@@ -93,7 +93,7 @@ class Stager:
             raise conflict([Difference(operation.path, "FILE_CHANGED", _describe(operation.old), "another file")])
 
     def _write_new(
-        self, operation: FileOperation, by_path: dict[str, FileOperation], replaced: Found | None, *, durable: bool
+        self, operation: FileOperation, by_path: dict[str, FileOperation], found: dict[str, Found], *, durable: bool
     ) -> None:
         new = operation.new
         if new is None:
@@ -108,7 +108,8 @@ class Stager:
                 digest.update(data)
                 self._filesystem.write(fd, data)
             _check_written(operation, digest.hexdigest())
-            self._set_attributes(fd, operation, new, replaced)
+            source = None if operation.source is None else by_path[operation.source]
+            self._set_attributes(fd, new, source, None if source is None else found.get(source.path))
             if durable:
                 self._filesystem.fsync(fd)
 
@@ -139,9 +140,9 @@ class Stager:
             while data := self._filesystem.read(fd, self._chunk):
                 yield data
 
-    def _set_attributes(self, fd: int, operation: FileOperation, new: Identity, replaced: Found | None) -> None:
+    def _set_attributes(self, fd: int, new: Identity, source: FileOperation | None, replaced: Found | None) -> None:
         """Carry over what git does not track: owner, the other permission bits, extended attributes."""
-        if replaced is None or replaced.identity.is_link:
+        if source is None or replaced is None or replaced.identity.is_link:
             self._filesystem.set_mode(fd, (0o777 if new.mode == EXECUTABLE else 0o666) & ~process_umask())
             return
         permissions = stat.S_IMODE(replaced.status.st_mode)
@@ -151,10 +152,10 @@ class Stager:
             with suppress(PermissionError):
                 self._filesystem.set_owner(fd, replaced.status.st_uid, replaced.status.st_gid)
         self._filesystem.set_mode(fd, permissions)
-        self._copy_extended_attributes(fd, operation)
+        self._copy_extended_attributes(fd, source)
 
-    def _copy_extended_attributes(self, fd: int, operation: FileOperation) -> None:
-        old = self._filesystem.open_file(self._stage, operation.backup_name)
+    def _copy_extended_attributes(self, fd: int, source: FileOperation) -> None:
+        old = self._filesystem.open_file(self._stage, source.backup_name)
         with self._filesystem.closing(old), suppress(OSError):
             for name in os.listxattr(old):
                 if name.startswith(("user.", "system.posix_acl_access")):
