@@ -24,10 +24,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from lonelycat.errors import StateError
+from lonelycat.records.layout import CREATED_MARK, DATABASE_NAME
 from lonelycat.records.tables import HEAD, metadata
 
-DATABASE_NAME = "lonelycat.db"
-CREATED_MARK = "database-created"
 BUSY_SECONDS = 30
 WAL_FIXED = (3, 51, 3)
 

@@ -17,9 +17,8 @@ from pathlib import Path
 
 from lonelycat.errors import StateError
 from lonelycat.governance.signing import Ed25519Signer
-from lonelycat.records.database import CREATED_MARK, DATABASE_NAME
+from lonelycat.records.layout import CREATED_MARK, DATABASE_NAME, GATE_KEY
 
-GATE_KEY = Path("keys") / "gate.pem"
 _MAX_KEY_BYTES = 16_384
 
 

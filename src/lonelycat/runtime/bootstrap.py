@@ -16,7 +16,8 @@ from lonelycat.governance.writegate import WriteGate
 from lonelycat.planner.planner import Planner
 from lonelycat.records.blobs import BlobStore
 from lonelycat.records.entries import AuditEvent, AuditType
-from lonelycat.records.keys import GATE_KEY, load_or_create_gate_key, load_private_key, prepare_state_directory
+from lonelycat.records.keys import load_or_create_gate_key, load_private_key, prepare_state_directory
+from lonelycat.records.layout import GATE_KEY
 from lonelycat.runtime.contents import WorkspaceContents
 from lonelycat.runtime.policy_source import PolicyInForce, adopt_policy, policy_in_force
 from lonelycat.settings import Settings

@@ -16,6 +16,7 @@ from lonelycat.executor.recovery import Recovered, pending_transactions
 from lonelycat.lifecycle import Status
 from lonelycat.records.artifacts import ArtifactDirectory
 from lonelycat.records.entries import ExecutionRow, Freeze, Proposal
+from lonelycat.records.layout import DATABASE_NAME
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.evidence import DIFF, executions_directory
 from lonelycat.runtime.recovering import recover_workspace
@@ -68,7 +69,7 @@ class RecoveryReport:
 def status(wiring: Wiring) -> StatusReport:
     """Return what is going on."""
     settings = wiring.settings
-    if not (settings.state_dir / "lonelycat.db").exists() and settings.database_url is None:
+    if not (settings.state_dir / DATABASE_NAME).exists() and settings.database_url is None:
         return StatusReport(False, None, None, (), (), (), (), ())
     holder = LockManager(settings.workspace, filesystem=wiring.filesystem).holder()
     running = {holder.execution_id} if holder else set()

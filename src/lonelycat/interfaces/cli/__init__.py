@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from lonelycat.settings import skip_model_plugins
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (DESIGN section 10).
@@ -16,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; those of the process by default.
     """
+    skip_model_plugins()
     from lonelycat.interfaces.cli.boundary import run
 
     return run(list(sys.argv[1:] if argv is None else argv))

@@ -1,0 +1,10 @@
+"""What lies where in the state directory; importable without the database library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DATABASE_NAME = "lonelycat.db"
+CREATED_MARK = "database-created"
+"""Says that there was a database once, so that one that is gone is missed."""
+GATE_KEY = Path("keys") / "gate.pem"
