@@ -84,6 +84,7 @@ def _add(app: typer.Typer, name: str, entry: Entry) -> None:
         app.command(name, help=function.__doc__, rich_help_panel=entry.panel)(_adapted(function))
         return
     group = _application(module.HELP)
+    group.callback()(_signed(_group, _GLOBALS))
     for subname, function in module.SUBCOMMANDS.items():
         group.command(subname, help=function.__doc__)(_adapted(function))
     app.add_typer(group, name=name, help=module.HELP, rich_help_panel=entry.panel, no_args_is_help=False)
@@ -122,12 +123,22 @@ def _adapted(function: Command) -> Callable[..., Any]:
     }
 
     def adapted(**given: Any) -> Answer:
-        before: Invocation = given.pop("context").obj
-        workspace, json_output = given.pop("workspace_option"), given.pop("json_option")
-        call = Invocation(workspace or before.workspace, json_output or before.json_output)
+        call = _invocation(given)
         return call, function(call, **given)
 
     return _signed(adapted, {**own, **_GLOBALS})
+
+
+def _group(**given: Any) -> None:
+    context = given["context"]
+    context.obj = _invocation(given)
+
+
+def _invocation(given: dict[str, Any]) -> Invocation:
+    """Take the context and the global options out of ``given``; the innermost ``-C`` counts."""
+    before: Invocation = given.pop("context").obj
+    workspace, json_output = given.pop("workspace_option"), given.pop("json_option")
+    return Invocation(workspace or before.workspace, json_output or before.json_output)
 
 
 def _signed(function: Callable[..., Any], parameters: dict[str, tuple[Any, object]]) -> Callable[..., Any]:
