@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lonelycat
 import pytest
 from tests.acceptance.ground import Ground
+
+import lonelycat
 
 
 def pytest_report_header() -> str:

@@ -45,9 +45,29 @@ class AdmissionTerms:
 
 
 TAMPERING = frozenset(
-    {"CHECKSUM_MISMATCH", "DECISION_MISMATCH", "DECISION_SIGNATURE", "APPROVAL_SIGNATURE", "STORED_CHANGESET_TAMPERED"}
+    {
+        "APPROVAL_SIGNATURE",
+        "BLOB_TAMPERED",
+        "CHECKSUM_MISMATCH",
+        "DECISION_MISMATCH",
+        "DECISION_SIGNATURE",
+        "STORED_CHANGESET_TAMPERED",
+    }
 )
 """Codes that are recorded as security events."""
+
+
+def shows_tampering(error: LonelyCatError, changeset: ChangeSet) -> bool:
+    """Tell whether a refusal is evidence of tampering: by its code, or because the change set is not what it says.
+
+    A path that was altered after the checksum is refused for the path, which is looked at first; it is tampering still.
+    """
+    if error.code in TAMPERING:
+        return True
+    try:
+        return changeset.integrity_error() is not None
+    except Exception:  # noqa: BLE001 — a model that was never validated and cannot even be hashed
+        return True
 
 
 def admit(terms: AdmissionTerms) -> tuple[GovernanceApproval, ...]:
