@@ -28,10 +28,29 @@ NOW = datetime(2026, 3, 4, tzinfo=UTC)
 C = FileChange
 
 PATHS = [
-    "docs/a.md", "src/a.py", "src/b.py", "tests/test_a.py", ".env", "AGENTS.md", "package.json", "db/x.sql", "x.png",
-    "agent/policies/default.yaml", "Makefile", "sub/dir/file.txt", "src/lonelycat/executor/x.py", "conftest.py",
-]  # fmt: skip
-CONTENTS = [b"x\n", b"assert f() == 1\n", b"a\n" * 300, b"\0\1", b"p\xe2\x80\xaea", b"key='ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8'\n"]
+    "docs/a.md",
+    "src/a.py",
+    "src/b.py",
+    "tests/test_a.py",
+    ".env",
+    "AGENTS.md",
+    "package.json",
+    "db/x.sql",
+    "x.png",
+    "agent/policies/default.yaml",
+    "Makefile",
+    "sub/dir/file.txt",
+    "src/lonelycat/executor/x.py",
+    "conftest.py",
+]
+CONTENTS = [
+    b"x\n",
+    b"assert f() == 1\n",
+    b"a\n" * 300,
+    b"\0\1",
+    b"p\xe2\x80\xaea",
+    b"key='ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8'\n",
+]
 
 
 @st.composite
@@ -80,8 +99,10 @@ def test_order_of_changes_does_not_matter(members: list[FileChange], random: obj
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis's own Random
     first, second = judge(members), judge(shuffled)
     assert (first.verdict, first.reasons, first.risk_level_effective) == (
-        second.verdict, second.reasons, second.risk_level_effective,
-    )  # fmt: skip
+        second.verdict,
+        second.reasons,
+        second.risk_level_effective,
+    )
 
 
 @given(changes(), st.sampled_from(list(RiskLevel)))
@@ -135,10 +156,14 @@ def test_globs_mean_what_the_definition_says(glob: str, path: str) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.text(max_size=8) | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False),
+    st.none()
+    | st.booleans()
+    | st.text(max_size=8)
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @given(JSON)

@@ -30,7 +30,9 @@ def test_its_own_examples_hold(default: LoadedPolicy) -> None:
 def test_every_example_can_fail() -> None:
     """Turn every expectation round: each must then be reported."""
     text = DATA.decode().replace("expect: ALLOW", "expect: X1").replace("expect: DENY", "expect: ALLOW")
-    turned = load_policy(text.replace("expect: NEED_APPROVAL", "expect: DENY").replace("expect: X1", "expect: DENY").encode())
+    turned = load_policy(
+        text.replace("expect: NEED_APPROVAL", "expect: DENY").replace("expect: X1", "expect: DENY").encode()
+    )
     results = run_policy_tests(turned)
     assert [result.name for result in results if result.passed] == []
     with pytest.raises(PolicyError) as caught:
@@ -40,7 +42,9 @@ def test_every_example_can_fail() -> None:
 
 
 def test_an_example_that_cannot_be_built_fails() -> None:
-    broken = b'version: 1\nname: small\nexecutor: {allowed_paths: ["**"]}\ntests:\n  - {name: t, changes: [{operation: update, path: a, old: s, content: s}], expect: ALLOW}\n'
+    change = "{operation: update, path: a, old: s, content: s}"
+    head = 'version: 1\nname: small\nexecutor: {allowed_paths: ["**"]}\n'
+    broken = f"{head}tests:\n  - {{name: t, changes: [{change}], expect: ALLOW}}\n".encode()
     (result,) = run_policy_tests(load_policy(broken))
     assert not result.passed
     assert "cannot be built" in result.problem
@@ -56,8 +60,10 @@ def test_executor_section_is_what_the_design_lists(default: LoadedPolicy) -> Non
     assert executor.require_verification_for_risk == tuple(RiskLevel)
     assert set(executor.always_review_categories) >= {"schema", "security", "policies", "executor", "governance"}
     assert (executor.concurrency.enabled, executor.concurrency.lock_scope, executor.concurrency.lock_timeout) == (
-        True, "repository", 600,
-    )  # fmt: skip
+        True,
+        "repository",
+        600,
+    )
     assert executor.idempotency.enabled
     assert executor.idempotency.key_format == "plan_id + changeset.checksum"
     assert executor.idempotency.cached_result_ttl == 3600

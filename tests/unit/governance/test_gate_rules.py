@@ -168,6 +168,8 @@ def test_a_secret_is_found_in_a_blob_and_a_large_blob_is_held(kit: Any, policy_o
     small = policy_of(content={"max_scan_bytes": 10})
     held = kit.judge([C.create("a", ref)], small, blobs=blobs)
     assert [reason.code for reason in held.reasons] == ["UNSCANNED_CONTENT"]
+    inline = kit.judge([C.create("a", TOKEN)], small)
+    assert (inline.verdict, [reason.code for reason in inline.reasons]) == ("NEED_APPROVAL", ["UNSCANNED_CONTENT"])
 
 
 def test_the_reason_never_repeats_the_secret(kit: Any) -> None:
@@ -218,7 +220,19 @@ def test_disguised_text_never_passes(text: str, kit: Any) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["/etc/passwd", "..", "../..", "sub/../../x", "a/../b", "", "x\ny", "c:\\x", "../../" + "x/" * 3, "../.git/hooks", "../.ENV"],
+    [
+        "/etc/passwd",
+        "..",
+        "../..",
+        "sub/../../x",
+        "a/../b",
+        "",
+        "x\ny",
+        "c:\\x",
+        "../../" + "x/" * 3,
+        "../.git/hooks",
+        "../.ENV",
+    ],
 )
 def test_links_that_lead_astray_are_denied(target: str, kit: Any) -> None:
     decision = kit.judge([C.create("d/link", target, mode="120000")])
@@ -270,14 +284,38 @@ def test_a_window_is_about_its_paths(kit: Any, policy_of: PolicyOf) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "agent/policies/default.yaml", "agent/workflows/execute_changeset.md", ".github/workflows/ci.yml", "x/.vscode/tasks.json",
-        ".mcp.json", "AGENTS.md", "sub/claude.md", ".gitattributes", ".gitmodules", ".husky/pre-commit", ".envrc", ".npmrc",
-        "lib/site.pth", "sitecustomize.py", "pip.conf", ".pre-commit-config.yaml", "Jenkinsfile", ".gitlab-ci.yml",
-        ".circleci/config.yml", ".devcontainer/devcontainer.json", ".cargo/config.toml", "CODEOWNERS", ".bashrc", "x/HEAD",
-        ".codex/config.toml", ".cursor/rules/a.mdc", ".github/copilot-instructions.md", "x.code-workspace", ".yarnrc.yml",
+        "agent/policies/default.yaml",
+        "agent/workflows/execute_changeset.md",
+        ".github/workflows/ci.yml",
+        "x/.vscode/tasks.json",
+        ".mcp.json",
+        "AGENTS.md",
+        "sub/claude.md",
+        ".gitattributes",
+        ".gitmodules",
+        ".husky/pre-commit",
+        ".envrc",
+        ".npmrc",
+        "lib/site.pth",
+        "sitecustomize.py",
+        "pip.conf",
+        ".pre-commit-config.yaml",
+        "Jenkinsfile",
+        ".gitlab-ci.yml",
+        ".circleci/config.yml",
+        ".devcontainer/devcontainer.json",
+        ".cargo/config.toml",
+        "CODEOWNERS",
+        ".bashrc",
+        "x/HEAD",
+        ".codex/config.toml",
+        ".cursor/rules/a.mdc",
+        ".github/copilot-instructions.md",
+        "x.code-workspace",
+        ".yarnrc.yml",
         "ＡＧＥＮＴＳ.md",
     ],
-)  # fmt: skip
+)
 def test_what_gives_power_needs_a_person_under_any_policy(path: str, kit: Any, policy_of: PolicyOf) -> None:
     lax = policy_of(approval_for_risk=[], content={"executable_bit": "allow"})
     for change in (C.create(path, "x\n"), C.delete(path, "x\n"), C.rename(path, "elsewhere", "x\n")):
@@ -286,14 +324,17 @@ def test_what_gives_power_needs_a_person_under_any_policy(path: str, kit: Any, p
         assert decision.approvals_required == 1
 
 
-@pytest.mark.parametrize("path", ["docs/build/x.md", "src/head.c", "docs/agents.rst", "src/hooks/use_state.ts", "a/env.py"])
+@pytest.mark.parametrize(
+    "path", ["docs/build/x.md", "src/head.c", "docs/agents.rst", "src/hooks/use_state.ts", "a/env.py"]
+)
 def test_what_only_sounds_like_power_passes(path: str, kit: Any) -> None:
     assert kit.judge([C.create(path, "x\n")]).verdict == "ALLOW"
 
 
 def test_planner_and_gate_come_to_one_risk(kit: Any, policy_of: PolicyOf) -> None:
     policy = policy_of(
-        categories={"k": {"paths": ["a"], "risk": "MEDIUM"}}, escalations=[{"name": "e", "risk": "HIGH", "min_files": 3}]
+        categories={"k": {"paths": ["a"], "risk": "MEDIUM"}},
+        escalations=[{"name": "e", "risk": "HIGH", "min_files": 3}],
     )
     for count in (1, 3):
         changes = [C.create("abc"[index], "x") for index in range(count)]

@@ -96,7 +96,24 @@ def test_first_names_the_pattern() -> None:
 
 @pytest.mark.parametrize(
     "glob",
-    ["a//b", "../x", "a/./b", "", "!", "!!a", "a\\b", "a**b", "{a,b", "a}", "[a", "a\nb", "[z-a]", "/", "{a,b}" * 7, "//a"],
+    [
+        "a//b",
+        "../x",
+        "a/./b",
+        "",
+        "!",
+        "!!a",
+        "a\\b",
+        "a**b",
+        "{a,b",
+        "a}",
+        "[a",
+        "a\nb",
+        "[z-a]",
+        "/",
+        "{a,b}" * 7,
+        "//a",
+    ],
 )
 def test_refuses_what_is_outside_of_the_grammar(glob: str) -> None:
     with pytest.raises(PolicyError) as caught:

@@ -22,6 +22,9 @@ executor:
 """
 
 
+DATED = "expires: 2030-01-01, reason: r, approved_by: b"
+
+
 def refused(text: str | bytes) -> PolicyError:
     data = text.encode() if isinstance(text, str) else text
     with pytest.raises(PolicyError) as caught:
@@ -77,9 +80,9 @@ def test_loads_with_its_identity() -> None:
         (GOOD.replace("version: 1", 'version: "1"'), "POLICY_INVALID", "1:1"),
         (GOOD + "content: {secrets: maybe}\n", "POLICY_INVALID", "5:11"),
         (GOOD + "default_risk: EXTREME\n", "POLICY_INVALID", "5:1"),
-        (GOOD + "windows:\n  - {name: a, start: \"25:99\"}\n", "POLICY_INVALID", "6:15"),
+        (GOOD + 'windows:\n  - {name: a, start: "25:99"}\n', "POLICY_INVALID", "6:15"),
     ],
-)  # fmt: skip
+)
 def test_refusals_name_the_place(text: str | bytes, code: str, place: str | None) -> None:
     error = refused(text)
     assert error.code == code
@@ -88,7 +91,9 @@ def test_refusals_name_the_place(text: str | bytes, code: str, place: str | None
 
 
 def test_alias_bomb_is_refused_at_its_first_anchor() -> None:
-    bomb = "a: &a [x,x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)},*{chr(97 + i)}]\n" for i in range(20))
+    bomb = "a: &a [x,x]\n" + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)},*{chr(97 + i)}]\n" for i in range(20)
+    )
     assert refused(bomb).code == "POLICY_ALIAS"
 
 
@@ -121,17 +126,17 @@ def test_too_large() -> None:
         ("windows: [{name: a, from_date: 2026-02-02, to_date: 2026-02-01}]", "POLICY_UNREACHABLE", "ends before"),
         ('windows: [{name: a, start: "08:00", end: "08:00"}]', "POLICY_UNREACHABLE", "same time"),
         (
-            "exceptions: [{name: a, rules: [PATH_PROTECTED], paths: [a], expires: 2030-01-01, reason: r, approved_by: b}]",
+            f"exceptions: [{{name: a, rules: [PATH_PROTECTED], paths: [a], {DATED}}}]",
             "POLICY_NOT_LIFTABLE",
             "PATH_PROTECTED",
         ),
         (
-            "exceptions: [{name: a, rules: [SECRET_FUOND], paths: [a], expires: 2030-01-01, reason: r, approved_by: b}]",
+            f"exceptions: [{{name: a, rules: [SECRET_FUOND], paths: [a], {DATED}}}]",
             "POLICY_UNKNOWN_NAME",
             "SECRET_FUOND",
         ),
         (
-            "exceptions: [{name: a, rules: [SECRET_FOUND], paths: [], expires: 2030-01-01, reason: r, approved_by: b}]",
+            f"exceptions: [{{name: a, rules: [SECRET_FOUND], paths: [], {DATED}}}]",
             "POLICY_UNREACHABLE",
             "names nothing",
         ),

@@ -14,7 +14,14 @@ from lonelycat.governance.rules.codes import CODES
 
 C = FileChange
 TEST = b"def test_a():\n    assert f() == 1\n"
-EXPIRED = {"name": "old", "rules": ["SECRET_FOUND"], "paths": ["**"], "expires": "2020-01-01", "reason": "r", "approved_by": "ann"}  # fmt: skip
+EXPIRED = {
+    "name": "old",
+    "rules": ["SECRET_FOUND"],
+    "paths": ["**"],
+    "expires": "2020-01-01",
+    "reason": "r",
+    "approved_by": "ann",
+}
 TOKEN = b"key = 'ghp_" + b"a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8" + b"'\n"
 
 
@@ -35,7 +42,12 @@ CASES: dict[str, tuple[str, list[FileChange], dict[str, Any], dict[str, Any]]] =
     "FILE_TOO_LARGE": ("DENY", [C.create("a", "x" * 11)], limits(max_file_bytes=10), {}),
     "TOO_MANY_BYTES": ("DENY", [C.create("a", "x" * 6), C.create("b", "x" * 6)], limits(max_total_bytes=10), {}),
     "CATEGORY_RISK": ("ALLOW", [C.create("a", "x")], {"categories": {"k": {"paths": ["a"], "risk": "MEDIUM"}}}, {}),
-    "ESCALATED": ("ALLOW", [C.create("a", "x")], {"escalations": [{"name": "e", "risk": "MEDIUM", "paths": ["a"]}]}, {}),
+    "ESCALATED": (
+        "ALLOW",
+        [C.create("a", "x")],
+        {"escalations": [{"name": "e", "risk": "MEDIUM", "paths": ["a"]}]},
+        {},
+    ),
     "RISK_NEEDS_APPROVAL": (
         "NEED_APPROVAL",
         [C.create("a", "x")],
@@ -64,7 +76,10 @@ CASES: dict[str, tuple[str, list[FileChange], dict[str, Any], dict[str, Any]]] =
     "HEALTH_CHECK_INCOMPLETE": (
         "NEED_APPROVAL",
         [C.create("a", "x")],
-        {"default_risk": "MEDIUM", "health_checks": {n: {"kind": "file", "with": {"path": "."}} for n in ("disk", "web")}},
+        {
+            "default_risk": "MEDIUM",
+            "health_checks": {n: {"kind": "file", "with": {"path": "."}} for n in ("disk", "web")},
+        },
         {},
     ),
     "ROLLBACK_PLAN_REQUIRED": ("DENY", [C.create("a", "x")], {"default_risk": "HIGH"}, {"rollback_plan": " "}),
@@ -96,7 +111,7 @@ CASES: dict[str, tuple[str, list[FileChange], dict[str, Any], dict[str, Any]]] =
     ),
     "FREEZE_WINDOW": ("NEED_APPROVAL", [C.create("a", "x")], {"windows": [{"name": "w", "days": ["wed"]}]}, {}),
     "EXCEPTION_EXPIRED": ("DENY", [C.create("a", TOKEN)], {"exceptions": [EXPIRED]}, {}),
-}  # fmt: skip
+}
 
 INTEGRITY = {"CHECKSUM_MISMATCH", "PLAN_MISMATCH", "CHANGESET_INVALID", "GATE_INTERNAL_ERROR"}
 """Codes whose cases need more than a change; they stand below."""
@@ -175,9 +190,7 @@ def test_models_that_were_never_validated(index: int, kit: Any, policy_of: Calla
     changes = forged_changes()[index]
     plan = kit.plan()
     good = ChangeSet.build(plan_id=plan.id, changes=[C.create("z", "x")])
-    decision = kit.gate(policy_of(), None).evaluate(
-        plan, altered(good, changes=changes, checksum=checksum_of(changes))
-    )
+    decision = kit.gate(policy_of(), None).evaluate(plan, altered(good, changes=changes, checksum=checksum_of(changes)))
     assert decision.verdict == "DENY"
     assert {reason.code for reason in decision.reasons} & {"CHANGESET_INVALID", "GATE_INTERNAL_ERROR"}
 

@@ -6,6 +6,7 @@ import random
 import string
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -135,14 +136,15 @@ def test_matches_are_in_order_and_apart() -> None:
     data = "\n".join(f'token_{index} = "{token}"' for index, token in enumerate(TOKENS.values())).encode()
     found = find_secrets(data)
     assert len(found) == len(TOKENS)
-    assert all(first.end <= second.start for first, second in zip(found, found[1:], strict=False))
+    assert all(first.end <= second.start for first, second in pairwise(found))
 
 
 HOSTILE = """
 from lonelycat.governance.secrets import find_secrets
 size = 200_000
 for unit in (b"a", b"-", b"password=", b"token:'", b"://a:b", b"eyJ", b"eyJa.", b"-----BEGIN ", b"PRIVATE KEY-----",
-             b"-----BEGIN PRIVATE KEY-----\\n", b"AKIA", b"SG.a", b"x1_", b"@", b"1:AA", b"xoxb-1-", b"key \\t", b"A: b\\n"):
+             b"-----BEGIN PRIVATE KEY-----\\n",
+             b"AKIA", b"SG.a", b"x1_", b"@", b"1:AA", b"xoxb-1-", b"key \\t", b"A: b\\n"):
     find_secrets(unit * (size // len(unit)))
 """
 
