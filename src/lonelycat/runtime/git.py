@@ -33,6 +33,7 @@ _OPTIONS = (
     *("-c", "core.fsmonitor=false"),
     *("-c", "core.hooksPath=/dev/null"),
     *("-c", "core.quotePath=false"),
+    *("-c", "core.bigFileThreshold=1m"),  # git itself streams what is larger, too
     *("-c", "diff.renameLimit=1000"),
     *("-c", "protocol.allow=never"),
 )
