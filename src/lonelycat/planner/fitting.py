@@ -218,8 +218,10 @@ def _checks(usable: TestRunner | None, runners: Sequence[TestRunner], found: Sur
         "verification:",
         "  syntax:",
         '    description: "Every changed file that has a syntax is well-formed."',
-        '    argv: ["{python}", "-I", "-m", "lonelycat.checks.syntax", "{changed_files}"]',
+        '    argv: ["{python}", "-P", "-m", "lonelycat.checks.syntax", "{changed_files}"]',
         '    touches: ["**"]',
+        "    no_tests:",
+        "      require_output_pattern: '^[1-9]\\d* files examined'",
     ]
     for runner in runners[:1] if usable is None else (usable,):
         profile = list(_profile(runner, found))
@@ -232,9 +234,9 @@ def _checks(usable: TestRunner | None, runners: Sequence[TestRunner], found: Sur
         "",
         "health_checks:",
         "  workspace-writable:",
-        '    description: "The workspace is still there and can be written."',
+        '    description: "The workspace is there, can be written, and has 64 MiB free."',
         "    kind: file",
-        '    with: {path: ".", type: directory, writable: true}',
+        '    with: {path: ".", type: directory, writable: true, min_free_bytes: 67108864}',
         "",
     ]
     return lines
