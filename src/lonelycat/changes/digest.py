@@ -41,9 +41,9 @@ def _plain(value: object) -> object:
     if kind is str or value is None or kind is bool:
         return value
     if kind is dict:
-        items: dict[str, object] = value  # type: ignore[assignment]  # keys are checked in the next line
-        if not all(type(key) is str and key.isascii() for key in items):
-            raise TypeError("a key that is not ASCII text")
+        items: dict[str, object] = value  # type: ignore[assignment]  # keys are checked next
+        if not "".join(items).isascii():  # the join refuses keys that are not text, with a TypeError
+            raise TypeError("a key that is not ASCII")
         return {key: each if type(each) is str or each is None else _plain(each) for key, each in items.items()}
     if kind is list or kind is tuple:
         return [_plain(each) for each in value]  # type: ignore[attr-defined]  # a list or a tuple
