@@ -56,6 +56,8 @@ def only_raises_versions(path: str, old: bytes | None, new: bytes | None) -> boo
     is_lock = _LOCK.fullmatch(path) is not None
     kept, fresh = Counter(_lines(before, is_lock)), Counter(_lines(after, is_lock))
     removed, added = kept - fresh, fresh - kept
+    if not added:
+        return False
     if _raises(list(removed.elements()), list(added.elements())):
         return True
     return is_lock and _stands_already(kept, removed, added)
@@ -69,7 +71,7 @@ def _lines(text: str, is_lock: bool) -> list[str]:
 def _raises(removed: Sequence[str], added: Sequence[str]) -> bool:
     """Tell whether each added line is a removed one with versions raised."""
     before, after = _by_skeleton(removed), _by_skeleton(added)
-    if not added or before.keys() != after.keys():
+    if before.keys() != after.keys():
         return False
     return all(
         len(before[skeleton]) == len(after[skeleton])

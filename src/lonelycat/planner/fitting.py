@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ __all__ = ["FittedPolicy", "WorkspaceListing", "fit_policy"]
 _META = frozenset("*?[]{}!\\")
 _SHOWN = 4
 _MOST_TRACKED = 40
+_PLAIN = re.compile(r"(?:\w[\w.-]*/)*[\w.][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +298,8 @@ def _tests(found: Survey, categories: Sequence[Category]) -> list[str]:
 
 
 def _typical(paths: Iterable[str]) -> str | None:
-    """Return the shortest path, the first by name among equals, that is no link and no binary by its name."""
-    return min(paths, key=lambda path: (path.count("/"), len(path), path), default=None)
+    """Return the plainest path: few directories, short, and of nothing but letters, digits, ``_``, ``.`` and ``-``."""
+    return min(filter(_PLAIN.fullmatch, paths), key=lambda path: (path.count("/"), len(path), path), default=None)
 
 
 def _example(name: str, path: str, verdict: str) -> list[str]:
