@@ -20,6 +20,7 @@ executor:
   require_rollback_plan_for_risk: []
 approval_for_risk: []
 content: {binary: allow, weakened_tests: allow}
+shadow: [UNSCANNED_CONTENT]
 """
 
 

@@ -184,6 +184,7 @@ class Finisher:
                 ttl_seconds=self.ttl_seconds,
                 events=events or [],
                 blobs=self.blobs,
+                receipt=context.artifacts is not None,
             )
             self._write_receipt(result, head)
         except (LonelyCatError, OSError) as error:

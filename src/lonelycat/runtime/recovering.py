@@ -15,6 +15,7 @@ from lonelycat.lifecycle import Status
 from lonelycat.records.entries import AuditEvent, AuditType
 from lonelycat.records.execution import ExecutionResult
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.reverting import blobs_of_inverse
 from lonelycat.runtime.steps import ExecutionContext
 
 _STATUS = {
@@ -89,7 +90,10 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], None]:
             consumed_approvals=_texts(found.identity["approvals"]) if result.success else [],
             ttl_seconds=int(str(found.identity["ttl_seconds"])),
             events=[event],
+            blobs=blobs_of_inverse(wiring, found.execution_id) if result.success else (),
+            receipt=True,
         )
+        wiring.records.write_missing_receipt(found.execution_id)
         if result.status is Status.ROLLBACK_FAILED:
             wiring.records.freeze(result.message, found.execution_id)
 

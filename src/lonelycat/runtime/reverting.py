@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from lonelycat.changes.changeset import ChangeSet, FileChange
+from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.changes.strict_json import loads
-from lonelycat.errors import InputError
+from lonelycat.errors import InputError, RefusedError
 from lonelycat.lifecycle import Status
-from lonelycat.records.artifacts import ArtifactDirectory
+from lonelycat.records.receipts import verify_receipt
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.evidence import INVERSE, executions_directory
+from lonelycat.runtime.evidence import INVERSE
 
 
 def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None) -> tuple[ChangePlan, ChangeSet]:
     """Return the plan and change set that take a completed execution back.
 
     Raises:
-        InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``INVERSE_MISSING``, ``INVERSE_DAMAGED``.
+        InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ARTIFACT_MISSING``, ``INVERSE_DAMAGED``.
+        RefusedError: ``INVERSE_TAMPERED``.
     """
     row = wiring.records.execution(execution_id)
     if row is None:
@@ -29,13 +30,14 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
             f"{execution_id} ended as {row.result.status}; nothing of it is in place",
             "Only a completed execution can be reverted.",
         )
-    try:
-        document = loads(ArtifactDirectory(executions_directory(wiring), execution_id).read(INVERSE), what=INVERSE)
-        changes = [FileChange.model_validate(change) for change in document["changes"]]
-    except (ValidationError, KeyError, TypeError) as error:
-        raise InputError(
-            "INVERSE_DAMAGED", f"the inverse of {execution_id} cannot be read", "Revert by hand; see `lonelycat diff`."
-        ) from error
+    problems = verify_receipt(wiring.records.artifacts(execution_id), wiring.signer.public_key)
+    if problems or not row.intact:
+        raise RefusedError(
+            "INVERSE_TAMPERED",
+            f"what {execution_id} left behind is not as it was signed: {'; '.join(problems) or 'its history row'}",
+            "Revert by hand; `lonelycat audit verify` says what was edited.",
+        )
+    changes = _inverse(wiring, execution_id)
     policy = wiring.policy()
     earlier = wiring.records.proposal(row.result.plan_id)
     what = earlier.plan.intent if earlier else execution_id
@@ -46,3 +48,19 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
         changes=changes,
         parent_execution_id=execution_id,
     )
+
+
+def blobs_of_inverse(wiring: Wiring, execution_id: str) -> set[str]:
+    """Return the hashes of the blobs that a revert of ``execution_id`` needs."""
+    contents = [change.content for change in _inverse(wiring, execution_id)]
+    return {content.sha256 for content in contents if isinstance(content, BlobRef)}
+
+
+def _inverse(wiring: Wiring, execution_id: str) -> list[FileChange]:
+    try:
+        document = loads(wiring.records.artifacts(execution_id).read(INVERSE), what=INVERSE)
+        return [FileChange.model_validate(change) for change in document["changes"]]
+    except (ValidationError, KeyError, TypeError) as error:
+        raise InputError(
+            "INVERSE_DAMAGED", f"the inverse of {execution_id} cannot be read", "Revert by hand; see `lonelycat diff`."
+        ) from error
