@@ -80,7 +80,13 @@ class Matcher:
         """Return those of ``paths`` that match, in their order."""
         if len(self._groups) == 1:
             return self._groups[0][1].select(paths, folds=self._folds)
-        return [path for path in paths if self.matches(path)]
+        everything = list(paths)
+        undecided, found = everything, set[str]()
+        for negated, group in self._groups:
+            decided = set(group.select(undecided, folds=self._folds and not negated))
+            found.update(decided if not negated else ())
+            undecided = [path for path in undecided if path not in decided] if decided else undecided
+        return [path for path in everything if path in found]
 
 
 class _Parts(NamedTuple):

@@ -88,6 +88,13 @@ def test_folding_never_allows_more() -> None:
     assert not matcher.matches(".env.example")
 
 
+def test_selecting_is_matching_one_by_one() -> None:
+    paths = ["docs/a", "docs/private/no", "docs/private/ok", "x/.ENV.Example", "x/.env.example", ".env.local", "z"]
+    matcher = compile_globs(["docs/**", ".env.*", "!docs/private/**", "!.env.example", "docs/private/ok"], folds=True)
+    assert matcher.select(paths) == [path for path in paths if matcher.matches(path)]
+    assert matcher.select(paths) == ["docs/a", "docs/private/ok", "x/.ENV.Example", ".env.local"]
+
+
 def test_first_names_the_pattern() -> None:
     matcher = compile_globs(["*.md", "docs/**", "!docs/x.md"])
     assert matcher.first("docs/a.txt") == "docs/**"
