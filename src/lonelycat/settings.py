@@ -83,8 +83,18 @@ class Settings:
             policy_path=(root / policy) if policy else root / DEFAULT_POLICY_PATH,
             database_url=env.get("LONELYCAT_DATABASE_URL") or None,
             approver_key=Path(key).expanduser() if key else None,
-            user=env.get("SUDO_USER") or env.get("USER") or env.get("LOGNAME") or "unknown",
+            user=env.get("SUDO_USER") or env.get("USER") or env.get("LOGNAME") or _account(),
         )
+
+
+def _account() -> str:
+    """Return the name of the account that the process runs as, or its number where it has no name."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def child_environment(extra: Mapping[str, str], passed: tuple[str, ...] = ()) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lonelycat.errors import LonelyCatError
 from lonelycat.interfaces.cli.exits import exit_of_execution
 from lonelycat.interfaces.cli.invocation import Invocation
+from lonelycat.interfaces.cli.judgements import is_allowed, judgement_facts, judgement_report
 from lonelycat.interfaces.cli.render.execution import Progress, show_result, show_steps
 from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import Screen
@@ -15,7 +16,7 @@ from lonelycat.interfaces.cli.screen import Screen
 if TYPE_CHECKING:
     from lonelycat.records.entries import ExecutionRow
     from lonelycat.records.execution import ExecutionResult
-    from lonelycat.runtime.service import LonelyCat
+    from lonelycat.runtime.service import Judgement, LonelyCat
 
 
 def execute(
@@ -45,6 +46,21 @@ def execute(
         progress.close()
     diff = service.preview(plan_id) if dry_run else b""
     return execution_report(result, steps_shown=progress.shown > 0, facts=facts, diff=diff)
+
+
+def execute_judged(
+    call: Invocation, service: LonelyCat, judgement: Judgement, *, lock_timeout: float | None = None
+) -> Report:
+    """Execute what was just proposed if the policy allows it; otherwise only say what was ruled."""
+    if not is_allowed(judgement):
+        return judgement_report(judgement)
+    if not call.json_output:
+        from lonelycat.interfaces.cli.render.decision import show_decision
+
+        show_decision(call.out, judgement.plan, judgement.changeset, judgement.decision)
+        call.out.line(("steps", "title"))
+    facts = judgement_facts(judgement)
+    return execute(call, service, judgement.plan.id, lock_timeout=lock_timeout, facts=facts)
 
 
 def _recorded(service: LonelyCat, began: bool) -> ExecutionResult | None:
