@@ -14,10 +14,16 @@ BALLAST_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A directory that comes or goes with the transaction, with its permission bits."""
+    """A directory that goes with the transaction, with what undo gives it back: permission bits and owner."""
 
     path: str
     mode: int
+    uid: int
+    gid: int
+
+    def to_record(self) -> list[str | int]:
+        """Return the journal's form."""
+        return [to_wire(self.path), self.mode, self.uid, self.gid]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +57,9 @@ class Intent:
             "identity": self.identity,
             "early": [operation.to_record() for operation in self.early],
             "rest": [operation.to_record() for operation in self.rest],
-            "rooms": [[to_wire(item.path), item.mode] for item in self.rooms],
+            "rooms": [item.to_record() for item in self.rooms],
             "made": [to_wire(path) for path in self.made],
-            "pruned": [[to_wire(item.path), item.mode] for item in self.pruned],
+            "pruned": [item.to_record() for item in self.pruned],
         }
 
     @classmethod
@@ -71,7 +77,7 @@ class Intent:
             )
 
         def directories(key: str) -> tuple[Directory, ...]:
-            return tuple(Directory(from_wire(path), mode) for path, mode in body[key])  # type: ignore[attr-defined]  # written by to_body
+            return tuple(Directory(from_wire(path), *rest) for path, *rest in body[key])  # type: ignore[attr-defined]  # written by to_body
 
         def operations(key: str) -> tuple[FileOperation, ...]:
             return tuple(FileOperation.from_record(record) for record in body[key])  # type: ignore[attr-defined]  # written by to_body

@@ -3,6 +3,7 @@
 Invariants:
 - For each path, in reverse order: it holds the old content → nothing to do; it holds the new one → the old one comes
   back; it holds anything else → that is somebody else's: it stays, and what belongs there is quarantined.
+- Our own new file, still waiting in the stage, proves that an equal one in the tree is somebody else's.
 - Backups are never consumed: what is put back is a further hard link of the backup. A crash in the middle of undo is
   undone by running undo again.
 - What an interrupted exchange may have taken from an outsider is found in the stage by its identity and put back.
@@ -13,22 +14,24 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lonelycat.changes.paths import printable
-from lonelycat.errors import LonelyCatError
+from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
-from lonelycat.executor.layout import BALLAST, Intent
+from lonelycat.executor.layout import BALLAST, Directory, Intent
 from lonelycat.executor.operations import FileOperation, Identity, Kind, split
 from lonelycat.executor.staging import SYNC_WHOLE_FROM
 from lonelycat.executor.state_directory import open_state_directory
-from lonelycat.executor.tree import PinnedTree
+from lonelycat.executor.tree import Found, PinnedTree
 
 QUARANTINE = "quarantine"
-_OUR_LINKS = 5
-"""Names one old file may have meanwhile: in the tree, as backup, as displaced, and one for each undo cut short."""
+_ANY_LINKS = 1 << 30
+"""An old file has further names meanwhile: as backup, as displaced, one for each undo cut short, in quarantine."""
+_IN_THE_WAY = frozenset({"PATH_NOT_DIRECTORY", "PATH_THROUGH_LINK"})
 
 
 @dataclass(slots=True)
@@ -67,7 +70,11 @@ class _Foreign:
 
 
 _FOREIGN = _Foreign()
-_Holding = Identity | _Foreign | None
+_Holding = Found | _Foreign | None
+
+
+def _holds(holding: _Holding, identity: Identity | None) -> bool:
+    return holding is None if identity is None else isinstance(holding, Found) and holding.identity == identity
 
 
 class _Undo:
@@ -85,56 +92,63 @@ class _Undo:
     def in_tree(self, path: str) -> _Holding:
         directory, name = split(path)
         try:
-            found = self.tree.look_in(self.tree.directory(directory), name, path, links=_OUR_LINKS)
+            return self.tree.look_in(self.tree.directory(directory), name, path, links=_ANY_LINKS)
         except FileNotFoundError:
             return None
         except LonelyCatError as error:
-            # A directory that made room for the file, or a file that made room for its directory, is back already.
-            back = error.code == "PATH_NOT_DIRECTORY" or (error.code == "PATH_IS_DIRECTORY" and path in self.rooms)
+            # A directory that made room for the file, or what made room for its directory, is back already.
+            back = error.code in _IN_THE_WAY or (error.code == "PATH_IS_DIRECTORY" and path in self.rooms)
             return None if back else _FOREIGN
-        return found.identity if found else None
 
     def in_stage(self, name: str, path: str) -> _Holding:
         try:
-            found = self.tree.look_in(self.stage, name, path, links=_OUR_LINKS)
+            return self.tree.look_in(self.stage, name, path, links=_ANY_LINKS)
         except LonelyCatError:
             return _FOREIGN
-        return found.identity if found else None
+
+    def status(self, path: str) -> os.stat_result | None:
+        try:
+            parent, name = self._parent(path)
+            return self.fs.stat(parent, name)
+        except (LonelyCatError, FileNotFoundError):
+            return None
 
     # -- one path ------------------------------------------------------------------------------------------------
 
     def undo_one(self, operation: FileOperation) -> None:
         try:
-            displaced = self.in_stage(operation.staged_name, operation.path)
-            current = self.in_tree(operation.path)
-            if operation.kind is Kind.CREATE:
-                self._take_out(operation, current)
-            elif displaced is not None and displaced not in (operation.old, operation.new):
-                self._give_back(operation, current)
-            elif current == operation.old:
-                return
-            elif current == operation.new:
-                self._restore(operation)
-            else:
-                self._leave(operation.path, operation.backup_name)
-        except FileNotFoundError:  # somebody removed the directory
-            self._leave(operation.path, operation.backup_name if operation.old else operation.staged_name)
-        except LonelyCatError as error:
-            self.report.conflicts.append(operation.path)
-            self.report.problems.append(f"{printable(operation.path)}: {error.message}")
-        except OSError as error:  # the other paths still get their chance; the stage stays for another try
-            self.report.problems.append(f"{printable(operation.path)}: {error.strerror}")
+            try:
+                self._undo_one(operation)
+            except (FileNotFoundError, ConflictError, RefusedError):  # somebody removed or replaced its directory
+                if operation.old is not None or self.in_tree(operation.path) is not None:
+                    self._leave(operation)
+        except (LonelyCatError, OSError) as error:  # the others still get their chance; the stage stays for another try
+            self.report.problems.append(f"{printable(operation.path)}: {_why(error)}")
 
-    def _take_out(self, operation: FileOperation, current: _Holding) -> None:
+    def _undo_one(self, operation: FileOperation) -> None:
+        staged = self.in_stage(operation.staged_name, operation.path)
+        current = self.in_tree(operation.path)
+        if operation.kind is Kind.CREATE:
+            self._take_out(operation, current, staged)
+        elif staged is not None and not _holds(staged, operation.old) and not _holds(staged, operation.new):
+            self._give_back(operation, current)
+        elif _holds(current, operation.old):
+            return
+        elif _holds(current, operation.new) and not _still_waits(operation, staged, current):
+            self._restore(operation)
+        else:
+            self._leave(operation)
+
+    def _take_out(self, operation: FileOperation, current: _Holding, staged: _Holding) -> None:
         if current is None:
             return
-        if current != operation.new:
+        if not _holds(current, operation.new) or _still_waits(operation, staged, current):
             self.report.conflicts.append(operation.path)
             return
         parent, name = self._parent(operation.path)
         undo_name = self._free_name(operation.undo_name)
         self.fs.move(parent, name, self.stage, undo_name)
-        if self.in_stage(undo_name, operation.path) != operation.new:
+        if not _holds(self.in_stage(undo_name, operation.path), operation.new):
             self._put_back(undo_name, operation.path)
             self.report.conflicts.append(operation.path)
 
@@ -145,23 +159,19 @@ class _Undo:
             try:
                 self.fs.hard_link(self.stage, operation.backup_name, parent, name)
             except FileExistsError:
-                self._leave(operation.path, operation.backup_name)
+                self._leave(operation)
             return
         self.fs.hard_link(self.stage, operation.backup_name, self.stage, undo_name)
-        try:
+        self.fs.exchange(self.stage, undo_name, parent, name)
+        if not _holds(self.in_stage(undo_name, operation.path), operation.new):
             self.fs.exchange(self.stage, undo_name, parent, name)
-        except FileNotFoundError:
-            self._leave(operation.path, operation.backup_name)
-            return
-        if self.in_stage(undo_name, operation.path) != operation.new:
-            self.fs.exchange(self.stage, undo_name, parent, name)
-            self._leave(operation.path, operation.backup_name)
+            self._leave(operation)
 
     def _give_back(self, operation: FileOperation, current: _Holding) -> None:
         """The interrupted step took an outsider's file: put that one back, not ours."""
         parent, name = self._parent(operation.path)
         self.report.conflicts.append(operation.path)
-        if operation.kind is Kind.UPDATE and current == operation.new:
+        if operation.kind is Kind.UPDATE and _holds(current, operation.new):
             self.fs.exchange(self.stage, operation.staged_name, parent, name)
         elif current is None:
             self._put_back(operation.staged_name, operation.path)
@@ -175,9 +185,16 @@ class _Undo:
         except FileExistsError:
             self._quarantine(staged, path)
 
-    def _leave(self, path: str, ours: str) -> None:
-        self.report.conflicts.append(path)
-        self._quarantine(ours, path)
+    def _leave(self, operation: FileOperation) -> None:
+        """The path holds what is somebody else's: it stays, and the old content goes to quarantine."""
+        self.report.conflicts.append(operation.path)
+        if operation.old is None:
+            return
+        current = self.status(operation.path)
+        backup = self.fs.stat(self.stage, operation.backup_name)
+        in_place = current is not None and os.path.samestat(current, backup)  # then there is no other content
+        if not in_place:
+            self._quarantine(operation.backup_name, operation.path)
 
     def _parent(self, path: str) -> tuple[int, str]:
         directory, name = split(path)
@@ -196,58 +213,101 @@ class _Undo:
 
     # -- directories and the whole -------------------------------------------------------------------------------
 
-    def make_directory(self, path: str, mode: int) -> None:
-        parent, name = self._parent(path)
-        with suppress(FileExistsError):
-            self.fs.make_directory(parent, name, 0o700)
-            with self.fs.closing(self.fs.open_beneath(parent, name)) as fd:
-                self.fs.set_mode(fd, mode)
+    def make_directories(self, directories: tuple[Directory, ...], kind: str) -> None:
+        for number, directory in enumerate(directories):
+            try:
+                self._make_directory(directory, f"{number:06d}.{kind}")
+            except (FileNotFoundError, ConflictError, RefusedError):  # somebody removed or replaced one above it
+                self.report.conflicts.append(directory.path)
+            except OSError as error:
+                self.report.problems.append(f"{printable(directory.path)}: {_why(error)}")
 
-    def remove_directory(self, path: str) -> None:
+    def _make_directory(self, directory: Directory, draft: str) -> None:
+        """Make it in the stage and move it into place complete: a crash leaves none with other permissions."""
+        parent, name = self._parent(directory.path)
+        with suppress(FileNotFoundError):
+            if not stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
+                self.report.conflicts.append(directory.path)
+            return
+        with suppress(FileExistsError):
+            self.fs.make_directory(self.stage, draft, 0o700)
+        with self.fs.closing(self.fs.open_beneath(self.stage, draft)) as fd:
+            if (directory.uid, directory.gid) != (os.geteuid(), os.getegid()):
+                with suppress(PermissionError):
+                    self.fs.set_owner(fd, directory.uid, directory.gid)
+            self.fs.set_mode(fd, directory.mode)
+        with suppress(FileExistsError):
+            self.fs.move(self.stage, draft, parent, name)
+        self.tree.forget(directory.path)
+
+    def remove_directory(self, path: str, replaced: set[str]) -> None:
         try:
             parent, name = self._parent(path)
             self.fs.remove_directory(parent, name)
             self.tree.forget(path)
         except FileNotFoundError:
             return
+        except LonelyCatError as error:
+            if error.code not in _IN_THE_WAY:
+                self.report.conflicts.append(path)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
-            self.report.conflicts.append(path)
+            if error.errno == errno.ENOTDIR and path in replaced:
+                return  # what it took the place of is still, or again, there
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                self.report.conflicts.append(path)
+            else:
+                self.report.problems.append(f"{printable(path)}: {_why(error)}")
 
     def run(self) -> None:
         intent = self.intent
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # one that cannot be freed may still not be needed
             self.fs.unlink(self.stage, BALLAST)
-        for directory in reversed(intent.pruned):
-            self.make_directory(directory.path, directory.mode)
+        self.make_directories(intent.pruned[::-1], "pruned")
         for operation in reversed(intent.rest):
             self.undo_one(operation)
+        replaced = {operation.path for operation in intent.early}
         for path in reversed(intent.made):
-            self.remove_directory(path)
-        for directory in reversed(intent.rooms):
-            self.make_directory(directory.path, directory.mode)
+            self.remove_directory(path, replaced)
+        self.make_directories(intent.rooms[::-1], "room")
         for operation in reversed(intent.early):
             self.undo_one(operation)
         self._make_durable()
         self._verify()
 
     def _make_durable(self) -> None:
-        touched = {split(operation.path)[0] for operation in self.intent.operations}
-        touched |= {split(path)[0] for path in self.intent.made}
-        touched -= set(self.intent.made)
-        if len(touched) >= SYNC_WHOLE_FROM:
-            self.fs.syncfs(self.stage)
-            return
-        for path in sorted(touched):
-            with suppress(FileNotFoundError):
-                self.fs.fsync(self.tree.directory(path))
+        changed = [operation.path for operation in self.intent.operations]
+        changed += [*self.intent.made, *(item.path for item in (*self.intent.rooms, *self.intent.pruned))]
+        touched = {split(path)[0] for path in changed} - set(self.intent.made)
+        try:
+            if len(touched) >= SYNC_WHOLE_FROM:
+                self.fs.syncfs(self.stage)
+                return
+            for path in sorted(touched):
+                with suppress(FileNotFoundError, ConflictError, RefusedError):
+                    self.fs.fsync(self.tree.directory(path))
+        except OSError as error:
+            self.report.problems.append(f"what was put back may not be durable: {_why(error)}")
 
     def _verify(self) -> None:
         left_alone = set(self.report.conflicts)
         for operation in self.intent.operations:
-            if operation.path not in left_alone and self.in_tree(operation.path) != operation.old:
+            if operation.path not in left_alone and not _holds(self.in_tree(operation.path), operation.old):
                 self.report.problems.append(f"{printable(operation.path)} does not hold its old content")
+        for directory in (*self.intent.rooms, *self.intent.pruned):
+            status = self.status(directory.path)
+            if directory.path not in left_alone and (status is None or not stat.S_ISDIR(status.st_mode)):
+                self.report.problems.append(f"the directory {printable(directory.path)} is not back")
+
+
+def _still_waits(operation: FileOperation, staged: _Holding, current: _Holding) -> bool:
+    """Whether our own new file lies unused in the stage, so that an equal one in the tree is somebody else's."""
+    if not isinstance(staged, Found) or not isinstance(current, Found) or staged.identity != operation.new:
+        return False
+    return not os.path.samestat(staged.status, current.status)
+
+
+def _why(error: LonelyCatError | OSError) -> str:
+    return error.message if isinstance(error, LonelyCatError) else error.strerror or "an I/O error"
 
 
 def undo(filesystem: FileSystem, tree: PinnedTree, stage: int, intent: Intent, execution_id: str) -> UndoReport:
@@ -262,21 +322,27 @@ def undo(filesystem: FileSystem, tree: PinnedTree, stage: int, intent: Intent, e
 
 
 def quarantine(filesystem: FileSystem, tree: PinnedTree, stage: int, name: str, execution_id: str) -> str:
-    """Give a file of the stage a second name below ``.lonelycat/quarantine`` and return that place."""
-    directory = open_state_directory(filesystem, tree.path, QUARANTINE)
-    with filesystem.closing(directory):
-        taken = set(filesystem.list(directory))
-        place = next(
-            place
-            for place in (f"{execution_id}.{name}", *(f"{execution_id}.{name}.{n}" for n in range(1, 10_000)))
-            if place not in taken
-        )
-        try:
-            filesystem.hard_link(stage, name, directory, place)
-        except PermissionError:  # a directory, or an object that cannot have two names
-            filesystem.move(stage, name, directory, place)
-        filesystem.fsync(directory)
-    return f".lonelycat/{QUARANTINE}/{place}"
+    """Give a file of the stage a second name below ``.lonelycat/quarantine`` and return that place.
+
+    A file that an interrupted undo put there already keeps its place.
+    """
+    with filesystem.closing(open_state_directory(filesystem, tree.root, QUARANTINE)) as directory:
+        for place in (f"{execution_id}.{name}", *(f"{execution_id}.{name}.{n}" for n in range(1, 10_000))):
+            try:
+                _link_or_move(filesystem, stage, name, directory, place)
+            except FileExistsError:
+                if not os.path.samestat(filesystem.stat(directory, place), filesystem.stat(stage, name)):
+                    continue
+            filesystem.fsync(directory)
+            return f".lonelycat/{QUARANTINE}/{place}"
+    raise OSError(errno.EEXIST, "no free name in quarantine")
+
+
+def _link_or_move(filesystem: FileSystem, stage: int, name: str, directory: int, place: str) -> None:
+    try:
+        filesystem.hard_link(stage, name, directory, place)
+    except PermissionError:  # a directory, or an object that cannot have two names
+        filesystem.move(stage, name, directory, place)
 
 
 def sweep(
@@ -298,18 +364,17 @@ def sweep(
     """
     look = _Undo(filesystem, tree, stage, intent, execution_id)
     kept: list[tuple[str, str]] = []
-    names = set(filesystem.list(stage))
+    by_number: dict[int, list[str]] = {}
+    for name in filesystem.list(stage):
+        number, _, kind = name.partition(".")
+        if number.isdecimal() and kind.startswith(("new", "undo")):
+            by_number.setdefault(int(number), []).append(name)
     for operation in intent.operations:
-        candidates = (
-            [operation.staged_name, *(n for n in names if n.startswith(operation.undo_name))]
-            if (operation.number not in seen)
-            else [operation.staged_name]
-        )
-        for name in candidates:
-            if name not in names or _untouched(filesystem, stage, name, seen.get(operation.number)):
+        for name in by_number.get(operation.number, ()):
+            if name == operation.staged_name and _untouched(filesystem, stage, name, seen.get(operation.number)):
                 continue
             holding = look.in_stage(name, operation.path)
-            if holding not in (operation.old, operation.new):
+            if not _holds(holding, operation.old) and not _holds(holding, operation.new):
                 kept.append((operation.path, quarantine(filesystem, tree, stage, name, execution_id)))
     return kept
 
@@ -318,4 +383,9 @@ def _untouched(filesystem: FileSystem, stage: int, name: str, before: os.stat_re
     if before is None:
         return False
     now = filesystem.stat(stage, name)
-    return (now.st_ino, now.st_mtime_ns, now.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
+    return (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns) == (
+        before.st_ino,
+        before.st_size,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    )

@@ -164,7 +164,8 @@ class Stager:
     # -- directories ---------------------------------------------------------------------------------------------
 
     def _existing(self, paths: tuple[str, ...]) -> tuple[Directory, ...]:
-        return tuple(Directory(path, stat.S_IMODE(os.fstat(self._tree.directory(path)).st_mode)) for path in paths)
+        found = [(path, os.fstat(self._tree.directory(path))) for path in paths]
+        return tuple(Directory(path, stat.S_IMODE(s.st_mode), s.st_uid, s.st_gid) for path, s in found)
 
     def _missing(self, paths: tuple[str, ...], going: set[str]) -> tuple[str, ...]:
         missing: list[str] = []

@@ -16,14 +16,17 @@ from lonelycat.executor.filesystem import FileSystem
 from lonelycat.settings import STATE_DIRECTORY
 
 
-def open_state_directory(filesystem: FileSystem, root: Path, name: str) -> int:
+def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) -> int:
     """Return a descriptor of ``<root>/.lonelycat/<name>``, made if need be, private to the user.
+
+    Args:
+        root: the workspace, or an open descriptor of it.
 
     Raises:
         StateError: ``STATE_DIRECTORY_UNSAFE`` when something else is in its place.
     """
     try:
-        with filesystem.closing(filesystem.open_root(root)) as top:
+        with filesystem.closing(os.dup(root) if isinstance(root, int) else filesystem.open_root(root)) as top:
             created = _ensure(filesystem, top, STATE_DIRECTORY)
             with filesystem.closing(filesystem.open_beneath(top, STATE_DIRECTORY)) as state:
                 if created:

@@ -265,5 +265,8 @@ def remove_transaction(filesystem: FileSystem, transactions: int, stage: int, na
     """Remove a transaction directory: the journal first, so that what is left is never taken for unfinished."""
     for member in (JOURNAL, *filesystem.list(stage)):
         with suppress(FileNotFoundError):
-            filesystem.unlink(stage, member)
+            try:
+                filesystem.unlink(stage, member)
+            except IsADirectoryError:  # one that undo did not come to move into place
+                filesystem.remove_directory(stage, member)
     filesystem.remove_directory(transactions, name)

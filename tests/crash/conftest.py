@@ -1,0 +1,38 @@
+"""The seeds of the harness: a short slice by default, ``--seeds N`` or ``--seeds FROM:TO`` for more, or one again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from tests.crash.trees import UMASK
+
+SLICE = 4
+LONG = 150
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seeds", default=None, help="how many seeds (N), or which (FROM:TO), the crash harness runs")
+
+
+def _seeds(config: pytest.Config, default: int) -> range:
+    text = config.getoption("--seeds", default=None)
+    if text is None:
+        return range(default)
+    first, _, last = str(text).rpartition(":")
+    return range(int(first or 0), int(last))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for name, default in (("seed", SLICE), ("long_seed", LONG)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, _seeds(metafunc.config, default))
+
+
+@pytest.fixture(autouse=True)
+def known_umask() -> Iterator[None]:
+    """What a created file's permission bits depend on."""
+    before = os.umask(UMASK)
+    yield
+    os.umask(before)
