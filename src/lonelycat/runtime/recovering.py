@@ -4,11 +4,12 @@ recorded like any other end of an execution."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from lonelycat.changes.paths import from_wire
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.errors import PolicyError, StepFailedError
+from lonelycat.errors import PolicyError, RefusedError, StepFailedError
 from lonelycat.executor.execution_lock import HeldLock
 from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome, pending_transactions
 from lonelycat.lifecycle import Status
@@ -83,21 +84,32 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], None]:
             return
         problems = _restart_again(wiring, held, found)
         result = _result(wiring, held, found, problems)
-        wiring.records.finish_execution(
-            result,
-            plan=ChangePlan.model_validate(found.identity["plan"]),
-            decision_id=str(found.identity["decision_id"]),
-            consumed_approvals=_texts(found.identity["approvals"]) if result.success else [],
-            ttl_seconds=int(str(found.identity["ttl_seconds"])),
-            events=[event],
-            blobs=blobs_of_inverse(wiring, found.execution_id) if result.success else (),
-            receipt=True,
-        )
-        wiring.records.write_missing_receipt(found.execution_id)
+        if _ended_already(wiring, result):
+            wiring.records.audit(event)
+        else:
+            wiring.records.finish_execution(
+                result,
+                plan=ChangePlan.model_validate(found.identity["plan"]),
+                decision_id=str(found.identity["decision_id"]),
+                consumed_approvals=_texts(found.identity["approvals"]) if result.success else [],
+                ttl_seconds=int(str(found.identity["ttl_seconds"])),
+                events=[event],
+                blobs=blobs_of_inverse(wiring, found.execution_id) if result.success else (),
+                receipt=wiring.records.find_plan_id(result.plan_id) is not None,
+            )
+        with suppress(RefusedError):  # an edited proposal, which is on record by then, must not hold up recovery
+            wiring.records.write_missing_receipt(found.execution_id)
         if result.status is Status.ROLLBACK_FAILED:
             wiring.records.freeze(result.message, found.execution_id)
 
     return record
+
+
+def _ended_already(wiring: Wiring, result: ExecutionResult) -> bool:
+    """Tell whether a living executor recorded how it failed and only could not clean up; that record stands."""
+    row = wiring.records.execution(result.execution_id)
+    settled = (Status.REJECTED, Status.CONFLICT, Status.ROLLED_BACK, Status.ROLLBACK_FAILED)
+    return not result.success and row is not None and row.result.status in settled
 
 
 def _restart_again(wiring: Wiring, held: HeldLock, found: Recovered) -> list[str]:
