@@ -15,7 +15,6 @@ from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.governance.writegate import WriteGate
 from lonelycat.planner.planner import Planner
 from lonelycat.records.blobs import BlobStore
-from lonelycat.records.entries import AuditEvent, AuditType
 from lonelycat.records.keys import load_or_create_gate_key, load_private_key, prepare_state_directory
 from lonelycat.records.layout import GATE_KEY
 from lonelycat.runtime.contents import WorkspaceContents
@@ -86,6 +85,8 @@ class Wiring:
 
     def adopt_policy(self, sha256: str, *, by: str) -> None:
         """Remember the policy that a person, or the first use, stands behind, and say so in the audit log."""
+        from lonelycat.records.entries import AuditEvent, AuditType
+
         adopt_policy(self.settings, sha256, by, isoformat(self.clock.now()), self.signer)
         self.records.audit(AuditEvent(AuditType.POLICY_CHANGED, by, {"sha256": sha256}))
 

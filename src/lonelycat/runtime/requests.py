@@ -11,8 +11,9 @@ from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
 from lonelycat.changes.formats.base import OldFile
 from lonelycat.changes.formats.document import plan_from_json, read_changeset
 from lonelycat.changes.formats.unified_diff import apply_patch, parse_patch
+from lonelycat.changes.paths import is_protected, printable
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.errors import InputError
+from lonelycat.errors import InputError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.planner.planner import Planner
@@ -56,6 +57,7 @@ class RequestReader:
         Raises:
             InputError: malformed input, naming the place; nothing given, or more than one thing.
             ConflictError: a patch that does not fit the workspace as it is.
+            RefusedError: ``PATH_PROTECTED`` for what can be filled in only from a protected file.
         """
         changes = self._changes(request)
         if request.plan is not None:
@@ -82,13 +84,21 @@ class RequestReader:
                 "Use one of --patch FILE, --git RANGE, --changeset FILE.",
             )
         if request.patch is not None:
-            return apply_patch(parse_patch(request.patch, self._settings.limits), self._read_old, self._settings.limits)
+            return self._patched(request.patch)
         if request.git_range is not None:
             from lonelycat.runtime.git import GitRepository
 
             repository = GitRepository(self._settings.workspace, self._settings.limits)
             return repository.changes_in_range(request.git_range, self._put_blob)
         return read_changeset(request.changeset or b"", self._read_old, self._settings.limits)
+
+    def _patched(self, data: bytes) -> tuple[FileChange, ...]:
+        parsed = parse_patch(data, self._settings.limits)
+        # What a patch says to create in a protected place is not looked for, and goes to the gate, which denies it.
+        unseen = {file.path for file in parsed.files if file.kind == "create" and is_protected(file.path)}
+        return apply_patch(
+            parsed, lambda path: None if path in unseen else self._read_old(path), self._settings.limits
+        )
 
     def _with_plan(
         self, request: ChangeRequest, plan: ChangePlan, changes: ChangeSet | tuple[FileChange, ...]
@@ -107,6 +117,12 @@ class RequestReader:
         return self._planner.complete(plan, changeset), changeset
 
     def _read_old(self, path: str) -> OldFile | None:
+        if is_protected(path):
+            raise RefusedError(
+                "PATH_PROTECTED",
+                f"path {printable(path)} is protected under every policy",
+                "LonelyCat never changes what is in .git or .lonelycat, and does not read it for a change.",
+            )
         filesystem, limit = FileSystem(), self._settings.limits.max_input_bytes
         with PinnedTree(filesystem, self._settings.workspace, self._settings.limits.chunk_bytes) as tree:
             parts: list[bytes] = []

@@ -6,6 +6,7 @@ imports, it imports late: the entry point itself costs next to nothing.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; those of the process by default.
     """
+    # Most of a short command is imports, which make many objects and no garbage: look for it less often.
+    gc.set_threshold(50_000, 20, 100)
     skip_model_plugins()
     from lonelycat.interfaces.cli.boundary import run
 
