@@ -37,9 +37,7 @@ class LonelyCatError(Exception):
 
     category: Category = Category.INTERNAL
 
-    def __init__(
-        self, code: str, message: str, hint: str = "", *, details: Mapping[str, object] | None = None
-    ) -> None:
+    def __init__(self, code: str, message: str, hint: str = "", *, details: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
