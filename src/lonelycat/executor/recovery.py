@@ -3,18 +3,21 @@
 Invariants:
 - Runs under the lock. No ``journal`` → nothing was applied → the directory goes. COMMITTED → the change stays, and the
   caller records it again. Otherwise undo.
+- An undo that had problems is tried again each time; one that had none is not.
 - A damaged journal is moved to quarantine with all its backups and freezes the workspace; it is never guessed at.
 - Recovery may die at any point and run again.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from lonelycat.changes.paths import printable
 from lonelycat.errors import StateError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.journal import JournalContents, JournalWriter, RecordType, read_journal
@@ -101,7 +104,14 @@ class Recovery:
         fs = self._filesystem
         with fs.closing(open_state_directory(fs, self._root, "tx")) as transactions:
             for name in sorted(fs.list(transactions)):
-                with fs.closing(fs.open_beneath(transactions, name)) as stage:
+                try:
+                    stage = fs.open_beneath(transactions, name)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                        raise
+                    yield self._set_aside(transactions, name, f".lonelycat/tx/{printable(name)} is not a transaction")
+                    continue
+                with fs.closing(stage):
                     yield self._one(transactions, stage, name)
 
     def _one(self, transactions: int, stage: int, name: str) -> Recovered:
@@ -109,7 +119,9 @@ class Recovery:
             contents = read_journal(self._filesystem, stage)
             intent = None if contents is None else Intent.from_body(contents.intent.body)
         except StateError as error:
-            return self._set_aside(transactions, name, error)
+            if error.code != "JOURNAL_DAMAGED":  # one of another version waits for that version
+                raise
+            return self._set_aside(transactions, name, error.message)
         if contents is None or intent is None:
             result = Recovered(name, RecoveryOutcome.NOTHING_APPLIED, {})
             self._record(result)
@@ -137,28 +149,31 @@ class Recovery:
             return Recovered(name, RecoveryOutcome.COMMITTED, intent.identity, body, kept=tuple(kept))
         restarts = contents.last(RecordType.RESTARTS) is not None
         undone = contents.last(RecordType.UNDONE)
-        if undone is not None:
-            return Recovered(name, _outcome(undone.body), intent.identity, restarts_begun=restarts, undo=undone.body)
+        if undone is not None and not undone.body["problems"]:
+            kept = sweep(self._filesystem, tree, stage, intent, name, {})
+            body = undone.body
+            return Recovered(
+                name, _outcome(body), intent.identity, restarts_begun=restarts, undo=body, kept=tuple(kept)
+            )
         report = undo(self._filesystem, tree, stage, intent, name)
         kept = sweep(self._filesystem, tree, stage, intent, name, {})
         body = report.to_body()
         JournalWriter.resume(self._filesystem, stage, self._fence, contents).append(RecordType.UNDONE, body)
         return Recovered(name, _outcome(body), intent.identity, restarts_begun=restarts, undo=body, kept=tuple(kept))
 
-    def _set_aside(self, transactions: int, name: str, error: StateError) -> Recovered:
+    def _set_aside(self, transactions: int, name: str, why: str) -> Recovered:
+        """Record first, then move: a crash in between must not lose the freeze, only repeat it."""
         fs = self._filesystem
         with fs.closing(open_state_directory(fs, self._root, QUARANTINE)) as directory:
-            place = f"{name}.transaction"
+            taken = set(fs.list(directory))
+            names = (f"{name}.transaction", *(f"{name}.transaction.{n}" for n in range(1, len(taken) + 2)))
+            place = next(place for place in names if place not in taken)
+            message = f"{why}; everything it holds is in .lonelycat/{QUARANTINE}/{printable(place)}"
+            result = Recovered(name, RecoveryOutcome.DAMAGED, {}, message=message)
+            self._record(result)
             fs.move(transactions, name, directory, place)
             fs.fsync(directory)
             fs.fsync(transactions)
-        result = Recovered(
-            name,
-            RecoveryOutcome.DAMAGED,
-            {},
-            message=f"{error.message}; everything it holds is in .lonelycat/{QUARANTINE}/{place}",
-        )
-        self._record(result)
         return result
 
 
