@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,13 +54,18 @@ def _frame(record: JournalRecord, previous: bytes) -> tuple[bytes, bytes]:
 
 
 class JournalWriter:
-    """Appends frames; each append is durable when it returns."""
+    """Appends frames; each append is durable when it returns.
+
+    What a failed append left of its frame is cut off by the next: behind a torn frame nothing could be read.
+    """
 
     def __init__(self, filesystem: FileSystem, directory: int, fence: int) -> None:
         self._filesystem = filesystem
         self._directory = directory
         self._fence = fence
         self._previous = b""
+        self._size = 0
+        self._torn = False
 
     def begin(self, body: dict[str, object]) -> None:
         """Write INTENT durably and publish the journal under its name; the caller makes the directory durable."""
@@ -69,25 +73,28 @@ class JournalWriter:
         with self._filesystem.closing(self._filesystem.create_file(self._directory, _DRAFT)) as fd:
             self._filesystem.write(fd, frame)
             self._filesystem.fsync(fd)
+        self._size = len(frame)
         self._filesystem.move(self._directory, _DRAFT, self._directory, JOURNAL)
 
     def append(self, type_: RecordType, body: dict[str, object]) -> None:
         """Append one frame durably."""
         frame, checksum = _frame(JournalRecord(type_, self._fence, body), self._previous)
         with self._filesystem.closing(self._filesystem.open_append(self._directory, JOURNAL)) as fd:
+            if self._torn:
+                self._filesystem.truncate(fd, self._size)
+            self._torn = True
             self._filesystem.write(fd, frame)
             self._filesystem.fsync(fd)
+        self._torn = False
+        self._size += len(frame)
         self._previous = checksum
 
     @classmethod
     def resume(cls, filesystem: FileSystem, directory: int, fence: int, contents: JournalContents) -> JournalWriter:
-        """Continue a journal that was read, first cutting off a torn tail."""
+        """Continue a journal that was read; the first append cuts off a torn tail."""
         writer = cls(filesystem, directory, fence)
         writer._previous = contents.last_checksum
-        if contents.torn:
-            with filesystem.closing(os.open(JOURNAL, os.O_WRONLY | os.O_NOFOLLOW, dir_fd=directory)) as fd:
-                filesystem.truncate(fd, contents.valid_bytes)
-                filesystem.fsync(fd)
+        writer._size, writer._torn = contents.valid_bytes, contents.torn
         return writer
 
 
@@ -117,7 +124,8 @@ def read_journal(filesystem: FileSystem, directory: int) -> JournalContents | No
         None when there is none: INTENT was never durable and nothing was applied.
 
     Raises:
-        StateError: ``JOURNAL_DAMAGED`` when INTENT, or a frame that is not the last, cannot be read.
+        StateError: ``JOURNAL_DAMAGED`` when INTENT, or a frame that is not the last, cannot be read;
+            ``JOURNAL_VERSION`` when a newer version wrote it.
     """
     try:
         fd = filesystem.open_file(directory, JOURNAL)
@@ -157,4 +165,10 @@ def _parse(data: bytes, offset: int, previous: bytes) -> tuple[JournalRecord, in
     if len(data) < end or hashlib.sha256(previous + body).digest() != checksum:
         return None
     content = json.loads(body)
+    if content["type"] not in set(RecordType):
+        raise StateError(
+            "JOURNAL_VERSION",
+            f"an interrupted transaction holds a {content['type']} record, which this version does not know",
+            "Run `lonelycat recover` with the version that wrote it.",
+        )
     return JournalRecord(RecordType(content["type"]), content["fence"], content["body"]), end, checksum

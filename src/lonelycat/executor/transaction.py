@@ -119,8 +119,10 @@ class Transaction:
         return self._intent
 
     def abandon(self) -> None:
-        """Remove a transaction that never got as far as INTENT, or that changed nothing."""
-        if self._stage >= 0:
+        """Remove a transaction that changed nothing; what cannot be removed is left to recovery."""
+        if self._stage < 0:
+            return
+        with suppress(OSError):
             remove_transaction(self._filesystem, self._transactions, self._stage, self._id)
 
     # -- 3 and 4 -------------------------------------------------------------------------------------------------
