@@ -7,6 +7,7 @@ durable; the workspace is as it was.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -103,11 +104,12 @@ class Stager:
             return
         fd = self._filesystem.create_file(self._stage, operation.staged_name)
         with self._filesystem.closing(fd):
-            digest = hashlib.sha256()
+            digest, size = hashlib.sha256(), 0
             for data in self._content(operation, by_path):
                 digest.update(data)
+                size += len(data)
                 self._filesystem.write(fd, data)
-            _check_written(operation, digest.hexdigest())
+            _check_written(operation, digest.hexdigest(), size)
             source = None if operation.source is None else by_path[operation.source]
             self._set_attributes(fd, new, source, None if source is None else found.get(source.path))
             if durable:
@@ -115,7 +117,7 @@ class Stager:
 
     def _write_link(self, operation: FileOperation, new: Identity, by_path: dict[str, FileOperation]) -> None:
         target = b"".join(self._content(operation, by_path))
-        _check_written(operation, hashlib.sha256(target).hexdigest())
+        _check_written(operation, hashlib.sha256(target).hexdigest(), len(target))
         if not target or b"\0" in target or len(target) > 4095:
             raise RefusedError(
                 "LINK_TARGET",
@@ -143,11 +145,14 @@ class Stager:
     def _set_attributes(self, fd: int, new: Identity, source: FileOperation | None, replaced: Found | None) -> None:
         """Carry over what git does not track: owner, the other permission bits, extended attributes."""
         if source is None or replaced is None or replaced.identity.is_link:
-            self._filesystem.set_mode(fd, (0o777 if new.mode == EXECUTABLE else 0o666) & ~process_umask())
+            wanted = 0o777 if new.mode == EXECUTABLE else 0o666
+            # Whatever the umask, the owner's bits are those that git's mode stands for.
+            self._filesystem.set_mode(fd, wanted & ~process_umask() | wanted & 0o700)
             return
         permissions = stat.S_IMODE(replaced.status.st_mode)
         if new.mode != replaced.identity.mode:
-            permissions = permissions | (permissions & 0o444) >> 2 if new.mode == EXECUTABLE else permissions & ~0o111
+            executable = permissions | 0o100 | (permissions & 0o444) >> 2
+            permissions = executable if new.mode == EXECUTABLE else permissions & ~0o111
         if (replaced.status.st_uid, replaced.status.st_gid) != (os.geteuid(), os.getegid()):
             with suppress(PermissionError):
                 self._filesystem.set_owner(fd, replaced.status.st_uid, replaced.status.st_gid)
@@ -156,10 +161,14 @@ class Stager:
 
     def _copy_extended_attributes(self, fd: int, source: FileOperation) -> None:
         old = self._filesystem.open_file(self._stage, source.backup_name)
-        with self._filesystem.closing(old), suppress(OSError):
-            for name in os.listxattr(old):
-                if name.startswith(("user.", "system.posix_acl_access")):
-                    self._filesystem.set_attribute(fd, name, os.getxattr(old, name))
+        with self._filesystem.closing(old):
+            try:
+                for name in os.listxattr(old):
+                    if name.startswith(("user.", "system.posix_acl_access")):
+                        self._filesystem.set_attribute(fd, name, os.getxattr(old, name))
+            except OSError as error:  # a full disk must not cost the file its access list
+                if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
+                    raise
 
     # -- directories ---------------------------------------------------------------------------------------------
 
@@ -238,8 +247,13 @@ def _makes_room(code: str, path: str, going: set[str]) -> bool:
     return False
 
 
-def _check_written(operation: FileOperation, actual: str) -> None:
-    if operation.new is None or actual != operation.new.sha256:
+def _check_written(operation: FileOperation, actual: str, size: int) -> None:
+    content, new = operation.content, operation.new
+    if content is None and new is not None and actual != new.sha256:
+        raise conflict([Difference(operation.source or operation.path, "FILE_CHANGED", _describe(new), "other bytes")])
+    # The checksum covers a blob's hash; its size, which limits are held against, is held to the truth here.
+    sized = not isinstance(content, BlobRef) or size == content.size
+    if new is None or actual != new.sha256 or not sized:
         raise RefusedError(
             "CHECKSUM_MISMATCH",
             f"the bytes for {printable(operation.path)} are not those that were approved",
