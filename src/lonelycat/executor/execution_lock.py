@@ -33,6 +33,7 @@ LOCK_FILE = "execution.lock"
 FENCE = "fence"
 _POLL_SECONDS = 0.05
 _MAX_LOCK_BYTES = 16 * 1024
+_MAX_FENCE = 2**53
 _SHARED_FLOCK_UNSAFE = frozenset({0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x01021997, 0x5346414F, 0x65735546})
 """statfs types: NFS, SMB, CIFS, SMB2, 9P, AFS, FUSE: a flock there may not be seen by other hosts."""
 
@@ -100,22 +101,36 @@ class LockManager:
             LockTimeoutError: ``LOCK_TIMEOUT``, naming the holder.
             StateError: ``LOCKS_UNSAFE`` when the lock files are not what they must be.
         """
-        directory = open_state_directory(self._filesystem, self._root, "locks")
-        with self._filesystem.closing(directory):
-            guard = self._open_guard(directory)
+        with self._held_guard() as (directory, guard):
+            previous = read_lock_file(self._filesystem, directory)
+            fence = self._raise_fence(directory)
+            self._announce(directory, execution_id, plan_id, fence)
             try:
-                self._acquire(directory, guard)
-                previous = read_lock_file(self._filesystem, directory)
-                fence = self._raise_fence(directory)
-                self._announce(directory, execution_id, plan_id, fence)
-                try:
-                    yield HeldLock(fence, guard, previous)
-                finally:
-                    # The file only tells; the next holder replaces it. What the block came to stands.
-                    with suppress(OSError):
-                        self._withdraw(directory)
+                yield HeldLock(fence, guard, previous)
             finally:
-                self._filesystem.close(guard)
+                with suppress(OSError, StateError):  # it only tells; who comes next replaces it
+                    self._withdraw(directory)
+
+    @contextmanager
+    def _held_guard(self) -> Iterator[tuple[int, int]]:
+        """Yield the descriptors of ``locks`` and of the guard, which is locked and still the guard."""
+        deadline = self._clock.monotonic() + self._timeout
+        while True:
+            with self._filesystem.closing(open_state_directory(self._filesystem, self._root, "locks")) as directory:
+                guard = self._open_guard(directory)
+                with self._filesystem.closing(guard):
+                    self._acquire(directory, guard, deadline)
+                    if self._is_in_place(guard):
+                        yield directory, guard
+                        return
+
+    def _is_in_place(self, guard: int) -> bool:
+        """Whether those who come now meet at this guard: somebody may have removed the directory meanwhile."""
+        with self._filesystem.closing(open_state_directory(self._filesystem, self._root, "locks")) as directory:
+            try:
+                return os.path.samestat(os.fstat(guard), self._filesystem.stat(directory, GUARD))
+            except FileNotFoundError:
+                return False
 
     def holder(self) -> LockHolder | None:
         """Return who holds the workspace now, or None when it is free; takes nothing."""
@@ -130,21 +145,13 @@ class LockManager:
                 return read_lock_file(self._filesystem, directory) or LockHolder(None, None, None, None, None)
 
     def _open_guard(self, directory: int) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            guard = os.open(GUARD, flags, 0o600, dir_fd=directory)
-        except OSError as error:
-            raise _unsafe("the guard cannot be opened: " + os.strerror(error.errno or errno.EIO)) from error
-        if not stat.S_ISREG(os.fstat(guard).st_mode):
-            self._filesystem.close(guard)
-            raise _unsafe("the guard is not a regular file")
+        guard = open_lock_file(directory, GUARD)
         if _filesystem_type(guard) in _SHARED_FLOCK_UNSAFE:
             self._filesystem.close(guard)
             raise _unsafe("the workspace lies on a network file system, where locks are not shared between hosts")
         return guard
 
-    def _acquire(self, directory: int, guard: int) -> None:
-        deadline = self._clock.monotonic() + self._timeout
+    def _acquire(self, directory: int, guard: int, deadline: float) -> None:
         told = False
         while not _try_flock(guard, fcntl.LOCK_EX):
             holder = read_lock_file(self._filesystem, directory) or LockHolder(None, None, None, None, None)
@@ -163,15 +170,17 @@ class LockManager:
             self._clock.sleep(min(remaining, jitter))
 
     def _raise_fence(self, directory: int) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with self._filesystem.closing(os.open(FENCE, flags, 0o600, dir_fd=directory)) as fd:
+        with self._filesystem.closing(open_lock_file(directory, FENCE)) as fd:
             text = self._filesystem.read(fd, 64).strip()
-            # An unreadable counter restarts above any that could have been counted one by one.
-            last = int(text) if text.isdigit() else (0 if not text else int(self._clock.now().timestamp() * 1000))
-            fence = last + 1
+            counted = int(text) if text.isdigit() else 0
+            # A counter that was lost restarts above any that could have been counted one by one: the records, and
+            # the journals of the dead, remember the old ones.
+            fence = (counted if 0 < counted < _MAX_FENCE else int(self._clock.now().timestamp())) + 1
             os.lseek(fd, 0, os.SEEK_SET)
             self._filesystem.write(fd, b"%020d\n" % fence)
             self._filesystem.fsync(fd)
+        if not text:
+            self._filesystem.fsync(directory)
         return fence
 
     def _announce(self, directory: int, execution_id: str, plan_id: str, fence: int) -> None:
@@ -199,6 +208,23 @@ class LockManager:
             raise _unsafe("execution.lock is a directory") from error
 
 
+def open_lock_file(directory: int, name: str) -> int:
+    """Open (or make) a file of ``locks`` to be locked or counted in.
+
+    Raises:
+        StateError: ``LOCKS_UNSAFE`` when something else is in its place.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, 0o600, dir_fd=directory)
+    except OSError as error:
+        raise _unsafe(f"the {name} cannot be opened: " + os.strerror(error.errno or errno.EIO)) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _unsafe(f"the {name} is not a regular file")
+    return fd
+
+
 def read_lock_file(filesystem: FileSystem, directory: int) -> LockHolder | None:
     """Read ``execution.lock``: None when absent; a holder without identity when empty, torn or not a file."""
     unknown = LockHolder(None, None, None, None, None)
@@ -213,7 +239,7 @@ def read_lock_file(filesystem: FileSystem, directory: int) -> LockHolder | None:
             return unknown
         try:
             told = json.loads(read_all(filesystem, fd, _MAX_LOCK_BYTES, _MAX_LOCK_BYTES))
-        except (ValueError, OSError):
+        except (ValueError, OSError, RecursionError):
             return unknown
     if not isinstance(told, dict) or not isinstance(told.get("execution_id"), str):
         return unknown
@@ -222,7 +248,7 @@ def read_lock_file(filesystem: FileSystem, directory: int) -> LockHolder | None:
         return told[key] if isinstance(told.get(key), str) else None
 
     def number(key: str) -> int | None:
-        return told[key] if isinstance(told.get(key), int) else None
+        return told[key] if type(told.get(key)) is int else None
 
     return LockHolder(
         text("execution_id"), text("plan_id"), text("acquired_at"), number("pid"), text("hostname"), number("fence")

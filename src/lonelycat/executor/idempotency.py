@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lonelycat.clock import Clock, RandomIds, SystemClock
 from lonelycat.errors import LonelyCatError
+from lonelycat.executor.execution_lock import open_lock_file
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.records.execution import ExecutionRecord, ExecutionResult
@@ -63,9 +64,11 @@ class IdempotencyManager:
         record = self.records.idempotency_record(plan_id, checksum)
         if record is None or record.status != "completed":
             return None
-        age = self._clock.now() - record.executed_at
+        ttl = min(record.ttl_seconds, self.ttl_seconds)
+        if ttl <= 0:
+            return None
         # A record from the future (the clock was set back) still answers: executing twice is the worse error.
-        return record if age < timedelta(seconds=min(record.ttl_seconds, self.ttl_seconds)) else None
+        return record if self._clock.now() - record.executed_at < timedelta(seconds=ttl) else None
 
 
 class IdempotencyCheck:
@@ -86,10 +89,13 @@ class IdempotencyCheck:
     def __enter__(self) -> IdempotencyCheck:
         filesystem = FileSystem()
         with filesystem.closing(open_state_directory(filesystem, self._manager.root, "locks")) as directory:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = os.open(_LOCK, flags, 0o600, dir_fd=directory)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        self.previous_record = self._manager.lookup(self._plan_id, self._checksum)
+            self._fd = open_lock_file(directory, _LOCK)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self.previous_record = self._manager.lookup(self._plan_id, self._checksum)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -34,6 +34,7 @@ def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) ->
                     filesystem.fsync(top)
                 if _ensure(filesystem, state, name):
                     filesystem.fsync(state)
+                _check_private(state, STATE_DIRECTORY)
                 fd = filesystem.open_beneath(state, name)
     except OSError as error:
         raise StateError(
@@ -41,15 +42,22 @@ def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) ->
             f"{STATE_DIRECTORY}/{name} cannot be used: {error.strerror}",
             "It must be a plain directory inside the workspace that this user can write.",
         ) from error
+    try:
+        _check_private(fd, f"{STATE_DIRECTORY}/{name}")
+    except StateError:
+        filesystem.close(fd)
+        raise
+    return fd
+
+
+def _check_private(fd: int, shown: str) -> None:
     status = os.fstat(fd)
     if status.st_uid not in (os.geteuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        filesystem.close(fd)
         raise StateError(
             "STATE_DIRECTORY_UNSAFE",
-            f"{STATE_DIRECTORY}/{name} belongs to somebody else or can be written by others",
+            f"{shown} belongs to somebody else or can be written by others",
             "Make it private: chown to this user, chmod 700.",
         )
-    return fd
 
 
 def _ensure(filesystem: FileSystem, directory: int, name: str) -> bool:
