@@ -44,7 +44,7 @@ class Operation(StrEnum):
 class Strict(BaseModel):
     """Base of all data models: frozen, strict, no unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_bytes="base64")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_bytes="base64", defer_build=True)
 
 
 class BlobRef(Strict):
