@@ -17,6 +17,7 @@ PAGES = sorted(
 )
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_block_of_a_page_does_what_the_page_shows(page: Path, tmp_path: Path) -> None:
     session: Session | None = None
