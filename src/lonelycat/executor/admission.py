@@ -93,6 +93,16 @@ def admit(terms: AdmissionTerms) -> tuple[GovernanceApproval, ...]:
     return _check_approvals(terms)
 
 
+def readmit(terms: AdmissionTerms) -> tuple[GovernanceApproval, ...]:
+    """Check again what time may have changed since :func:`admit`: expiry, policy and context, approvals.
+
+    Plan, change set and decision are immutable; the policy's hash stands for the bounds.
+    """
+    _check_authenticity(terms)
+    _check_context(terms)
+    return _check_approvals(terms)
+
+
 def _check_shape(changeset: ChangeSet) -> None:
     try:
         check_changes(changeset.changes)

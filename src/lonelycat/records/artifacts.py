@@ -28,6 +28,9 @@ _EXECUTION_ID = re.compile(r"[a-z]+_[0-9A-Za-z]{1,64}", re.ASCII)
 _NAME = re.compile(r"(?:steps/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 
+_INDENTED_UP_TO = 64 * 1024
+"""A longer document is for programs; indenting it takes thirty times as long as writing it."""
+
 
 class ArtifactDirectory:
     """``executions/<execution_id>``; made at the first write.
@@ -56,7 +59,10 @@ class ArtifactDirectory:
 
     def write_json(self, name: str, value: object, *, fsync: bool = False) -> None:
         """Write the JSON-compatible ``value``, redacted, as an indented document."""
-        text = json.dumps(self._redactor.json(value), indent=2, sort_keys=True, ensure_ascii=False)
+        clean = self._redactor.json(value)
+        text = json.dumps(clean, sort_keys=True, ensure_ascii=False)
+        if len(text) <= _INDENTED_UP_TO:
+            text = json.dumps(clean, indent=2, sort_keys=True, ensure_ascii=False)
         self._write(name, text.encode("utf-8") + b"\n", fsync=fsync)
 
     def write_bytes(self, name: str, data: bytes) -> None:

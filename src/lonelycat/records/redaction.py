@@ -64,18 +64,45 @@ class Redactor:
 
     def json(self, value: object) -> object:
         """Return the JSON-compatible ``value`` with every string masked, and each value whose key says secret."""
+        texts: set[str] = set()
+        # Nearly always there is nothing to mask, and looking once through everything is much cheaper than string by
+        # string. What is found only because two strings stand side by side costs the slow way, and is not masked.
+        if _collect(value, texts):
+            whole = "\n".join(texts).encode("utf-8", "surrogatepass")
+            if self.bytes(whole) is whole:
+                return value
+        return self._masked(value)
+
+    def _masked(self, value: object) -> object:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
             return {self.text(str(key)): self._member(str(key), item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.json(item) for item in value]
+            return [self._masked(item) for item in value]
         return value
 
     def _member(self, key: str, item: object) -> object:
         if isinstance(item, str) and item and _NAMED.search(key):
             return "[REDACTED:named-secret]"
-        return self.json(item)
+        return self._masked(item)
+
+
+def _collect(value: object, texts: set[str]) -> bool:
+    """Add every string in ``value`` that may need masking to ``texts``; False as soon as one surely does."""
+    if isinstance(value, str):
+        if not _HARMLESS.fullmatch(value):
+            texts.add(value)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            texts.add(str(key))
+            if isinstance(item, str) and item and _NAMED.search(str(key)):
+                return False
+            if not _collect(item, texts):
+                return False
+    elif isinstance(value, list | tuple):
+        return all(_collect(item, texts) for item in value)
+    return True
 
 
 def _spellings(value: str) -> set[bytes]:

@@ -15,7 +15,7 @@ from lonelycat.checks.result import CheckResult
 from lonelycat.errors import LonelyCatError, StepFailedError
 from lonelycat.governance.policy import HealthCheck, Policy
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.steps import ExecutionContext, StepNotes, changed_paths
+from lonelycat.runtime.steps import ExecutionContext, StepNotes, as_lonelycat_error, changed_paths
 
 
 class ServiceChecks:
@@ -97,15 +97,15 @@ class ServiceChecks:
         for service in services:
             try:
                 self.restart([service], prefix="rollback.restart")
-            except LonelyCatError as error:
-                problems.append(f"service {service}: {error.message}")
+            except (LonelyCatError, OSError) as error:
+                problems.append(f"service {service}: {as_lonelycat_error(error).message}")
         for name in names:
             if name not in self.healthy_before:
                 continue
             try:
                 self.health([name], prefix="rollback.health")
-            except LonelyCatError as error:
-                problems.append(f"health check {name}: {error.message}")
+            except (LonelyCatError, OSError) as error:
+                problems.append(f"health check {name}: {as_lonelycat_error(error).message}")
         return problems
 
     def _ask(self, name: str, check: HealthCheck) -> CheckResult:

@@ -129,7 +129,11 @@ class Finisher:
             details={"cause": error.code},
         )
         result = self._record(self._context.result(error=failed))
-        self._wiring.records.freeze(f"rollback of {self._context.execution_id} failed: {why}", result.execution_id)
+        try:
+            self._wiring.records.freeze(f"rollback of {self._context.execution_id} failed: {why}", result.execution_id)
+        except (LonelyCatError, OSError) as cannot:  # the transaction directory stays: the next command tries again
+            warning = f"the workspace could not be frozen: {as_lonelycat_error(cannot).message}"
+            return result.model_copy(update={"warnings": (*result.warnings, warning)})
         return result
 
     # -- kept ----------------------------------------------------------------------------------------------------

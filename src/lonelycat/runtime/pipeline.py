@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import FrozenError, LonelyCatError
-from lonelycat.executor.admission import AdmissionTerms, admit
+from lonelycat.executor.admission import AdmissionTerms, admit, readmit
 from lonelycat.executor.execution_lock import HeldLock, LockManager
 from lonelycat.executor.idempotency import IdempotencyManager
 from lonelycat.executor.journal import RecordType
@@ -103,11 +103,13 @@ class Pipeline:
     def _validate(self, context: ExecutionContext, request: Request) -> Policy:
         with context.step("validate"):
             # Used-up approvals are looked for after idempotency: a repeat of what they allowed gets its result.
-            return self._admit(request, used=())[0]
+            terms = self._terms(request, used=())
+            admit(terms)
+            return terms.policy
 
-    def _admit(self, request: Request, used: Collection[str]) -> tuple[Policy, tuple[GovernanceApproval, ...]]:
+    def _terms(self, request: Request, used: Collection[str]) -> AdmissionTerms:
         loaded = self._wiring.policy().loaded
-        terms = AdmissionTerms(
+        return AdmissionTerms(
             request.plan,
             request.changeset,
             request.decision,
@@ -118,7 +120,6 @@ class Pipeline:
             self._wiring.clock.now(),
             used,
         )
-        return loaded.policy, admit(terms)
 
     def _rehearse(self, context: ExecutionContext, request: Request) -> ExecutionResult:
         """The dry run: the same validation and the same look at the base as the real run, and nothing else."""
@@ -178,7 +179,7 @@ class Pipeline:
                 if row is not None:
                     return row.result.model_copy(update={"cached": True})
         used = self._wiring.records.approvals_used([approval.id for approval in request.approvals])
-        policy, finisher.consumed = self._admit(request, used)
+        finisher.consumed = readmit(self._terms(request, used))
         return self._execute(context, request, policy, held, finisher)
 
     # -- the transaction -----------------------------------------------------------------------------------------
@@ -247,6 +248,7 @@ class Pipeline:
         checks.health(request.plan.health_checks)
         context.seconds_left()
         transaction.tree.check_pins()
+        context.check_evidence()
 
 
 def _ignore(_: float) -> None:

@@ -4,6 +4,8 @@ Invariants:
 - Every step ends, whatever ends it, and is recorded with its code.
 - State moves only along the lifecycle's table.
 - What goes to ``events.jsonl`` and what the caller is told are the same events.
+- Telling never fails: an event that cannot be written, or a caller's sink that raises, stops neither a rollback nor
+  what comes after the commit point. Before it, :meth:`ExecutionContext.check_evidence` asks whether all was kept.
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ class ExecutionContext:
         self.steps: list[StepRecord] = []
         self.warnings: list[str] = []
         self.artifacts: ArtifactDirectory | None = None
+        self.evidence_lost: LonelyCatError | None = None
         self._early_events: list[dict[str, object]] = []
         self._on_event = on_event
 
@@ -69,9 +72,26 @@ class ExecutionContext:
         if self.artifacts is None:
             self._early_events.append(event)
         else:
-            self.artifacts.append_event(event)
+            try:
+                self.artifacts.append_event(event)
+            except (LonelyCatError, OSError) as error:
+                self.evidence_lost = self.evidence_lost or as_lonelycat_error(error)
         if self._on_event is not None:
-            self._on_event(event)
+            try:
+                self._on_event(event)
+            except Exception as error:  # noqa: BLE001 — whoever looks on must not be able to stop a rollback
+                self._on_event = None
+                self.warnings.append(f"progress is no longer reported: {type(error).__name__}: {error}")
+
+    def check_evidence(self) -> None:
+        """Ask, before the commit point, whether every event so far was kept.
+
+        Raises:
+            StepFailedError: one was not; a change whose evidence is incomplete is not kept.
+        """
+        if self.evidence_lost is not None:
+            lost = self.evidence_lost
+            raise StepFailedError(lost.code, f"the evidence of the execution cannot be kept: {lost.message}", lost.hint)
 
     def keep_artifacts(self, artifacts: ArtifactDirectory) -> None:
         """Begin to keep events; those so far come first."""
