@@ -1,0 +1,75 @@
+"""Runs the real command line again and again, each time in a fresh fork, and kills it where it is told to.
+
+Reads one JSON object a line: ``argv``; ``out``, the file for its standard output; and ``call`` or ``event``, the number
+of the mutating file system call before which, or of the event after which, it kills itself with SIGKILL (0: never).
+Answers each with one line: the exit code, or -9.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import lonelycat.checks.health.checker
+import lonelycat.checks.services.restarter
+import lonelycat.checks.verifier
+import lonelycat.interfaces.cli.boundary
+import lonelycat.records.store
+import lonelycat.runtime.pipeline
+import lonelycat.runtime.service  # noqa: F401 — imported once here, so that each fork is quick
+from lonelycat.executor.filesystem import FileSystem
+from lonelycat.interfaces.cli import main
+from lonelycat.runtime.steps import ExecutionContext
+
+MUTATING = (
+    "create_file", "open_append", "write", "truncate", "allocate", "set_mode", "set_owner", "set_attribute",
+    "make_link", "hard_link", "move", "exchange", "replace", "unlink", "make_directory", "remove_directory", "fsync",
+    "syncfs",
+)  # fmt: skip
+
+
+def dying_at(original: Callable[..., Any], numbers: count[int], at: int, *, first: bool) -> Callable[..., Any]:
+    """Return ``original``, but that its call number ``at`` is the last: before it, or after it."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        number = next(numbers)
+        if number == at and first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*arguments, **options)
+        if number == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return call
+
+
+def child(job: dict[str, Any]) -> None:
+    """Run one command line; does not return."""
+    out = os.open(job["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(out, 1)
+    numbers = count(1)
+    if job.get("call"):
+        for name in MUTATING:
+            setattr(FileSystem, name, dying_at(getattr(FileSystem, name), numbers, job["call"], first=True))
+    if job.get("event"):
+        emit = dying_at(ExecutionContext.emit, numbers, job["event"], first=False)
+        ExecutionContext.emit = emit  # type: ignore[method-assign]  # that is what this program is for
+    code = 1
+    try:
+        code = main(job["argv"])
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        child(json.loads(line))
+    _, status = os.waitpid(pid, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 — the protocol
