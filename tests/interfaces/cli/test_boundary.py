@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -128,6 +129,20 @@ def test_the_first_signal_interrupts_and_later_ones_wait(number: int, capfd: pyt
     assert undone
     assert "please wait" in capfd.readouterr().err
     assert signal.getsignal(number) is before
+
+
+def test_the_exit_code_holds_wherever_the_signal_arrived(tmp_path: Path) -> None:
+    module = tmp_path / "interrupted.py"
+    module.write_text(
+        "import os, signal, sys\n"
+        "from lonelycat.interfaces.cli.interrupts import one_interrupt\n"
+        "try:\n"
+        "    with one_interrupt():\n"
+        "        exec('os.kill(os.getpid(), signal.SIGTERM); os.getpid()')\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    assert subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path).returncode == 130
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

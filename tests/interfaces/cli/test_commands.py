@@ -133,10 +133,11 @@ def test_a_change_runs_is_logged_shown_and_reverted(cli: Any, workspace: Path) -
     checked = subprocess.run(["git", "apply", "--check", "-R", "-"], cwd=workspace, input=diff.out)
     assert checked.returncode == 0
 
-    reverted = cli("-C", workspace, "revert", execution, "--by", "bob", "--json").json
-    assert reverted["verdict"] == "ALLOW"
-    done = cli("-C", workspace, "execute", reverted["plan_id"], "--json")
-    assert (done.code, done.json["status"]) == (0, "completed")
+    proposed = cli("-C", workspace, "revert", execution, "--by", "bob", "--propose-only", "--json").json
+    assert (proposed["verdict"], proposed["stored"]) == ("ALLOW", True)
+    assert tree(workspace) != before
+    reverted = cli("-C", workspace, "revert", execution, "--by", "bob", "--json")
+    assert (reverted.code, reverted.json["status"]) == (0, "completed")
     assert tree(workspace) == before
 
 
@@ -298,7 +299,9 @@ def test_status_shows_what_waits(cli: Any, workspace: Path) -> None:
     facts = cli("-C", workspace, "status", "--json").json
     assert [item["plan_id"] for item in facts["awaiting_approval"]] == [waiting]
     assert [item["plan_id"] for item in facts["approved"]] == [ready]
+    run(cli, workspace, UPDATE_NOTES)
     text = cli("-C", workspace, "status").text
+    assert "COMPLETED       change something" in text
     assert f"lonelycat approve {waiting}" in text
     assert f"lonelycat execute {ready}" in text
 

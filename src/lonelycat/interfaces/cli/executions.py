@@ -33,15 +33,13 @@ def execute(
     Args:
         lock_timeout: seconds to wait for another execution; the policy's time for None.
         facts: what is already known of the plan, for the JSON object.
+
+    Raises:
+        KeyboardInterrupt: interrupted before anything was put in place; later than that it is a result.
     """
     progress = Progress(call.progress)
     try:
         result = service.execute(plan_id, dry_run=dry_run, on_event=progress, lock_timeout=lock_timeout)
-    except KeyboardInterrupt:
-        recorded = _recorded(service, progress.execution_began)
-        if recorded is None:
-            raise
-        result = recorded
     finally:
         progress.close()
     diff = service.preview(plan_id) if dry_run else b""
@@ -61,14 +59,6 @@ def execute_judged(
         call.out.line(("steps", "title"))
     facts = judgement_facts(judgement)
     return execute(call, service, judgement.plan.id, lock_timeout=lock_timeout, facts=facts)
-
-
-def _recorded(service: LonelyCat, began: bool) -> ExecutionResult | None:
-    """Return what was recorded of the execution that was just interrupted, if it had got that far."""
-    if not began:
-        return None
-    rows = service.log(limit=1)
-    return rows[0].result if rows and rows[0].result.error_code == "INTERRUPTED" else None
 
 
 def execution_report(

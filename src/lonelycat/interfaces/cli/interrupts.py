@@ -1,6 +1,6 @@
 """Ctrl-C, SIGTERM and SIGHUP as one interruption.
 
-Invariant: the first signal raises KeyboardInterrupt in the main thread, so that the executor rolls back; later ones
+Invariant: the first signal raises a KeyboardInterrupt in the main thread, so that the executor rolls back; later ones
 only say that this is under way. A signal that the caller had ignored stays ignored.
 """
 
@@ -17,6 +17,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN = b"\nlonelycat: already stopping; what was touched is being put back, please wait\n"
 
 
+class Interruption(KeyboardInterrupt):
+    """The first signal, as an exception.
+
+    Its own type, because CPython ends a process by SIGINT, whatever the exit code, once a KeyboardInterrupt of exactly
+    that type has left an ``exec`` of source text (a dataclass being made, for one), even if it was caught later.
+    """
+
+
 @contextmanager
 def one_interrupt() -> Iterator[None]:
     """Handle the signals inside the block; does nothing outside the main thread."""
@@ -28,7 +36,7 @@ def one_interrupt() -> Iterator[None]:
     def handle(number: int, _frame: FrameType | None) -> None:
         seen.append(number)
         if len(seen) == 1:
-            raise KeyboardInterrupt
+            raise Interruption
         os.write(2, _AGAIN)
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}

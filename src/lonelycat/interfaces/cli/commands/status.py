@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from lonelycat.interfaces.cli.executions import intents_of
 from lonelycat.interfaces.cli.exits import Exit
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.judgements import proposal_facts
@@ -13,7 +14,9 @@ from lonelycat.interfaces.cli.report import Report
 
 def command(call: Invocation) -> Report:
     """Show what runs, what waits, and what happened last."""
-    report = call.service().status()
+    service = call.service()
+    report = service.status()
+    intents = intents_of(service, report.recent)
     facts: dict[str, object] = {
         "initialised": report.initialised,
         "running": None if report.holder is None else asdict(report.holder),
@@ -29,4 +32,4 @@ def command(call: Invocation) -> Report:
         "approved": [proposal_facts(item) for item in report.approved],
         "recent": [row.result.model_dump(mode="json") for row in report.recent],
     }
-    return Report(Exit.DONE, facts, lambda screen: show_status(screen, report))
+    return Report(Exit.DONE, facts, lambda screen: show_status(screen, report, intents))

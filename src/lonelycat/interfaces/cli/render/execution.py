@@ -44,18 +44,14 @@ class Progress:
 
     Attributes:
         shown: how many steps were shown.
-        execution_began: whether anything was put into the stage.
     """
 
     def __init__(self, screen: Screen | None) -> None:
         self._screen = screen
         self.shown = 0
-        self.execution_began = False
 
     def __call__(self, event: Mapping[str, object]) -> None:
         """Show ``event``, a dictionary as ``events.jsonl`` holds it; what is unknown is not shown."""
-        if event.get("type") == "status":
-            self.execution_began = True
         if self._screen is None:
             return
         match event.get("type"):

@@ -45,8 +45,8 @@ def moment(at: datetime) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def show_status(screen: Screen, report: StatusReport) -> None:
-    """Write what is going on, the urgent first."""
+def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str]) -> None:
+    """Write what is going on, the urgent first; ``intents`` as in :func:`show_log`."""
     if not report.initialised:
         screen.line(("NOT SET UP", "warn"), "  Nothing was proposed here yet.")
         screen.line(("what now: ", "title"), "lonelycat init", indent=2)
@@ -70,7 +70,7 @@ def show_status(screen: Screen, report: StatusReport) -> None:
     _show_plans(screen, "waiting for a person", report.awaiting_approval, "approve {} --by NAME")
     _show_plans(screen, "ready to execute", report.approved, "execute {}")
     screen.line(("recent", "title"))
-    show_log(screen, report.recent, {})
+    show_log(screen, report.recent, intents)
 
 
 def _show_plans(screen: Screen, title: str, proposals: Sequence[Proposal], command: str) -> None:
