@@ -101,13 +101,20 @@ class PinnedTree:
         try:
             fd = self.filesystem.open_beneath(self.root, path)
         except OSError as error:
-            raise _unopenable(path, error) from error
+            raise _unopenable(path, error, link=self._is_link(path)) from error
         status = os.fstat(fd)
         identity = (status.st_dev, status.st_ino)
         if self._known.setdefault(path, identity) != identity:
             self.filesystem.close(fd)
             raise _moved(path)
         return fd
+
+    def _is_link(self, path: str) -> bool:
+        """Tell a link from a file in the last component: asked for a directory, the kernel answers ENOTDIR for both."""
+        parent, name = split(path)
+        with suppress(OSError), self.filesystem.closing(self.filesystem.open_beneath(self.root, parent or ".")) as fd:
+            return stat.S_ISLNK(self.filesystem.stat(fd, name).st_mode)
+        return False
 
     def forget(self, path: str) -> None:
         """Let go of a directory that was removed, so that a new one may take its place."""
@@ -219,8 +226,8 @@ class PinnedTree:
             )
 
 
-def _unopenable(path: str, error: OSError) -> Exception:
-    if error.errno == errno.ELOOP:
+def _unopenable(path: str, error: OSError, *, link: bool) -> Exception:
+    if error.errno == errno.ELOOP or (error.errno == errno.ENOTDIR and link):
         return RefusedError(
             "PATH_THROUGH_LINK",
             f"a directory of {printable(path)} is a symbolic link",

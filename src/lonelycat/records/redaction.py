@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import urllib.parse
@@ -68,9 +69,10 @@ class Redactor:
         # Nearly always there is nothing to mask, and looking once through everything is much cheaper than string by
         # string. What is found only because two strings stand side by side costs the slow way, and is not masked.
         if _collect(value, texts):
-            whole = "\n".join(texts).encode("utf-8", "surrogatepass")
-            if self.bytes(whole) is whole:
-                return value
+            with contextlib.suppress(UnicodeEncodeError):  # what is no Unicode text goes string by string
+                whole = "\n".join(texts).encode("utf-8")
+                if self.bytes(whole) is whole:
+                    return value
         return self._masked(value)
 
     def _masked(self, value: object) -> object:

@@ -201,7 +201,8 @@ class Finisher:
         artifacts = self._context.artifacts
         if artifacts is None:
             return
-        artifacts.write_json("execution.json", result.model_dump(mode="json"))
+        paths = [to_wire(path) for path in result.files_changed]
+        artifacts.write_json("execution.json", {**result.model_dump(mode="json"), "files_changed": paths})
         write_receipt(
             artifacts,
             self._wiring.signer,

@@ -253,7 +253,7 @@ def _look(path: Path, *, exact: bool) -> tuple[object, ...]:
     return (stat.S_IFMT(found.st_mode), mode, found.st_rdev, *touched)
 
 
-# -- documents, made by hand and not by the models that are to refuse them ----------------------------------------------
+# -- documents, made by hand and not by the models that are to refuse them ----------------------------------------
 
 
 def sha(data: bytes) -> str:
