@@ -144,7 +144,7 @@ STORED_EDITS = {
 
 @pytest.mark.parametrize("name", STORED_EDITS)
 def test_an_edit_in_the_database_is_refused_and_recorded(prepared: Ground, name: str) -> None:
-    changes = CHANGES
+    changes: tuple[FileChange, ...] = CHANGES
     if name in ("decision", "status"):  # a denied one that somebody turned into an allowed one
         changes = (FileChange.create(".env", "PASSWORD=\n"),)
     proposed = prepared.keep(changes)

@@ -97,7 +97,7 @@ def test_two_threads_take_turns(held_open: Ground) -> None:
     first.start()
     until(lambda: held_open.noted("runs") == ["enter"], "the first execution to verify")
     second.start()
-    waited = waiting.wait(20)
+    waited = waiting.wait(10)
     (held_open.outside / "release").touch()
     first.join()
     second.join()

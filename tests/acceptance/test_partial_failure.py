@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.acceptance import everything
-from tests.acceptance.ground import PROGRAMS, Ground
+from tests.acceptance.ground import PROGRAMS, Ground, Tree
 
 from lonelycat import ExecutionResult, FileChange
 from lonelycat.checks.health.checker import HealthChecker
@@ -299,22 +299,22 @@ def quick(full: Ground) -> Ground:
     return full
 
 
-def _reset(ground: Ground, before: Any) -> None:
-    for change in ground.tree():
-        if change not in before and (ground.root / change).is_file():
-            (ground.root / change).unlink()
-    for directory in ("made/deep", "made"):
-        if (ground.root / directory).is_dir():
-            (ground.root / directory).rmdir()
-    everything_private = {path: content for path, (kind, _, content) in before.items() if kind == "file"}
-    for path, content in everything_private.items():
+def _reset(ground: Ground, before: Tree) -> None:
+    """Put the files of ``SMALL`` back by hand."""
+    for path in sorted(set(ground.tree()) - set(before), reverse=True):
         target = ground.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-        target.chmod(int(before[path][1], 8))
-    for path, (kind, mode, _) in before.items():
+        if target.is_dir():
+            target.rmdir()
+        else:
+            target.unlink()
+    for path, (kind, mode, content) in before.items():
+        target = ground.root / path
         if kind == "directory":
-            (ground.root / path).chmod(int(mode, 8))
+            target.mkdir(exist_ok=True)
+            target.chmod(int(mode, 8))
+        elif kind == "file":
+            target.write_bytes(content)
+            target.chmod(int(mode, 8))
     assert ground.tree() == before
 
 
@@ -350,7 +350,7 @@ def _outcome(ground: Ground, filesystem: FileSystem) -> ExecutionResult | None:
         return None
 
 
-def _assert_whole(ground: Ground, filesystem: Faulty, result: ExecutionResult | None, before: Any) -> None:
+def _assert_whole(ground: Ground, filesystem: Faulty, result: ExecutionResult | None, before: Tree) -> None:
     where = (filesystem.at, filesystem.failed, result)
     now = ground.tree()
     if result is not None and result.success:
