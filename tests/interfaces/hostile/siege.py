@@ -220,7 +220,7 @@ def answered(exit: int, out: bytes, err: bytes) -> Answer:
     assert set(facts) >= {"ok", "code", "message", "hint", "exit_code"}
     assert (facts["ok"], facts["code"] is None, facts["exit_code"]) == (exit == 0, exit == 0, exit), facts
     assert facts["code"] != "INTERNAL_ERROR", facts
-    assert facts["message"], facts
+    assert facts["message"] or exit == 0, facts
     return Answer(exit, facts, text)
 
 
