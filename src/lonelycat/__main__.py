@@ -1,8 +1,8 @@
-"""``python -m lonelycat`` is the command line."""
+"""``python -m lonelycat``: the same as the command ``lonelycat``."""
 
-import sys
+from __future__ import annotations
 
-from lonelycat.interfaces.cli import main
+from lonelycat.interfaces.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -7,8 +7,11 @@ imports, it imports late: the entry point itself costs next to nothing.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 from lonelycat.settings import skip_model_plugins
 
@@ -25,3 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lonelycat.interfaces.cli.boundary import run
 
     return run(list(sys.argv[1:] if argv is None else argv))
+
+
+def entry() -> NoReturn:
+    """The process: run one command and end at once.
+
+    What Python would do at its end, taking some hundred modules apart, is for nothing in a process that goes away;
+    everything durable was made durable by then, and the kernel lets go of locks and descriptors.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # said already, or nobody listens any more
+            stream.flush()
+    os._exit(code)
