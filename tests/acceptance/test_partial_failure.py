@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.acceptance import everything
-from tests.acceptance.ground import PROGRAMS, Ground, Tree
+from tests.acceptance.ground import PROGRAMS, Ground, Tree, until
 
 from lonelycat import ExecutionResult, FileChange
 from lonelycat.checks.health.checker import HealthChecker
@@ -23,6 +23,7 @@ from lonelycat.checks.verifier import Verifier
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.transaction import Transaction
 from lonelycat.lifecycle import Status
+from lonelycat.records.store import Records
 from lonelycat.runtime.evidence import Evidence
 
 SEEN = f"with (outside / 'seen').open('a') as file: file.write(str({everything.APPLIED}) + '\\n')\n"
@@ -106,6 +107,23 @@ def test_the_command_line_says_that_it_was_rolled_back(full: Ground) -> None:
     answer = full.run("execute", proposed.plan.id)
     assert (answer.exit, answer.facts["status"], answer.facts["ok"]) == (6, "rolled_back", False)
     assert full.tree() == before
+    full.assert_sound()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_the_command_line_brings_everything_back(full: Ground, how: signal.Signals) -> None:
+    full.policy["verification"]["look"]["argv"] = full.argv(SEEN + "time.sleep(60)")
+    full.write_policy()
+    proposed = full.keep(everything.changes())
+    before = full.tree()
+    process = full.start("execute", proposed.plan.id)
+    until(lambda: full.noted("seen") == ["True"], "the verification to run")
+    process.send_signal(how)
+    answer = full.answer(process)
+    assert (answer.exit, answer.facts["code"]) == (130, "INTERRUPTED")
+    assert full.tree() == before
+    (row,) = full.cat().log()
+    assert (row.result.status, row.result.error_code) == (Status.ROLLED_BACK, "INTERRUPTED")
     full.assert_sound()
 
 
@@ -241,6 +259,40 @@ def test_an_exception_in_any_step_brings_everything_back(
     assert full.tree() == before
     full.assert_sound()
     assert full.execute(proposed).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "rolled back"])
+def test_a_result_that_cannot_be_recorded_is_recorded_by_the_next_command(
+    full: Ground, monkeypatch: pytest.MonkeyPatch, error: BaseException, kept: bool
+) -> None:
+    """After the commit point nothing makes it a failure any more; before it, what was undone stays undone."""
+    if not kept:
+        full.policy["verification"]["look"]["argv"] = full.argv(SEEN + "sys.exit(3)")
+        full.write_policy()
+    proposed = full.keep(everything.changes())
+    before = full.tree()
+    monkeypatch.setattr(Records, "finish_execution", _raising(error))
+    try:
+        result = full.execute(proposed)
+    except type(error):
+        pass
+    else:
+        assert (result.success, bool(result.warnings)) == (kept, True)
+    monkeypatch.undo()
+    assert full.leftovers(), "what is needed to record it is still there"
+    full.cat().recover(5)
+    assert (full.tree() == before) is not kept
+    (row,) = full.cat().log()
+    assert row.result.status is (Status.COMPLETED if kept else Status.ROLLED_BACK)
+    full.assert_sound()
+
+
+def _raising(error: BaseException) -> Callable[..., Any]:
+    def call(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    return call
 
 
 class Faulty(FileSystem):
