@@ -34,7 +34,8 @@ from lonelycat.governance.policy import Verdict
 from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.records.keys import load_private_key
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.pipeline import Options, Pipeline, Request
+from lonelycat.runtime.execution_request import Options, Request
+from lonelycat.runtime.pipeline import Pipeline
 from lonelycat.settings import Settings
 
 PROGRAMS = Path(__file__).with_name("programs")

@@ -18,7 +18,7 @@ from lonelycat.lifecycle import Status
 from lonelycat.records.keys import load_private_key
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.consent import KeyConfirmation, TerminalConfirmation
-from lonelycat.runtime.pipeline import Options
+from lonelycat.runtime.execution_request import Options
 from lonelycat.settings import Settings
 
 CHANGE = FileChange.update("app/settings.txt", "old\n", "new\n")

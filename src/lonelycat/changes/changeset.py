@@ -16,10 +16,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from lonelycat.changes.digest import canonical_digest, sha256_hex
-from lonelycat.changes.paths import check_names, check_path, from_wire, to_wire
+from lonelycat.changes.model import Hash, Instant, Strict, WorkspacePath, as_tuple
+from lonelycat.changes.paths import check_names, check_path, to_wire
 from lonelycat.clock import RandomIds, SystemClock
 from lonelycat.errors import InputError
 from lonelycat.settings import Limits
@@ -29,7 +30,6 @@ EXECUTABLE: Final = "100755"
 SYMLINK: Final = "120000"
 
 Mode = Literal["100644", "100755", "120000"]
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Operation(StrEnum):
@@ -39,12 +39,6 @@ class Operation(StrEnum):
     UPDATE = "update"
     DELETE = "delete"
     RENAME = "rename"
-
-
-class Strict(BaseModel):
-    """Base of all data models: frozen, strict, no unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_bytes="base64", defer_build=True)
 
 
 class BlobRef(Strict):
@@ -91,20 +85,6 @@ def _operation_from_json(value: object) -> object:
     return Operation(value) if isinstance(value, str) else value
 
 
-def _path_from_json(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("a path must be a string")
-    return check_path(from_wire(value) if value.startswith('"') else value)
-
-
-def _instant(value: object) -> object:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
-
-
-Path_ = Annotated[str, PlainValidator(_path_from_json), PlainSerializer(to_wire, when_used="json")]
-Instant = Annotated[datetime, BeforeValidator(_instant)]
-
-
 class FileChange(Strict):
     """One file's change.
 
@@ -118,8 +98,8 @@ class FileChange(Strict):
     """
 
     operation: Annotated[Operation, BeforeValidator(_operation_from_json)]
-    path: Path_
-    old_path: Path_ | None = None
+    path: WorkspacePath
+    old_path: WorkspacePath | None = None
     old_hash: Hash | None = None
     new_hash: Hash | None = None
     old_mode: Mode | None = None
@@ -155,9 +135,7 @@ class FileChange(Strict):
     def create(cls, path: str, content: bytes | str | BlobRef, *, mode: Mode = REGULAR) -> FileChange:
         """Return the creation of ``path`` with ``content``; it must not exist yet."""
         data = _as_content(content)
-        return cls(
-            operation=Operation.CREATE, path=check_path(path), new_hash=_hash(data), new_mode=mode, content=data
-        )
+        return cls(operation=Operation.CREATE, path=check_path(path), new_hash=_hash(data), new_mode=mode, content=data)
 
     @classmethod
     def update(
@@ -184,9 +162,7 @@ class FileChange(Strict):
     @classmethod
     def delete(cls, path: str, old: bytes | str | BlobRef, *, mode: Mode = REGULAR) -> FileChange:
         """Return the deletion of ``path``, whose bytes are ``old``."""
-        return cls(
-            operation=Operation.DELETE, path=check_path(path), old_hash=_hash(_as_content(old)), old_mode=mode
-        )
+        return cls(operation=Operation.DELETE, path=check_path(path), old_hash=_hash(_as_content(old)), old_mode=mode)
 
     @classmethod
     def rename(
@@ -255,7 +231,7 @@ class ChangeSet(Strict):
 
     id: Annotated[str, Field(pattern=r"^[a-z]+_[0-9A-Za-z]{1,64}$")]
     plan_id: Annotated[str, Field(pattern=r"^[a-z]+_[0-9A-Za-z]{1,64}$")]
-    changes: Annotated[tuple[FileChange, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+    changes: Annotated[tuple[FileChange, ...], BeforeValidator(as_tuple)]
     checksum: Hash
     generated_by: Annotated[str, Field(min_length=1, max_length=200)]
     generated_at: Instant

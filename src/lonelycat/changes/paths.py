@@ -94,9 +94,7 @@ def _check_component(path: str, component: str) -> None:
     if ":" in component:
         raise _refuse("PATH_STREAM", path, "contains ':', a stream or drive on some systems", "Rename the file.")
     if _BIDIRECTIONAL.search(component):
-        raise _refuse(
-            "PATH_BIDIRECTIONAL", path, "contains a bidirectional control character", "Remove the character."
-        )
+        raise _refuse("PATH_BIDIRECTIONAL", path, "contains a bidirectional control character", "Remove the character.")
     if _INVISIBLE.search(component):
         raise _refuse("PATH_INVISIBLE", path, "contains an invisible character", "Remove the character.")
     if component.endswith((".", " ")):
@@ -145,9 +143,7 @@ def check_names(resulting: Iterable[str]) -> None:
     for path in resulting:
         twin = seen.setdefault(fold(path), path)
         if twin != path:
-            raise _refuse(
-                "PATH_TWIN", path, f"and {printable(twin)} are one name on some systems", "Keep one of them."
-            )
+            raise _refuse("PATH_TWIN", path, f"and {printable(twin)} are one name on some systems", "Keep one of them.")
     for path in seen.values():
         position = path.find("/")
         while position != -1:
@@ -223,7 +219,7 @@ def from_wire(text: str) -> str:
     except (ValueError, IndexError) as error:
         raise PathError(
             "PATH_BAD_QUOTING",
-            f"path {ascii(text)}: malformed quoting",
+            f"path {text!a}: malformed quoting",
             "Quote the name as git does: C escapes between double quotes.",
         ) from error
     return out.decode("utf-8", "surrogateescape")

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from lonelycat.changes.changeset import Instant, Path_, Strict
+from lonelycat.changes.model import Instant, Strict, WorkspacePath, as_tuple
 from lonelycat.clock import Clock, IdSource, RandomIds, SystemClock
 
 
@@ -36,14 +36,10 @@ def _risk(value: object) -> object:
     raise ValueError("risk must be LOW, MEDIUM, HIGH or CRITICAL")
 
 
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
 Risk = Annotated[RiskLevel, BeforeValidator(_risk), PlainSerializer(str, when_used="json")]
 Identifier = Annotated[str, Field(pattern=r"^[a-z]+_[0-9A-Za-z]{1,64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
-Names = Annotated[tuple[Name, ...], BeforeValidator(_tuple)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(as_tuple)]
 Text = Annotated[str, Field(max_length=20_000)]
 Actor = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
@@ -62,7 +58,7 @@ class ChangePlan(Strict):
     intent: Annotated[str, Field(min_length=1, max_length=2_000)]
     objective: Text = ""
     rationale: Text = ""
-    affected_paths: Annotated[tuple[Path_, ...], BeforeValidator(_tuple)] = ()
+    affected_paths: Annotated[tuple[WorkspacePath, ...], BeforeValidator(as_tuple)] = ()
     dependencies: Names = ()
     risk_level_proposed: Risk = RiskLevel.LOW
     rollback_plan: Text = ""

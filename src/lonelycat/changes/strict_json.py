@@ -87,9 +87,7 @@ def loads(data: bytes, *, what: str = "document", limits: Limits | None = None) 
     """
     caps = limits or Limits()
     if len(data) > caps.max_input_bytes:
-        raise InputError(
-            "JSON_TOO_LARGE", f"the {what} is over {caps.max_input_bytes} bytes", "Split the change set."
-        )
+        raise InputError("JSON_TOO_LARGE", f"the {what} is over {caps.max_input_bytes} bytes", "Split the change set.")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

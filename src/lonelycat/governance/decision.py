@@ -10,16 +10,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from lonelycat.changes.changeset import ChangeSet, Hash, Instant, Strict
+from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.digest import canonical_digest
+from lonelycat.changes.model import Hash, Instant, Strict, as_tuple
 from lonelycat.changes.plan import Actor, ChangePlan, Identifier, Names, Risk, RiskLevel
 from lonelycat.governance.policy import Policy, RuleMode, Verdict
 
 WRITEGATE_VERSION = "1"
-
-
-def _sequence(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _verdict(value: object) -> object:
@@ -52,7 +49,7 @@ class Reason(Strict):
     rule: str
     verdict: VerdictField
     risk: Risk | None = None
-    paths: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    paths: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     hint: str = ""
     mode: Annotated[RuleMode, BeforeValidator(_mode)] = RuleMode.ENFORCE
     excepted_by: str | None = None
@@ -79,9 +76,9 @@ class GovernanceDecision(Strict):
     changeset_id: Identifier
     checksum: Hash
     verdict: VerdictField
-    reasons: Annotated[tuple[Reason, ...], BeforeValidator(_sequence)] = ()
-    violated_policies: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
-    required_actions: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    reasons: Annotated[tuple[Reason, ...], BeforeValidator(as_tuple)] = ()
+    violated_policies: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    required_actions: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     risk_level_effective: Risk = RiskLevel.LOW
     approvals_required: Annotated[int, Field(ge=0)] = 0
     policy_snapshot_hash: Hash

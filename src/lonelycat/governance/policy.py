@@ -16,14 +16,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict, as_tuple
 from lonelycat.changes.plan import Name, Names, Risk, RiskLevel, Text
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-def _sequence(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _date(value: object) -> object:
@@ -35,9 +31,9 @@ def _time(value: object) -> object:
 
 
 Glob = Annotated[str, Field(min_length=1, max_length=500)]
-Globs = Annotated[tuple[Glob, ...], BeforeValidator(_sequence)]
-Risks = Annotated[tuple[Risk, ...], BeforeValidator(_sequence)]
-Argv = Annotated[tuple[Annotated[str, Field(max_length=4_000)], ...], BeforeValidator(_sequence), Field(min_length=1)]
+Globs = Annotated[tuple[Glob, ...], BeforeValidator(as_tuple)]
+Risks = Annotated[tuple[Risk, ...], BeforeValidator(as_tuple)]
+Argv = Annotated[tuple[Annotated[str, Field(max_length=4_000)], ...], BeforeValidator(as_tuple), Field(min_length=1)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -124,7 +120,7 @@ class Escalation(Strict):
     risk: Risk
     paths: Globs = ()
     operations: Annotated[
-        tuple[Literal["create", "update", "delete", "rename"], ...], BeforeValidator(_sequence)
+        tuple[Literal["create", "update", "delete", "rename"], ...], BeforeValidator(as_tuple)
     ] = ()
     min_files: Annotated[int, Field(ge=1)] | None = None
     min_patch_lines: Annotated[int, Field(ge=1)] | None = None
@@ -153,7 +149,7 @@ class Window(Strict):
 
     name: Name
     verdict: Literal["NEED_APPROVAL", "DENY"] = "NEED_APPROVAL"
-    days: Annotated[tuple[Day, ...], BeforeValidator(_sequence)] = ()
+    days: Annotated[tuple[Day, ...], BeforeValidator(as_tuple)] = ()
     start: Annotated[time, BeforeValidator(_time)] | None = None
     end: Annotated[time, BeforeValidator(_time)] | None = None
     from_date: Annotated[date, BeforeValidator(_date)] | None = None
@@ -192,15 +188,15 @@ class ApprovalRules(Strict):
         default_factory=dict
     )
     expires_after: Annotated[int, Field(ge=1)] = 86_400
-    methods: Annotated[tuple[Literal["terminal", "key"], ...], BeforeValidator(_sequence)] = ("terminal", "key")
+    methods: Annotated[tuple[Literal["terminal", "key"], ...], BeforeValidator(as_tuple)] = ("terminal", "key")
     approvers: dict[Annotated[str, Field(min_length=1, max_length=200)], Approver] = Field(default_factory=dict)
 
 
 class NoTests(Strict):
     """What in a verification command's result means that nothing was really tested; any match is a failure."""
 
-    exit_codes: Annotated[tuple[int, ...], BeforeValidator(_sequence)] = ()
-    output_patterns: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    exit_codes: Annotated[tuple[int, ...], BeforeValidator(as_tuple)] = ()
+    output_patterns: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     require_output_pattern: str | None = None
 
 
@@ -218,7 +214,7 @@ class VerificationProfile(Strict):
     judges: Globs = ()
     cwd: str = "."
     env: dict[str, str] = Field(default_factory=dict)
-    pass_env: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    pass_env: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     timeout: Seconds = 60.0
     no_tests: NoTests = NoTests()
 
@@ -266,7 +262,7 @@ class PolicyTest(Strict):
     """An example with its expected verdict, run by ``lonelycat policy test`` and at load."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
-    changes: Annotated[tuple[ChangeExample, ...], BeforeValidator(_sequence), Field(min_length=1)]
+    changes: Annotated[tuple[ChangeExample, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     created_by: str = "agent:example"
     at: str | None = None
     expect: Annotated[Verdict, BeforeValidator(lambda v: Verdict(v) if isinstance(v, str) else v)]
@@ -283,14 +279,14 @@ class Policy(Strict):
     categories: dict[Name, PathCategory] = Field(default_factory=dict)
     default_risk: Risk = RiskLevel.LOW
     approval_for_risk: Risks = (RiskLevel.HIGH, RiskLevel.CRITICAL)
-    escalations: Annotated[tuple[Escalation, ...], BeforeValidator(_sequence)] = ()
+    escalations: Annotated[tuple[Escalation, ...], BeforeValidator(as_tuple)] = ()
     content: ContentRules = ContentRules()
-    windows: Annotated[tuple[Window, ...], BeforeValidator(_sequence)] = ()
-    exceptions: Annotated[tuple[PolicyException, ...], BeforeValidator(_sequence)] = ()
+    windows: Annotated[tuple[Window, ...], BeforeValidator(as_tuple)] = ()
+    exceptions: Annotated[tuple[PolicyException, ...], BeforeValidator(as_tuple)] = ()
     shadow: Names = ()
     """Reason codes that are judged and recorded but do not count, while a rule is tried out."""
     approvals: ApprovalRules = ApprovalRules()
     verification: dict[Name, VerificationProfile] = Field(default_factory=dict)
     health_checks: dict[Name, HealthCheck] = Field(default_factory=dict)
     services: dict[Name, Service] = Field(default_factory=dict)
-    tests: Annotated[tuple[PolicyTest, ...], BeforeValidator(_sequence)] = ()
+    tests: Annotated[tuple[PolicyTest, ...], BeforeValidator(as_tuple)] = ()

@@ -6,13 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from lonelycat.changes.changeset import Hash, Instant, Strict
+from lonelycat.changes.model import Hash, Instant, Strict, as_tuple
 from lonelycat.changes.plan import Identifier
 from lonelycat.lifecycle import Status
-
-
-def _sequence(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _status(value: object) -> object:
@@ -63,10 +59,10 @@ class ExecutionResult(Strict):
     error_code: str | None = None
     message: str = ""
     hint: str = ""
-    files_changed: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    files_changed: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     verification_passed: bool = False
-    steps: Annotated[tuple[StepRecord, ...], BeforeValidator(_sequence)] = ()
-    warnings: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    steps: Annotated[tuple[StepRecord, ...], BeforeValidator(as_tuple)] = ()
+    warnings: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     started_at: Instant
     finished_at: Instant
     fence: int = 0
@@ -81,7 +77,7 @@ class ExecutionRecord(Strict):
     checksum: Hash
     status: Literal["completed", "failed"]
     executed_at: Instant
-    files_changed: Annotated[tuple[str, ...], BeforeValidator(_sequence)] = ()
+    files_changed: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     verification_passed: bool = False
     message: str = ""
     ttl_seconds: Annotated[int, Field(ge=0)] = 3600

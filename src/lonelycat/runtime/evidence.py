@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lonelycat.changes.changeset import BlobRef, FileChange
 from lonelycat.changes.diff import DiffEntry, render_diff
@@ -19,10 +19,8 @@ from lonelycat.executor.operations import FileOperation
 from lonelycat.executor.transaction import Transaction
 from lonelycat.records.artifacts import ArtifactDirectory
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.execution_request import Request
 from lonelycat.runtime.steps import ExecutionContext
-
-if TYPE_CHECKING:
-    from lonelycat.runtime.pipeline import Request
 
 INVERSE = "inverse.json"
 DIFF = "diff.patch"

@@ -11,7 +11,6 @@ Invariants:
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from lonelycat.changes.changeset import ChangeSet, checksum_of
 from lonelycat.changes.paths import to_wire
@@ -27,10 +26,8 @@ from lonelycat.records.execution import ExecutionResult
 from lonelycat.records.receipts import write_receipt
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks
+from lonelycat.runtime.execution_request import Request
 from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error, changed_paths
-
-if TYPE_CHECKING:
-    from lonelycat.runtime.pipeline import Request
 
 
 class Finisher:

@@ -17,7 +17,8 @@ from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
 from lonelycat.planner import planner
 from lonelycat.records.execution import ExecutionResult
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.pipeline import Options, Pipeline, Request
+from lonelycat.runtime.execution_request import Options, Request
+from lonelycat.runtime.pipeline import Pipeline
 from lonelycat.runtime.steps import EventSink
 from lonelycat.settings import Settings
 

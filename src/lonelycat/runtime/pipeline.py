@@ -16,12 +16,9 @@ What each step establishes:
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
-from lonelycat.changes.changeset import ChangeSet
-from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import FrozenError, LonelyCatError
 from lonelycat.executor.admission import AdmissionTerms, admit, readmit
 from lonelycat.executor.execution_lock import HeldLock, LockManager
@@ -31,43 +28,16 @@ from lonelycat.executor.operations import plan_operations
 from lonelycat.executor.staging import check_base
 from lonelycat.executor.transaction import Transaction
 from lonelycat.executor.tree import PinnedTree
-from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
 from lonelycat.governance.policy import Policy
 from lonelycat.lifecycle import Status
 from lonelycat.records.execution import ExecutionResult
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks
 from lonelycat.runtime.evidence import Evidence
+from lonelycat.runtime.execution_request import Options, Request
 from lonelycat.runtime.finishing import Finisher
 from lonelycat.runtime.recovering import recover_workspace
 from lonelycat.runtime.steps import EventSink, ExecutionContext, as_lonelycat_error
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked to be executed."""
-
-    plan: ChangePlan
-    changeset: ChangeSet
-    decision: GovernanceDecision
-    approvals: Sequence[GovernanceApproval] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to execute.
-
-    Attributes:
-        dry_run: judge and check the base, change nothing, record nothing.
-        use_locking: False only for a caller that holds ``LockManager.lock_execution`` itself.
-        use_idempotency: False executes again whatever is recorded.
-        lock_timeout: seconds to wait for the workspace; None means the policy's.
-    """
-
-    dry_run: bool = False
-    use_locking: bool = True
-    use_idempotency: bool = True
-    lock_timeout: float | None = None
 
 
 class Pipeline:

@@ -96,9 +96,7 @@ class RequestReader:
         parsed = parse_patch(data, self._settings.limits)
         # What a patch says to create in a protected place is not looked for, and goes to the gate, which denies it.
         unseen = {file.path for file in parsed.files if file.kind == "create" and is_protected(file.path)}
-        return apply_patch(
-            parsed, lambda path: None if path in unseen else self._read_old(path), self._settings.limits
-        )
+        return apply_patch(parsed, lambda path: None if path in unseen else self._read_old(path), self._settings.limits)
 
     def _with_plan(
         self, request: ChangeRequest, plan: ChangePlan, changes: ChangeSet | tuple[FileChange, ...]

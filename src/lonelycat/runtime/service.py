@@ -172,7 +172,8 @@ class LonelyCat:
             InputError: ``PLAN_UNKNOWN``.
             RefusedError: ``STORED_CHANGESET_TAMPERED``, ``PLAN_REJECTED``, ``CONTENT_NOT_KEPT``.
         """
-        from lonelycat.runtime.pipeline import Options, Pipeline, Request
+        from lonelycat.runtime.execution_request import Options, Request
+        from lonelycat.runtime.pipeline import Pipeline
 
         proposal = self.proposal(plan_id)
         if proposal.rejected_by is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict
 from lonelycat.checks.health import checker as checker_module
 from lonelycat.checks.health.checker import HealthChecker
 from lonelycat.checks.health.kind import HealthKind, ProbeContext, ProbeResult, failed, passed

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from lonelycat.changes.changeset import REGULAR, BlobRef, ChangeSet, FileChange, Strict
+from lonelycat.changes.changeset import REGULAR, BlobRef, ChangeSet, FileChange
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.changes.formats.base import OldFile, ReadOld
+from lonelycat.changes.model import Strict
 from lonelycat.changes.paths import check_path, from_wire, printable
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.changes.strict_json import loads

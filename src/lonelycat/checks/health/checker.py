@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict
 from lonelycat.checks.health.kind import ProbeContext, ProbeResult, failed
 from lonelycat.checks.health.registry import HEALTH_KINDS, validate_health_check
 from lonelycat.checks.result import CheckResult

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict
 from lonelycat.checks.health.kind import (
     MATCH_BYTES,
     HealthKind,

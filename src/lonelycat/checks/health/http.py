@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict
 from lonelycat.checks.health.json_pointer import MISSING, look_up, same_json
 from lonelycat.checks.health.kind import (
     MATCH_BYTES,

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict, as_tuple
 from lonelycat.clock import Clock
 from lonelycat.settings import Limits
 
@@ -75,10 +75,6 @@ class HealthKind:
     probe: Callable[[ProbeContext, Any, float], ProbeResult]
 
 
-def _sequence(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _compiles(pattern: str) -> str:
     try:
         re.compile(pattern)
@@ -100,8 +96,8 @@ def _no_nul(text: str) -> str:
 
 
 Word = Annotated[str, Field(max_length=4_000), AfterValidator(_no_nul)]
-Words = Annotated[tuple[Word, ...], BeforeValidator(_sequence)]
-CommandArgv = Annotated[tuple[Word, ...], BeforeValidator(_sequence), Field(min_length=1)]
+Words = Annotated[tuple[Word, ...], BeforeValidator(as_tuple)]
+CommandArgv = Annotated[tuple[Word, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 Pattern = Annotated[str, Field(min_length=1, max_length=1_000), AfterValidator(_compiles)]
 WorkspacePath = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_relative)]
 Port = Annotated[int, Field(ge=1, le=65_535)]

@@ -12,7 +12,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict
 from lonelycat.checks.health.kind import (
     MATCH_BYTES,
     HealthKind,

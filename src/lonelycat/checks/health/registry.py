@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict
 from lonelycat.checks.health import command, file, http, process, sqlite, tcp
 from lonelycat.checks.health.kind import HealthKind
 from lonelycat.errors import PolicyError

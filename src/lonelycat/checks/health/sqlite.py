@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict
 from lonelycat.checks.health.kind import HealthKind, ProbeContext, ProbeResult, WorkspacePath, failed, passed
 from lonelycat.checks.inside import resolve_inside
 from lonelycat.clock import Clock

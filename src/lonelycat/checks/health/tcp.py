@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict
 from lonelycat.checks.health.kind import (
     MATCH_BYTES,
     HealthKind,

@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict
 from lonelycat.checks.executable import find_executable
 from lonelycat.checks.health.kind import CommandArgv, ProbeContext, ProbeResult, Word, Words, failed, passed
 from lonelycat.checks.inside import resolve_inside

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict
 from lonelycat.checks.health.kind import ProbeContext, ProbeResult
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from lonelycat.changes.changeset import Strict
+from lonelycat.changes.model import Strict
 from lonelycat.checks.services import command, process
 from lonelycat.checks.services.kind import ServiceKind
 from lonelycat.errors import PolicyError

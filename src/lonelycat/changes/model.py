@@ -1,0 +1,40 @@
+"""The base of all data models, and the field types that they share.
+
+Invariant: models are frozen, strict and know every field; JSON lists become tuples, JSON texts become times and paths,
+and nothing else is converted.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
+
+from lonelycat.changes.paths import check_path, from_wire, to_wire
+
+
+class Strict(BaseModel):
+    """Base of all data models: frozen, strict, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_bytes="base64", defer_build=True)
+
+
+def as_tuple(value: object) -> object:
+    """Return a JSON list as the tuple that frozen models hold; anything else unchanged."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _path_from_json(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a path must be a string")
+    return check_path(from_wire(value) if value.startswith('"') else value)
+
+
+def _instant(value: object) -> object:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+WorkspacePath = Annotated[str, PlainValidator(_path_from_json), PlainSerializer(to_wire, when_used="json")]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
