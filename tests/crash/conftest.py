@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.crash.trees import UMASK
 
-SLICE = 4
+SLICE = 3
 LONG = 150
 
 

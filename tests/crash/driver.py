@@ -21,6 +21,15 @@ FENCE = 7
 CHUNK = 64 * 1024
 
 
+class Dropped(BaseException):
+    """The executor lets go without a word, as if it had died."""
+
+
+def drop() -> None:
+    """Let go."""
+    raise Dropped
+
+
 def no_blobs(reference: BlobRef) -> list[bytes]:
     """Refuse: the cases carry their contents inline."""
     raise AssertionError(f"no blob {reference}")
@@ -38,7 +47,11 @@ def execute(
 
     That is ``refused``, ``conflict``, ``rolled_back``, ``rollback_failed``, ``indeterminate`` or ``completed``.
     """
-    with Transaction(filesystem, root, EXECUTION, FENCE, no_blobs, CHUNK) as transaction:
+    try:
+        opened = Transaction(filesystem, root, EXECUTION, FENCE, no_blobs, CHUNK)
+    except LonelyCatError:
+        return "refused"
+    with opened as transaction:
         try:
             transaction.stage(changes, {"execution_id": EXECUTION})
         except (LonelyCatError, OSError):

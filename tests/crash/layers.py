@@ -38,6 +38,10 @@ class Hooked(FileSystem):
     def __init__(self) -> None:
         self.calls = 0
         self.trace: list[str] = []
+        self.touched: set[str] = set()
+        """Names that were moved or exchanged."""
+        self.swept = False
+        """Whether the stage was swept and is being removed: what is written to a removed file then is nobody's."""
 
     def before(self, number: int, name: str, arguments: tuple[Any, ...]) -> None:
         """Called before call ``number`` (from 0)."""
@@ -53,6 +57,9 @@ def _hooked(name: str) -> Callable[..., Any]:
         number = self.calls
         self.calls += 1
         self.trace.append(name)
+        if name in ("move", "exchange"):
+            self.touched |= {argument for argument in arguments if isinstance(argument, str)}
+        self.swept = self.swept or (name == "unlink" and arguments[1] == "journal")
         self.before(number, name, arguments)
         result = real(self, *arguments)
         self.after(number, name, arguments)

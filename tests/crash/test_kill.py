@@ -139,7 +139,7 @@ def test_dying_at_every_call(seed: int, keep: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_dying_again_in_the_recovery(seed: int, keep: bool, tmp_path: Path) -> None:
-    _two_deep(seed, tmp_path, keep=keep, test="test_dying_again_in_the_recovery", deaths=4)
+    _two_deep(seed, tmp_path, keep=keep, test="test_dying_again_in_the_recovery", deaths=2)
 
 
 @pytest.mark.long

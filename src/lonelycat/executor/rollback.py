@@ -86,6 +86,7 @@ class _Undo:
         self.id = execution_id
         self.report = UndoReport()
         self.rooms = {directory.path for directory in intent.rooms}
+        self.left: list[FileOperation] = []
 
     # -- looking -------------------------------------------------------------------------------------------------
 
@@ -130,6 +131,9 @@ class _Undo:
         current = self.in_tree(operation.path)
         if operation.kind is Kind.CREATE:
             self._take_out(operation, current, staged)
+        elif self._is_the_old_file(operation, current):
+            if not _holds(current, operation.old):
+                self.report.conflicts.append(operation.path)  # changed in place: there is no other old content
         elif staged is not None and not _holds(staged, operation.old) and not _holds(staged, operation.new):
             self._give_back(operation, current)
         elif _holds(current, operation.old):
@@ -186,15 +190,22 @@ class _Undo:
             self._quarantine(staged, path)
 
     def _leave(self, operation: FileOperation) -> None:
-        """The path holds what is somebody else's: it stays, and the old content goes to quarantine."""
+        """The path holds what is somebody else's: it stays."""
         self.report.conflicts.append(operation.path)
-        if operation.old is None:
-            return
-        current = self.status(operation.path)
-        backup = self.fs.stat(self.stage, operation.backup_name)
-        in_place = current is not None and os.path.samestat(current, backup)  # then there is no other content
-        if not in_place:
-            self._quarantine(operation.backup_name, operation.path)
+        self.left.append(operation)
+
+    def _is_the_old_file(self, operation: FileOperation, current: _Holding) -> bool:
+        """Whether the tree has the very file that was there, whatever it holds by now."""
+        if not isinstance(current, Found | _Foreign):
+            return False
+        now, backup = self.status(operation.path), self.fs.stat(self.stage, operation.backup_name)
+        return now is not None and os.path.samestat(now, backup)
+
+    def _keep_what_was_left(self) -> None:
+        """Quarantine the old contents that have no place; after problems the stage keeps them for another try."""
+        for operation in self.left:
+            if operation.old is not None and not self.report.problems:
+                self._quarantine(operation.backup_name, operation.path)
 
     def _parent(self, path: str) -> tuple[int, str]:
         directory, name = split(path)
@@ -271,32 +282,40 @@ class _Undo:
         self.make_directories(intent.rooms[::-1], "room")
         for operation in reversed(intent.early):
             self.undo_one(operation)
-        self._make_durable()
         self._verify()
+        try:
+            self._make_durable()
+            self._keep_what_was_left()
+        except (LonelyCatError, OSError) as error:
+            self.report.problems.append(f"what was put back or kept may not be durable: {_why(error)}")
 
     def _make_durable(self) -> None:
         changed = [operation.path for operation in self.intent.operations]
         changed += [*self.intent.made, *(item.path for item in (*self.intent.rooms, *self.intent.pruned))]
         touched = {split(path)[0] for path in changed} - set(self.intent.made)
-        try:
-            if len(touched) >= SYNC_WHOLE_FROM:
-                self.fs.syncfs(self.stage)
-                return
-            for path in sorted(touched):
-                with suppress(FileNotFoundError, ConflictError, RefusedError):
-                    self.fs.fsync(self.tree.directory(path))
-        except OSError as error:
-            self.report.problems.append(f"what was put back may not be durable: {_why(error)}")
+        if len(touched) >= SYNC_WHOLE_FROM:
+            self.fs.syncfs(self.stage)
+            return
+        for path in sorted(touched):
+            with suppress(FileNotFoundError, ConflictError, RefusedError):
+                self.fs.fsync(self.tree.directory(path))
 
     def _verify(self) -> None:
-        left_alone = set(self.report.conflicts)
-        for operation in self.intent.operations:
-            if operation.path not in left_alone and not _holds(self.in_tree(operation.path), operation.old):
-                self.report.problems.append(f"{printable(operation.path)} does not hold its old content")
+        for operation in reversed(self._not_back()):
+            self.undo_one(operation)  # somebody wrote there meanwhile, or put ours back: judged once more
+        self.report.problems += [f"{printable(item.path)} does not hold its old content" for item in self._not_back()]
         for directory in (*self.intent.rooms, *self.intent.pruned):
             status = self.status(directory.path)
-            if directory.path not in left_alone and (status is None or not stat.S_ISDIR(status.st_mode)):
+            if directory.path not in self.report.conflicts and (status is None or not stat.S_ISDIR(status.st_mode)):
                 self.report.problems.append(f"the directory {printable(directory.path)} is not back")
+
+    def _not_back(self) -> list[FileOperation]:
+        left_alone = set(self.report.conflicts)
+        return [
+            operation
+            for operation in self.intent.operations
+            if operation.path not in left_alone and not _holds(self.in_tree(operation.path), operation.old)
+        ]
 
 
 def _still_waits(operation: FileOperation, staged: _Holding, current: _Holding) -> bool:
