@@ -1,0 +1,134 @@
+"""The reference pages against the source: commands, error codes, dependencies, the tests that guarantees name."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+import tomllib
+from pathlib import Path
+
+from lonelycat.governance.rules.codes import CODES
+from lonelycat.lifecycle import Status
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+_CODE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|USAGE|QUARANTINED")
+
+NOT_CODES = frozenset(
+    {
+        # variables of the environment
+        *(
+            "LC_ALL",
+            "VIRTUAL_ENV",
+            "SUDO_USER",
+            "LONELYCAT_APPROVER_KEY",
+            "LONELYCAT_DATABASE_URL",
+            "LONELYCAT_POLICY",
+        ),
+        *("LONELYCAT_STATE_DIR", "LONELYCAT_RUN", "PYDANTIC_DISABLE_PLUGINS", "NO_COLOR"),
+        # states of the planner, verdicts, placeholders of the command line, prefixes that are completed
+        *(
+            "EXECUTION_READY",
+            "GOVERNANCE_CHECK",
+            "PLAN_GENERATION",
+            "NEED_APPROVAL",
+            "EXECUTION_ID",
+            "PLAN_ID",
+        ),
+        *("HEALTH_CHECK",),
+    }
+)
+GIT_VARIABLE = re.compile(
+    r"GIT_(?:ALLOW|ATTR|CEILING|CONFIG|NO|PAGER|TERMINAL|OPTIONAL|DIR|WORK|INDEX|AUTHOR|COMMITTER)"
+)
+COMPOSED = re.compile(r"(?:PROPOSAL|EXECUTION|IDEMPOTENCY|APPROVAL)_(?:ALTERED|MISSING|UNKNOWN)")
+"""``records/verification.py`` puts these together."""
+
+
+def codes_in_the_source() -> dict[str, str]:
+    """Return every constant of the source that has the form of a code, and where it stands."""
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _CODE.fullmatch(node.value):
+                found[node.value] = path.relative_to(ROOT).as_posix()
+    return {
+        code: place
+        for code, place in found.items()
+        if code not in NOT_CODES and not GIT_VARIABLE.match(code) and code != code.lower()
+    }
+
+
+def test_every_error_code_is_explained() -> None:
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", page))
+    missing = {
+        code: place for code, place in codes_in_the_source().items() if code not in explained | CODES.keys()
+    }
+    assert not missing, f"docs/errors.md lacks {missing}"
+
+
+def test_every_explained_code_exists() -> None:
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    explained = {
+        code
+        for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+        for code in re.findall(r"`(\w+)`", row)
+    }
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    unknown = {code for code in explained if code not in source and not COMPOSED.fullmatch(code)}
+    assert len(explained) > 200
+    assert not unknown
+
+
+def test_the_page_of_the_command_line_is_what_the_program_generates() -> None:
+    generated = runpy.run_path(str(DOCS / "generate.py"))["page"]()
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == generated, (
+        "run: .venv/bin/python docs/generate.py"
+    )
+
+
+def test_every_dependency_has_its_reason_and_no_other_stands_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = [
+        *project["project"]["dependencies"],
+        *(item for group in project["dependency-groups"].values() for item in group),
+    ]
+    names = sorted(re.split(r"[\[<>=!~ ]", requirement)[0] for requirement in wanted)
+    rows = re.findall(
+        r"^\| ([\w.-]+) \| (.+?) \| (.+?) \|",
+        (DOCS / "dependencies.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    said = sorted(
+        name for name, reason, licence in rows if name not in ("package", "---") and reason and licence
+    )
+    assert said == names
+
+
+def test_the_tests_that_show_the_guarantees_exist() -> None:
+    page = (DOCS / "guarantees.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    for path, test in named:
+        functions = {
+            node.name
+            for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+            if isinstance(node, ast.FunctionDef)
+        }
+        assert test in functions, f"{path} has no {test}"
+    for number in range(1, 11):
+        section = page.split(f"\n## P{number} ")[1].split("\n## ")[0]
+        assert re.search(r"`tests/[\w/]+\.py::\w+`", section), f"P{number} names no test"
+
+
+def test_every_state_is_explained() -> None:
+    page = (DOCS / "concepts.md").read_text(encoding="utf-8")
+    states = page.split("\n## States")[1].split("\n## ")[0]
+    rows = "".join(re.findall(r"^\| (`.*?) \|", states, re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", rows)) == {str(status) for status in Status}
+
+
+def test_the_picture_of_the_states_holds_every_state() -> None:
+    picture = (DOCS / "images" / "states.svg").read_text(encoding="utf-8")
+    assert {str(status) for status in Status} <= set(re.findall(r">(\w+)</text>", picture))
