@@ -28,7 +28,8 @@ def as_tuple(value: object) -> object:
 def _path_from_json(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("a path must be a string")
-    return check_path(from_wire(value) if value.startswith('"') else value)
+    # A name as it is has no backslash, and the quoted form of one always has: the two cannot be taken for each other.
+    return check_path(from_wire(value) if value.startswith('"') and "\\" in value else value)
 
 
 def _instant(value: object) -> object:
