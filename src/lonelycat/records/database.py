@@ -115,6 +115,12 @@ class Database:
                     f"Restore it from a backup. To go on without any history, remove {self._mark}.",
                 )
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        elif self._mark.exists() and os.lstat(self.path).st_size == 0:
+            raise StateError(
+                "DATABASE_CORRUPT",
+                f"{self.path} was emptied, and with it which approvals are used up",
+                f"Restore it from a backup. To go on without any history, remove it and {self._mark}.",
+            )
         if not stat.S_ISREG(os.lstat(self.path).st_mode):
             raise StateError(
                 "DATABASE_UNSAFE",

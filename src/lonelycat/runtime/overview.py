@@ -5,14 +5,16 @@ Invariant: nothing here changes anything, but for ``recover``.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from lonelycat.changes.changeset import BlobRef, ChangeSet
 from lonelycat.changes.diff import DiffEntry, render_diff
-from lonelycat.errors import InputError, LonelyCatError
+from lonelycat.errors import InputError, LonelyCatError, PolicyError
 from lonelycat.executor.execution_lock import LockHolder, LockManager
 from lonelycat.executor.recovery import Recovered, pending_transactions
+from lonelycat.governance.policy import Concurrency
 from lonelycat.lifecycle import Status
 from lonelycat.records.artifacts import ArtifactDirectory
 from lonelycat.records.entries import ExecutionRow, Freeze, Proposal
@@ -159,8 +161,11 @@ def preview(wiring: Wiring, changeset: ChangeSet) -> bytes:
 
 
 def recover(wiring: Wiring, lock_timeout: float | None) -> RecoveryReport:
-    """Recover under the lock, waiting for it as any execution does."""
-    timeout = wiring.policy().loaded.policy.executor.concurrency.lock_timeout if lock_timeout is None else lock_timeout
+    """Recover under the lock, waiting for it as any execution does; a policy that cannot be loaded is no hindrance."""
+    timeout = Concurrency().lock_timeout if lock_timeout is None else lock_timeout
+    with suppress(PolicyError):
+        if lock_timeout is None:
+            timeout = wiring.policy().loaded.policy.executor.concurrency.lock_timeout
     manager = LockManager(wiring.settings.workspace, timeout, clock=wiring.clock, filesystem=wiring.filesystem)
     with manager.lock_execution(wiring.ids.new("exec"), "plan_recovery") as held:
         return RecoveryReport(tuple(recover_workspace(wiring, held)))

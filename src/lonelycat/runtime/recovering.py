@@ -1,5 +1,9 @@
 """Recovery as the façade sees it: what a dead executor left is finished or taken back, restarted where need be, and
-recorded like any other end of an execution."""
+recorded like any other end of an execution.
+
+Invariant: the files need nothing but the journal. Without a database or a policy they are taken back all the same; then
+the error is raised, and what could not be recorded waits in its transaction directory for the next recovery.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from datetime import datetime
 
 from lonelycat.changes.paths import from_wire
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.errors import PolicyError, RefusedError, StepFailedError
+from lonelycat.errors import PolicyError, RefusedError, StateError, StepFailedError
 from lonelycat.executor.execution_lock import HeldLock
 from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome, pending_transactions
 from lonelycat.lifecycle import Status
@@ -53,10 +57,11 @@ def recover_workspace(wiring: Wiring, held: HeldLock, context: ExecutionContext 
 
 
 def _recover(wiring: Wiring, held: HeldLock) -> list[Recovered]:
-    records = wiring.records
-
     def was_recorded(execution_id: str) -> bool:
-        row = records.execution(execution_id)
+        try:
+            row = wiring.records.execution(execution_id)
+        except StateError:  # the journal alone decides; recording what came of it raises this again
+            return False
         return row is not None and row.result.status is Status.COMPLETED
 
     recovery = Recovery(
