@@ -98,9 +98,7 @@ def recover(filesystem: FileSystem, root: Path, recorded: set[str] | None = None
         if found.outcome == "committed":
             history.add(found.execution_id)
 
-    recovery = Recovery(
-        filesystem, root, FENCE + 1, chunk=CHUNK, was_recorded=history.__contains__, record=record
-    )
+    recovery = Recovery(filesystem, root, FENCE + 1, chunk=CHUNK, was_recorded=history.__contains__, record=record)
     return list(recovery.run())
 
 

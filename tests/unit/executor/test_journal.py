@@ -101,9 +101,7 @@ def test_a_bit_flip_at_every_byte_never_changes_what_is_said(filesystem: FileSys
 
 
 @pytest.mark.parametrize("order", [(0, 2), (0, 2, 1), (1, 2), (0, 1, 1), (2,), (1, 0, 2)])
-def test_frames_cannot_be_dropped_or_reordered(
-    filesystem: FileSystem, directory: int, order: tuple[int, ...]
-) -> None:
+def test_frames_cannot_be_dropped_or_reordered(filesystem: FileSystem, directory: int, order: tuple[int, ...]) -> None:
     data, ends = _three(filesystem, directory)
     frames = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     _write(b"".join(frames[n] for n in order), directory)

@@ -40,7 +40,7 @@ def upgrade() -> None:
     op.create_table(
         "counters",
         sa.Column("name", sa.Text(), primary_key=True),
-        sa.Column("value", sa.Integer(), nullable=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
     )
     op.create_table(
         "executions",
