@@ -40,6 +40,25 @@ and where they exist `plan_id`, `changeset_id`, `checksum`, `decision_id`, `verd
 
 The commands `serve`, `worker`, `mcp` and `hook` do not exist yet.
 
+## Examples
+
+<!-- situation: workspace -->
+```console
+$ git switch -q -c feature && echo "Open." >> README.md && git commit -q -a -m "Say open" && git switch -q main
+$ lonelycat run --git main..feature --intent "Say open" --by agent:helper
+ALLOW  the policy allows this change   risk LOW
+…
+COMPLETED  The change is in place, checked and kept.
+…
+$ lonelycat --json log --path README.md --since 1h | python3 -m json.tool | grep '"status"'
+            "status": "completed",
+$ lonelycat --json execute plan_unknown  # exits with 2
+{"ok": false, "code": "PLAN_UNKNOWN", …}
+$ lonelycat -C /home/ada/nowhere status  # exits with 2
+error WORKSPACE_MISSING: /home/ada/nowhere is not a directory
+…
+```
+
 ## Exit codes
 
 | code | means |
