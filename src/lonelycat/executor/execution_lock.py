@@ -171,11 +171,11 @@ class LockManager:
 
     def _raise_fence(self, directory: int) -> int:
         with self._filesystem.closing(open_lock_file(directory, FENCE)) as fd:
-            text = self._filesystem.read(fd, 64).strip()
+            text = self._filesystem.read(fd, 64).partition(b"\n")[0]
             counted = int(text) if text.isdigit() else 0
             # A counter that was lost restarts above any that could have been counted one by one: the records, and
             # the journals of the dead, remember the old ones.
-            fence = (counted if 0 < counted < _MAX_FENCE else int(self._clock.now().timestamp() * 1000)) + 1
+            fence = (counted if 0 < counted < _MAX_FENCE else int(self._clock.now().timestamp() * 1_000_000)) + 1
             os.lseek(fd, 0, os.SEEK_SET)
             self._filesystem.write(fd, b"%020d\n" % fence)
             self._filesystem.fsync(fd)

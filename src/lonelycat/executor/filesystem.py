@@ -14,15 +14,20 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYS_OPENAT2 = 437
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
 _RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV | NO_MAGICLINKS | NO_SYMLINKS | BENEATH
+_FS_IOC_GETFLAGS = 0x80086601
+_FS_IOC_SETFLAGS = 0x40086602
+_FS_TOPDIR_FL = 0x00020000
 _renameat2 = _LIBC.renameat2
 _renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _syncfs = _LIBC.syncfs
@@ -136,6 +141,17 @@ class FileSystem:
     def set_attribute(self, fd: int, name: str, value: bytes) -> None:
         """Set an extended attribute."""
         os.setxattr(fd, name, value)
+
+    def spread(self, directory: int) -> None:
+        """Ask the file system to give each directory made below this one an allocation group of its own.
+
+        ext4's "top of directory hierarchies" flag; a hint, best effort, unknown to most file systems. Without it every
+        transaction's files are allocated where those of the last ones were freed, and an ext4 without a journal looks
+        at each inode freed there within the last minutes before it makes a new one: 0.7 ms instead of 0.02 a file.
+        """
+        with suppress(OSError):
+            (flags,) = struct.unpack("l", fcntl.ioctl(directory, _FS_IOC_GETFLAGS, struct.pack("l", 0)))
+            fcntl.ioctl(directory, _FS_IOC_SETFLAGS, struct.pack("l", flags | _FS_TOPDIR_FL))
 
     def make_link(self, target: bytes, directory: int, name: str) -> None:
         """Create a symbolic link with ``target``."""

@@ -393,7 +393,10 @@ def sweep(
             if name == operation.staged_name and _untouched(filesystem, stage, name, seen.get(operation.number)):
                 continue
             holding = look.in_stage(name, operation.path)
-            if not _holds(holding, operation.old) and not _holds(holding, operation.new):
+            if _holds(holding, operation.old) or _holds(holding, operation.new):
+                continue
+            current = look.status(operation.path)  # an old file that is back has its place, whatever is in it now
+            if current is None or not os.path.samestat(current, filesystem.stat(stage, name)):
                 kept.append((operation.path, quarantine(filesystem, tree, stage, name, execution_id)))
     return kept
 

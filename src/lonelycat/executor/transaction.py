@@ -100,6 +100,7 @@ class Transaction:
             ConflictError, RefusedError: see ``staging.py``.
             OSError: no space, no rights, an I/O error.
         """
+        self._filesystem.spread(self._transactions)
         self._filesystem.make_directory(self._transactions, self._id, 0o700)
         self._stage = self._filesystem.open_beneath(self._transactions, self._id)
         self._tree = PinnedTree(self._filesystem, self._root, self._chunk)
