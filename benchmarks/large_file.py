@@ -13,7 +13,11 @@ from pathlib import Path
 
 from benchmarks.workspace import govern, throwaway
 
-_PEAK = "import resource, sys; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+# VmHWM starts anew with every program; ru_maxrss remembers the process that this one was forked from.
+_PEAK = """
+import re, sys
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
+"""
 _EXECUTE = (
     """
 import sys
