@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
 
@@ -24,12 +22,6 @@ FILES = {
     ),
     "tests/__init__.py": "",
 }
-
-
-@pytest.fixture(scope="session")
-def root() -> Path:
-    """The top of this repository."""
-    return ROOT
 
 
 def make_shop(home: Path) -> Path:

@@ -8,6 +8,11 @@ import runpy
 import tomllib
 from pathlib import Path
 
+import pytest
+from pydantic import BaseModel
+
+from lonelycat.changes.changeset import ChangeSet, FileChange
+from lonelycat.changes.plan import ChangePlan
 from lonelycat.governance.rules.codes import CODES
 from lonelycat.lifecycle import Status
 
@@ -127,6 +132,14 @@ def test_every_state_is_explained() -> None:
     states = page.split("\n## States")[1].split("\n## ")[0]
     rows = "".join(re.findall(r"^\| (`.*?) \|", states, re.MULTILINE))
     assert set(re.findall(r"`(\w+)`", rows)) == {str(status) for status in Status}
+
+
+@pytest.mark.parametrize("model", [FileChange, ChangeSet, ChangePlan], ids=lambda model: model.__name__)
+def test_every_field_of_a_document_is_explained(model: type[BaseModel]) -> None:
+    page = (DOCS / "concepts.md").read_text(encoding="utf-8")
+    table = page.split(f"\n| {model.__name__} | |\n")[1].split("\n\n")[0]
+    rows = "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", rows)) == set(model.model_fields)
 
 
 def test_the_picture_of_the_states_holds_every_state() -> None:
