@@ -11,11 +11,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from lonelycat.changes.plan import ChangePlan
 from lonelycat.checks.result import CheckResult
 from lonelycat.errors import LonelyCatError, StepFailedError
 from lonelycat.governance.policy import HealthCheck, Policy
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.steps import ExecutionContext, StepNotes, as_lonelycat_error, changed_paths
+
+
+def validate_named(plan: ChangePlan, policy: Policy) -> None:
+    """Check the parameters of everything that ``plan`` names, before anything is touched.
+
+    The policy's own model does not know the kinds' parameters; a mistake in them that shows only when the service is to
+    be restarted would make the rollback, which restarts it again, fail as well.
+
+    Raises:
+        PolicyError: ``VERIFICATION_PARAMETERS``, ``HEALTH_PARAMETERS`` or ``SERVICE_PARAMETERS``, naming the field.
+    """
+    from lonelycat.checks.health.registry import validate_health_check
+    from lonelycat.checks.services.registry import validate_service
+    from lonelycat.checks.verifier import validate_verification_profile
+
+    for name in plan.verification_plan:
+        validate_verification_profile(name, policy.verification[name])
+    for name in plan.health_checks:
+        validate_health_check(name, policy.health_checks[name])
+    for name in plan.services:
+        validate_service(name, policy.services[name])
 
 
 class ServiceChecks:

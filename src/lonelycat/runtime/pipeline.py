@@ -28,11 +28,13 @@ from lonelycat.executor.operations import plan_operations
 from lonelycat.executor.staging import check_base
 from lonelycat.executor.transaction import Transaction
 from lonelycat.executor.tree import PinnedTree
+from lonelycat.governance.decision import GovernanceApproval
 from lonelycat.governance.policy import Policy
 from lonelycat.lifecycle import Status
 from lonelycat.records.execution import ExecutionResult
+from lonelycat.records.layout import DATABASE_NAME
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.checking import ServiceChecks
+from lonelycat.runtime.checking import ServiceChecks, validate_named
 from lonelycat.runtime.evidence import Evidence
 from lonelycat.runtime.execution_request import Options, Request
 from lonelycat.runtime.finishing import Finisher
@@ -62,7 +64,7 @@ class Pipeline:
         try:
             policy = self._validate(context, request)
             if self._options.dry_run:
-                return self._rehearse(context, request)
+                return self._rehearse(context, request, policy)
             with self._locked(context, request, policy) as held:
                 return self._under_lock(context, request, policy, held, finisher)
         except (LonelyCatError, OSError) as error:  # nothing is touched yet: what comes later ends on its own
@@ -75,6 +77,7 @@ class Pipeline:
             # Used-up approvals are looked for after idempotency: a repeat of what they allowed gets its result.
             terms = self._terms(request, used=())
             admit(terms)
+            validate_named(request.plan, terms.policy)
             return terms.policy
 
     def _terms(self, request: Request, used: Collection[str]) -> AdmissionTerms:
@@ -91,9 +94,15 @@ class Pipeline:
             used,
         )
 
-    def _rehearse(self, context: ExecutionContext, request: Request) -> ExecutionResult:
-        """The dry run: the same validation and the same look at the base as the real run, and nothing else."""
+    def _rehearse(self, context: ExecutionContext, request: Request, policy: Policy) -> ExecutionResult:
+        """The dry run: the same refusals, the same repeat and the same look at the base as the real run, no more."""
         settings = self._wiring.settings
+        if (settings.state_dir / DATABASE_NAME).exists() or settings.database_url is not None:
+            self._refuse_frozen()
+            repeat = self._recorded(request, policy)
+            if repeat is not None:
+                return repeat.model_copy(update={"dry_run": True})
+            self._readmit(request)
         with (
             context.step("stage"),
             PinnedTree(self._wiring.filesystem, settings.workspace, settings.limits.chunk_bytes) as tree,
@@ -129,6 +138,18 @@ class Pipeline:
     ) -> ExecutionResult:
         context.fence = held.fence
         recover_workspace(self._wiring, held, context)
+        self._refuse_frozen()
+        idempotency = policy.executor.idempotency
+        finisher.ttl_seconds = idempotency.cached_result_ttl if idempotency.enabled else 0
+        if self._options.use_idempotency and idempotency.enabled:
+            with context.step("idempotency"):
+                repeat = self._recorded(request, policy)
+            if repeat is not None:
+                return repeat
+        finisher.consumed = self._readmit(request)
+        return self._execute(context, request, policy, held, finisher)
+
+    def _refuse_frozen(self) -> None:
         frozen = self._wiring.records.frozen()
         if frozen is not None:
             raise FrozenError(
@@ -136,21 +157,25 @@ class Pipeline:
                 f"nothing executes here since {frozen.frozen_at.isoformat()}: {frozen.reason}",
                 "Look at `lonelycat doctor`, mend the workspace, then `lonelycat unfreeze --by NAME --reason TEXT`.",
             )
+
+    def _recorded(self, request: Request, policy: Policy) -> ExecutionResult | None:
+        """Return the result that answers for a repeat of ``request``, or None when it has to be executed."""
         idempotency = policy.executor.idempotency
-        ttl = finisher.ttl_seconds = idempotency.cached_result_ttl if idempotency.enabled else 0
-        if self._options.use_idempotency and idempotency.enabled:
-            with context.step("idempotency"):
-                manager = IdempotencyManager(
-                    self._wiring.settings.workspace, ttl, clock=self._wiring.clock, records=lambda: self._wiring.records
-                )
-                record = manager.lookup(request.plan.id, request.changeset.checksum)
-            if record is not None:
-                row = self._wiring.records.execution(record.execution_id)
-                if row is not None:
-                    return row.result.model_copy(update={"cached": True})
+        if not (self._options.use_idempotency and idempotency.enabled):
+            return None
+        manager = IdempotencyManager(
+            self._wiring.settings.workspace,
+            idempotency.cached_result_ttl,
+            clock=self._wiring.clock,
+            records=lambda: self._wiring.records,
+        )
+        record = manager.lookup(request.plan.id, request.changeset.checksum)
+        row = None if record is None else self._wiring.records.execution(record.execution_id)
+        return None if row is None else row.result.model_copy(update={"cached": True})
+
+    def _readmit(self, request: Request) -> tuple[GovernanceApproval, ...]:
         used = self._wiring.records.approvals_used([approval.id for approval in request.approvals])
-        finisher.consumed = readmit(self._terms(request, used))
-        return self._execute(context, request, policy, held, finisher)
+        return readmit(self._terms(request, used))
 
     # -- the transaction -----------------------------------------------------------------------------------------
 
