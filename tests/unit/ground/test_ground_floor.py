@@ -141,7 +141,7 @@ def test_without_an_environment_everything_lies_in_the_workspace(tmp_path: Path)
     assert settings.workspace == root
     assert settings.state_dir == settings.local_dir == root / ".lonelycat"
     assert settings.policy_path == root / "agent/policies/default.yaml"
-    assert (settings.database_url, settings.approver_key, settings.user) == (None, None, "unknown")
+    assert (settings.database_url, settings.approver_key) == (None, None) and settings.user
     assert settings.limits == Limits()
 
 
