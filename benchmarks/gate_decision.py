@@ -54,11 +54,11 @@ class _Olds:
 
 
 def sources() -> list[bytes]:
-    """Return 50 texts of 1 to 4 KiB, cut from Python's standard library: ordinary source, the same for everybody."""
+    """Return 50 texts of 0.5 to 2 KiB, cut from Python's standard library: ordinary source, the same for everybody."""
     files = sorted(Path(asyncio.__file__).parent.parent.glob("*.py"))
     texts = [path.read_bytes() for path in files]
     long_enough = [text for text in texts if len(text) >= 4096]
-    return [long_enough[index % len(long_enough)][: 1024 + 3072 * index // (FILES - 1)] for index in range(FILES)]
+    return [long_enough[index % len(long_enough)][: 512 + 1536 * index // (FILES - 1)] for index in range(FILES)]
 
 
 def measure(rounds: int = 60) -> Timing:

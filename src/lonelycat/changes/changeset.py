@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
-from lonelycat.changes.digest import canonical_digest, sha256_hex
+from lonelycat.changes.digest import flat_digest, sha256_hex
 from lonelycat.changes.model import Hash, Instant, Strict, WorkspacePath, as_tuple
 from lonelycat.changes.paths import check_names, check_path, to_wire
 from lonelycat.clock import RandomIds, SystemClock
@@ -203,14 +203,14 @@ class FileChange(Strict):
 
     def canonical(self) -> dict[str, str | None]:
         """Return the fields that the checksum covers; the content is covered by ``new_hash``."""
-        return {
+        return {  # in the order of the canonical form
+            "new_hash": self.new_hash,
+            "new_mode": self.new_mode,
+            "old_hash": self.old_hash,
+            "old_mode": self.old_mode,
+            "old_path": None if self.old_path is None else to_wire(self.old_path),
             "operation": str(self.operation),
             "path": to_wire(self.path),
-            "old_path": None if self.old_path is None else to_wire(self.old_path),
-            "old_hash": self.old_hash,
-            "new_hash": self.new_hash,
-            "old_mode": self.old_mode,
-            "new_mode": self.new_mode,
         }
 
 
@@ -281,7 +281,7 @@ class ChangeSet(Strict):
 
 def checksum_of(changes: Sequence[FileChange]) -> str:
     """Return the SHA-256 over the RFC 8785 form of the changes."""
-    return canonical_digest([change.canonical() for change in changes])
+    return flat_digest([change.canonical() for change in changes])
 
 
 def check_changes(changes: Sequence[FileChange], limits: Limits | None = None) -> None:

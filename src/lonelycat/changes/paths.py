@@ -125,7 +125,10 @@ def fold(path: str) -> str:
 
 def is_protected(path: str) -> bool:
     """Tell whether ``path`` is, or lies below, a ``.git`` or ``.lonelycat`` in any spelling."""
-    for component in fold(path).split("/"):
+    folded = fold(path)
+    if ".git" not in folded and ".lonelycat" not in folded and "~" not in folded:
+        return False
+    for component in folded.split("/"):
         name = component.split(":")[0].rstrip(". ")
         if name in _PROTECTED_NAMES or _SHORT_NAME.fullmatch(name):
             return True
@@ -144,17 +147,27 @@ def check_names(resulting: Iterable[str]) -> None:
         twin = seen.setdefault(fold(path), path)
         if twin != path:
             raise _refuse("PATH_TWIN", path, f"and {printable(twin)} are one name on some systems", "Keep one of them.")
-    for path in seen.values():
-        position = path.find("/")
-        while position != -1:
-            if fold(path[:position]) in seen:
-                raise _refuse(
-                    "PATH_PREFIX",
-                    path,
-                    f"needs {printable(path[:position])} as a directory, which is a file in the same change set",
-                    "Delete or rename one of the two.",
-                )
-            position = path.find("/", position + 1)
+    for directory in _directories(seen.values()):
+        file = seen.get(fold(directory))
+        if file is not None:
+            below = next(path for path in seen.values() if path.startswith(directory + "/"))
+            raise _refuse(
+                "PATH_PREFIX",
+                below,
+                f"needs {printable(file)} as a directory, which is a file in the same change set",
+                "Delete or rename one of the two.",
+            )
+
+
+def _directories(paths: Iterable[str]) -> set[str]:
+    """Return every directory above any of ``paths``, without the root; each is looked at once."""
+    found: set[str] = set()
+    for path in paths:
+        above = path.rpartition("/")[0]
+        while above and above not in found:
+            found.add(above)
+            above = above.rpartition("/")[0]
+    return found
 
 
 _ESCAPES = {"\a": "a", "\b": "b", "\t": "t", "\n": "n", "\v": "v", "\f": "f", "\r": "r", '"': '"', "\\": "\\"}

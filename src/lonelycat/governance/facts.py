@@ -123,7 +123,7 @@ class ChangeFacts:
         """How many bytes at the start and at the end the new content shares with the old."""
         return _common_ends(self.old or b"", self.new or b"")
 
-    @property
+    @cached_property
     def added(self) -> tuple[int, bytes]:
         """The part of the new bytes that can hold anything new, with some context, and where it starts."""
         data = self.new or b""

@@ -29,6 +29,8 @@ from lonelycat.errors import PolicyError
 MAX_ALTERNATIVES = 64
 """How many plain patterns one pattern's braces may expand to."""
 
+_SUMMARISED_FROM = 4
+"""From how many paths on it is worth looking at what they have between them."""
 _NOTHING = re.compile(r"(?!)")
 _folded = lru_cache(maxsize=16_384)(fold)
 _META = re.compile(r"[*?\[]")
@@ -80,12 +82,12 @@ class Matcher:
         """Return those of ``paths`` that match, in their order."""
         if len(self._groups) == 1:
             return self._groups[0][1].select(paths, folds=self._folds)
-        everything = list(paths)
+        everything = tuple(paths)
         undecided, found = everything, set[str]()
         for negated, group in self._groups:
             decided = set(group.select(undecided, folds=self._folds and not negated))
             found.update(decided if not negated else ())
-            undecided = [path for path in undecided if path not in decided] if decided else undecided
+            undecided = tuple(path for path in undecided if path not in decided) if decided else undecided
         return [path for path in everything if path in found]
 
 
@@ -101,6 +103,31 @@ class _Parts(NamedTuple):
 def _parts(path: str) -> _Parts:
     base = path[path.rfind("/") + 1 :]
     return _Parts(base, base[base.rfind(".") :] if "." in base else "", frozenset(path.split("/")[:-1]))
+
+
+class _Summary(NamedTuple):
+    """What many paths have between them, each as written and folded: what is not in here is in none of them."""
+
+    bases: frozenset[str]
+    extensions: frozenset[str]
+    components: frozenset[str]
+    paths: frozenset[str]
+    firsts: frozenset[str]
+    together: str
+
+
+@lru_cache(maxsize=64)
+def _summary(paths: tuple[str, ...]) -> _Summary:
+    every = frozenset(paths).union(map(_folded, paths))
+    parts = [_parts(path) for path in every]
+    return _Summary(
+        bases=frozenset(each.base for each in parts),
+        extensions=frozenset(each.extension for each in parts),
+        components=frozenset().union(*(each.components for each in parts)),
+        paths=every,
+        firsts=frozenset(each.base[:1] for each in parts),
+        together="\n" + "\n".join(every),
+    )
 
 
 class _Group:
@@ -173,6 +200,8 @@ class _Group:
         """Return those of ``paths`` that match; the one loop that all matching goes through, kept tight."""
         if self.everything:
             return list(paths)
+        if isinstance(paths, tuple) and len(paths) > _SUMMARISED_FROM and self._misses(_summary(paths)):
+            return []
         names, extensions, whole, prefixes = self._names, self._extensions, self._paths, self._prefixes
         parents, suffixes, firsts, keys, pieces = self._parents, self._suffixes, self._firsts, self._keys, self._pieces
         found: list[str] = []
@@ -192,6 +221,22 @@ class _Group:
             ):
                 found.append(path)
         return found
+
+
+    def _misses(self, all_of_them: _Summary) -> bool:
+        """Tell whether no path of a summary can match, in about the time that one path takes."""
+        together = all_of_them.together
+        return (
+            self._names.isdisjoint(all_of_them.bases)
+            and self._extensions.isdisjoint(all_of_them.extensions)
+            and self._parents.isdisjoint(all_of_them.components)
+            and self._keys.isdisjoint(all_of_them.components)
+            and self._firsts.isdisjoint(all_of_them.firsts)
+            and self._paths.isdisjoint(all_of_them.paths)
+            and not any("\n" + prefix in together for prefix in self._prefixes)
+            and not any(piece in together for piece in self._pieces)
+            and not (self._suffixes and any(base.endswith(self._suffixes) for base in all_of_them.bases))
+        )
 
 
 def _normalised(globs: list[str], folds: bool) -> Iterator[str]:
