@@ -65,6 +65,13 @@ class Settings:
         """``<workspace>/.lonelycat``: the part of the state that must lie on the workspace's filesystem."""
         return self.workspace / STATE_DIRECTORY
 
+    @property
+    def policy_name(self) -> str | None:
+        """The policy file's workspace-relative path, or None when it lies outside."""
+        if not self.policy_path.is_relative_to(self.workspace):
+            return None
+        return self.policy_path.relative_to(self.workspace).as_posix()
+
     @classmethod
     def for_workspace(cls, workspace: Path | str, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings for ``workspace`` from ``environment`` (the process's own by default).
@@ -80,7 +87,7 @@ class Settings:
         return cls(
             workspace=root,
             state_dir=Path(state).resolve() if state else root / STATE_DIRECTORY,
-            policy_path=(root / policy) if policy else root / DEFAULT_POLICY_PATH,
+            policy_path=Path(os.path.normpath(root / (policy or DEFAULT_POLICY_PATH))),
             database_url=env.get("LONELYCAT_DATABASE_URL") or None,
             approver_key=Path(key).expanduser() if key else None,
             user=env.get("SUDO_USER") or env.get("USER") or env.get("LOGNAME") or _account(),

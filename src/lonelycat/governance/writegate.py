@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.digest import HASH_PATTERN, canonical_digest
-from lonelycat.changes.paths import to_wire
+from lonelycat.changes.paths import fold, to_wire
 from lonelycat.changes.plan import ChangePlan, RiskLevel
 from lonelycat.clock import Clock, IdSource
 from lonelycat.governance import rules
@@ -50,6 +50,7 @@ class WriteGate:
         signer: signs each decision.
         contents: where contents come from that the change set does not carry, and the old ones; None means that
             only what the change set carries can be looked at.
+        policy_path: where the policy in force lies in the workspace; whoever changes it needs a person, wherever it is.
         policy_trusted: False when nobody stands behind the policy yet: it was changed by something other than an
             accountable execution. Then every change needs a person.
     """
@@ -63,8 +64,10 @@ class WriteGate:
         ids: IdSource,
         signer: Signer,
         contents: ContentReader | None = None,
+        policy_path: str | None = None,
         policy_trusted: bool = True,
     ) -> None:
+        self._policy_path = None if policy_path is None else fold(policy_path)
         self._policy = policy
         self._policy_trusted = policy_trusted
         self._policy_hash = policy_hash
@@ -92,6 +95,9 @@ class WriteGate:
         first = self._weigh(rules.RAISING, context)
         if not self._policy_trusted:
             first.append(_NOT_ADOPTED)
+        rewritten = tuple(path for path in facts.touched_paths if fold(path) == self._policy_path)
+        if rewritten:
+            first.append(_POLICY_REWRITTEN._replace(paths=rewritten))
         raised = [finding.risk for finding in first if finding.counts and finding.risk is not None]
         effective = max(plan.risk_level_proposed, policy.default_risk, *raised)
         context = RuleContext(policy, plan, changeset, facts, now, effective)
@@ -160,6 +166,10 @@ _NOT_ADOPTED = Finding(
     "POLICY_NOT_ADOPTED", Verdict.NEED_APPROVAL, "builtin.policy_in_force",
     "the policy was changed by something other than LonelyCat, and nobody has approved a change under it yet",
     "Read the change to the policy; an approval of this change adopts it.",
+)  # fmt: skip
+_POLICY_REWRITTEN = Finding(
+    "GOVERNANCE_PATH", Verdict.NEED_APPROVAL, "builtin.policy_in_force",
+    "is the policy in force itself", "A person other than the proposer has to approve it.", risk=RiskLevel.CRITICAL,
 )  # fmt: skip
 _UNRESOLVABLE = frozenset({"UNKNOWN_PROFILE", "UNKNOWN_HEALTH_CHECK", "UNKNOWN_SERVICE", "GATE_INTERNAL_ERROR"})
 

@@ -114,6 +114,7 @@ class Wiring:
             ids=self.ids,
             signer=self.signer if stored else self.passing_signer,
             contents=self.contents(policy, blobs),
+            policy_path=self.settings.policy_name,
             policy_trusted=policy.trusted,
         )
 

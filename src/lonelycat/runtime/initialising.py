@@ -45,10 +45,7 @@ class InitReport:
 def initialise(wiring: Wiring) -> InitReport:
     """Write what is missing and adopt the policy."""
     settings = wiring.settings
-    if settings.policy_path.is_relative_to(settings.workspace):
-        policy_name = settings.policy_path.relative_to(settings.workspace).as_posix()
-    else:
-        policy_name = str(settings.policy_path)
+    policy_name = settings.policy_name or str(settings.policy_path)
     filesystem = FileSystem()
     for name in ("locks", "tx"):
         filesystem.close(open_state_directory(filesystem, settings.workspace, name))

@@ -57,6 +57,7 @@ class WriteGate(writegate.WriteGate):
             ids=wiring.ids,
             signer=wiring.signer,
             contents=wiring.contents(policy),
+            policy_path=wiring.settings.policy_name,
             policy_trusted=policy.trusted,
         )
 
