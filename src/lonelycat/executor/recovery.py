@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -79,7 +79,8 @@ class Recovery:
         was_recorded: tells whether history already holds this execution as completed (then a COMMITTED frame that
             can no longer be read was durable once).
         record: called with each result before its directory is removed; makes history and audit durable. It may be
-            called again for the same execution after a crash.
+            called again for the same execution after a crash. What it returns is what is still wrong, in words: then
+            the directory stays, so that recovery can be run again.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Recovery:
         *,
         chunk: int,
         was_recorded: Callable[[str], bool],
-        record: Callable[[Recovered], None],
+        record: Callable[[Recovered], str | None],
     ) -> None:
         self._filesystem = filesystem
         self._root = root
@@ -136,7 +137,9 @@ class Recovery:
         with ExitStack() as stack:
             tree = stack.enter_context(PinnedTree(self._filesystem, self._root, self._chunk))
             result = self._resolve(tree, stage, name, contents, intent)
-            self._record(result)
+            still_wrong = self._record(result)
+            if still_wrong:
+                result = replace(result, outcome=RecoveryOutcome.FAILED, message=still_wrong)
             if result.outcome is not RecoveryOutcome.FAILED:
                 remove_transaction(self._filesystem, transactions, stage, name)
         return result

@@ -75,19 +75,24 @@ def _recover(wiring: Wiring, held: HeldLock) -> list[Recovered]:
     return list(recovery.run())
 
 
-def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], None]:
-    def record(found: Recovered) -> None:
+def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | None]:
+    def record(found: Recovered) -> str | None:
+        problems = _restart_again(wiring, held, found) if found.identity else []
+        outcome = RecoveryOutcome.FAILED if problems else found.outcome
         event = AuditEvent(
             AuditType.RECOVERY_DONE,
             "lonelycat",
-            {"execution_id": found.execution_id, "outcome": str(found.outcome), "message": found.message},
+            {
+                "execution_id": found.execution_id,
+                "outcome": str(outcome),
+                "message": "; ".join([found.message, *problems]).strip("; "),
+            },
         )
         if not found.identity:
             wiring.records.audit(event)
             if found.outcome is RecoveryOutcome.DAMAGED:
                 wiring.records.freeze(found.message, found.execution_id)
-            return
-        problems = _restart_again(wiring, held, found)
+            return None
         result = _result(wiring, held, found, problems)
         if _ended_already(wiring, result):
             wiring.records.audit(event)
@@ -104,8 +109,10 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], None]:
             )
         with suppress(RefusedError):  # an edited proposal, which is on record by then, must not hold up recovery
             wiring.records.write_missing_receipt(found.execution_id)
-        if result.status is Status.ROLLBACK_FAILED:
-            wiring.records.freeze(result.message, found.execution_id)
+        if result.status is not Status.ROLLBACK_FAILED:
+            return None
+        wiring.records.freeze(result.message, found.execution_id)
+        return result.message
 
     return record
 

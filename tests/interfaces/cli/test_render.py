@@ -146,7 +146,7 @@ def test_every_end_says_what_happened_to_the_files_and_what_now(status: Status) 
     expected = {
         Status.COMPLETED: "is in place",
         Status.REJECTED: "Your files are unchanged",
-        Status.CONFLICT: "Nothing of this change is in it",
+        Status.CONFLICT: "The change was not kept",
         Status.ROLLED_BACK: "Your files are as they were before",
         Status.ROLLBACK_FAILED: "frozen",
         Status.INDETERMINATE: "recovery",

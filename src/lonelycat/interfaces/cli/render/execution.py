@@ -19,7 +19,7 @@ _ENDS: dict[Status, tuple[str, str, str]] = {
     Status.CONFLICT: (
         "warn",
         "CONFLICT",
-        "The workspace is not what the change was made against. Nothing of this change is in it.",
+        "The workspace is not what the change was made against. The change was not kept; nobody's work is lost.",
     ),
     Status.ROLLED_BACK: (
         "warn",

@@ -63,7 +63,7 @@ def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str]
         screen.line(("IDLE", "good"), "  Nothing is being executed.")
     for name in report.unfinished:
         screen.line(
-            ("unfinished ", "bad"), f"{name}: its executor died; `lonelycat recover` puts things right", indent=2
+            ("unfinished ", "bad"), f"{name}: not finished and not taken back; see `lonelycat recover`", indent=2
         )
     for name in report.quarantined:
         screen.line(("quarantined ", "warn"), f".lonelycat/quarantine/{name}", indent=2)
