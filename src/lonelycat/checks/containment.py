@@ -75,7 +75,7 @@ def _works(prefix: tuple[str, ...]) -> bool:
 def sweep(marker: str) -> None:
     """SIGKILL every process whose environment holds the marker, repeatedly, until a pass finds none.
 
-    Gives up after ten seconds (a process stuck in the kernel); it still holds the guard's descriptor then.
+    Gives up after ten seconds (a process stuck in the kernel); it still holds the lock's descriptor then.
     """
     needle = f"{MARKER}={marker}".encode()
     deadline = time.monotonic() + _SWEEP_SECONDS

@@ -78,7 +78,7 @@ def run_process(
     Args:
         timeout: seconds; then SIGTERM to its process group, and SIGKILL to the whole tree a second later.
         max_output_bytes: how much output is kept, half from the start and half from the end.
-        pass_fds: descriptors that the command inherits (the guard's, so that no orphan outlives the lock).
+        pass_fds: descriptors that the command inherits (the lock's for children, so that no orphan outlives it).
         stop: when set, the command is ended as at a time-out.
         sees_host: run it where it can see and signal the host's processes, not in a pid namespace.
     """

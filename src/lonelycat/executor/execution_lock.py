@@ -4,6 +4,8 @@ Invariants:
 - Truth is an exclusive flock on ``locks/guard``, which is never unlinked. Whoever holds it owns the workspace.
 - ``locks/execution.lock`` only *tells* who holds it. One that is found while holding the guard belongs to a dead
   holder: its execution is recovered, then the file is replaced.
+- Commands that an execution starts hold a shared lock on ``locks/children``; whoever gets the guard waits for those
+  that a dead executor left behind. They never hold the guard itself, which they could otherwise let go of.
 - The fence grows with every acquisition; whatever an execution writes durably carries it.
 
 Measured elsewhere (FACTS): O_EXCL with a pid check lost mutual exclusion in 12 % of contended acquisitions, a guard
@@ -29,6 +31,7 @@ from lonelycat.executor.filesystem import FileSystem, read_all
 from lonelycat.executor.state_directory import open_state_directory
 
 GUARD = "guard"
+CHILDREN = "children"
 LOCK_FILE = "execution.lock"
 FENCE = "fence"
 _POLL_SECONDS = 0.05
@@ -61,12 +64,13 @@ class HeldLock:
 
     Attributes:
         fence: this acquisition's number.
-        guard: the guard's descriptor; children that inherit it keep the workspace locked while they live.
+        for_children: a descriptor for child processes to inherit: as long as any of them lives, nobody else gets the
+            workspace. It is not the guard's, so what a child does to it cannot let go of the guard.
         previous: the dead holder that was found, or None.
     """
 
     fence: int
-    guard: int
+    for_children: int
     previous: LockHolder | None
 
 
@@ -101,19 +105,19 @@ class LockManager:
             LockTimeoutError: ``LOCK_TIMEOUT``, naming the holder.
             StateError: ``LOCKS_UNSAFE`` when the lock files are not what they must be.
         """
-        with self._held_guard() as (directory, guard):
+        with self._held_guard() as (directory, children):
             previous = read_lock_file(self._filesystem, directory)
             fence = self._raise_fence(directory)
             self._announce(directory, execution_id, plan_id, fence)
             try:
-                yield HeldLock(fence, guard, previous)
+                yield HeldLock(fence, children, previous)
             finally:
                 with suppress(OSError, StateError):  # it only tells; who comes next replaces it
                     self._withdraw(directory)
 
     @contextmanager
     def _held_guard(self) -> Iterator[tuple[int, int]]:
-        """Yield the descriptors of ``locks`` and of the guard, which is locked and still the guard."""
+        """Yield the descriptors of ``locks`` and for children, with the guard locked and still the guard."""
         deadline = self._clock.monotonic() + self._timeout
         while True:
             with self._filesystem.closing(open_state_directory(self._filesystem, self._root, "locks")) as directory:
@@ -121,7 +125,11 @@ class LockManager:
                 with self._filesystem.closing(guard):
                     self._acquire(directory, guard, deadline)
                     if self._is_in_place(guard):
-                        yield directory, guard
+                        with self._filesystem.closing(open_lock_file(directory, CHILDREN)) as children:
+                            # Waits for what a dead executor's commands left running, then shares with our own.
+                            self._acquire(directory, children, deadline)
+                            fcntl.flock(children, fcntl.LOCK_SH)
+                            yield directory, children
                         return
 
     def _is_in_place(self, guard: int) -> bool:
@@ -138,9 +146,11 @@ class LockManager:
             return None
         directory = open_state_directory(self._filesystem, self._root, "locks")
         with self._filesystem.closing(directory):
-            guard = self._open_guard(directory)
-            with self._filesystem.closing(guard):
-                if _try_flock(guard, fcntl.LOCK_SH):
+            with (
+                self._filesystem.closing(self._open_guard(directory)) as guard,
+                self._filesystem.closing(open_lock_file(directory, CHILDREN)) as children,
+            ):
+                if _try_flock(guard, fcntl.LOCK_SH) and _try_flock(children, fcntl.LOCK_EX):
                     return None
                 return read_lock_file(self._filesystem, directory) or LockHolder(None, None, None, None, None)
 
@@ -151,9 +161,9 @@ class LockManager:
             raise _unsafe("the workspace lies on a network file system, where locks are not shared between hosts")
         return guard
 
-    def _acquire(self, directory: int, guard: int, deadline: float) -> None:
+    def _acquire(self, directory: int, lock: int, deadline: float) -> None:
         told = False
-        while not _try_flock(guard, fcntl.LOCK_EX):
+        while not _try_flock(lock, fcntl.LOCK_EX):
             holder = read_lock_file(self._filesystem, directory) or LockHolder(None, None, None, None, None)
             if self._on_wait is not None and not told:
                 self._on_wait(holder)

@@ -44,14 +44,14 @@ class ServiceChecks:
     """The checks and restarts of one execution.
 
     Args:
-        guard: the lock's descriptor, inherited by commands so that no orphan outlives the lock; -1 for none.
+        for_children: the lock's descriptor for commands, so that no orphan outlives the lock; -1 for none.
     """
 
-    def __init__(self, wiring: Wiring, context: ExecutionContext, policy: Policy, guard: int) -> None:
+    def __init__(self, wiring: Wiring, context: ExecutionContext, policy: Policy, for_children: int) -> None:
         self._wiring = wiring
         self._context = context
         self._policy = policy
-        self._pass_fds = (guard,) if guard >= 0 else ()
+        self._pass_fds = (for_children,) if for_children >= 0 else ()
         self.healthy_before: set[str] = set()
 
     def take_baseline(self, names: Sequence[str]) -> None:

@@ -128,8 +128,19 @@ def _refuse_inside(settings: Settings, path: Path) -> None:
 
 
 def new_approver_key(settings: Settings, path: Path) -> str:
-    """Write a new private key to ``path`` (mode 0600, which must not exist) and return the public key."""
+    """Write a new private key to ``path`` (mode 0600, which must not exist) and return the public key.
+
+    Raises:
+        InputError: ``KEY_INSIDE_WORKSPACE``, ``KEY_EXISTS``, ``KEY_UNWRITABLE``.
+    """
     _refuse_inside(settings, path)
     signer = Ed25519Signer.generate()
-    write_private_key(path.expanduser(), signer)
+    try:
+        write_private_key(path.expanduser(), signer)
+    except FileExistsError as error:
+        raise InputError("KEY_EXISTS", f"there is something at {path} already", "Name another file.") from error
+    except OSError as error:
+        raise InputError(
+            "KEY_UNWRITABLE", f"the key {path} cannot be written: {error.strerror}", "Name a place that you can write."
+        ) from error
     return signer.public_key

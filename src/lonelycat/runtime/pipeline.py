@@ -197,7 +197,7 @@ class Pipeline:
         context.step_seconds = constraints.max_step_time
         evidence = Evidence(self._wiring, context, request)
         evidence.begin()
-        checks = ServiceChecks(self._wiring, context, policy, held.guard)
+        checks = ServiceChecks(self._wiring, context, policy, held.for_children)
         checks.take_baseline(request.plan.health_checks)
         with self._transaction(context, held.fence) as transaction:
             try:

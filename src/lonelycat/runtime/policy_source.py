@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lonelycat.errors import PolicyError
+from lonelycat.changes.strict_json import loads
+from lonelycat.errors import LonelyCatError, PolicyError
 from lonelycat.governance.policy_file import LoadedPolicy, load_policy
 from lonelycat.governance.signing import Signer, verify_signature
 from lonelycat.settings import Settings
@@ -99,9 +99,11 @@ def _read_pin(settings: Settings, gate_public_key: str | None) -> str | None:
         return None
     except OSError:
         return ""
-    with suppress(ValueError, AttributeError, KeyError):
-        statement = json.loads(data)
-        signature = statement.pop("signature")
-        if gate_public_key is not None and verify_signature(gate_public_key, statement, signature):
-            return str(statement["sha256"])
-    return ""
+    try:
+        statement = loads(data, what=PIN)
+    except LonelyCatError:
+        return ""
+    signature = statement.pop("signature", None) if isinstance(statement, dict) else None
+    if gate_public_key is None or not isinstance(signature, str):
+        return ""
+    return str(statement.get("sha256")) if verify_signature(gate_public_key, statement, signature) else ""

@@ -142,7 +142,7 @@ def _restart_again(wiring: Wiring, held: HeldLock, found: Recovered) -> list[str
     context = ExecutionContext(found.execution_id, plan, placeholder, wiring.clock)
     limit = wiring.settings.limits.rollback_seconds
     context.deadline, context.step_seconds = wiring.clock.monotonic() + limit, limit
-    checks = ServiceChecks(wiring, context, policy, held.guard)
+    checks = ServiceChecks(wiring, context, policy, held.for_children)
     checks.healthy_before = set(_texts(found.identity["healthy_before"])) & set(policy.health_checks)
     return checks.after_rollback(services, plan.health_checks)
 

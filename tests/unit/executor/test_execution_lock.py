@@ -151,7 +151,7 @@ def test_an_orphan_that_inherited_the_guard_keeps_the_workspace(root: Path) -> N
         import os, subprocess, sys
         from lonelycat.executor.execution_lock import LockManager
         with LockManager(sys.argv[1], 30).lock_execution("exec_parent", "plan_x") as held:
-            child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, pass_fds=[held.guard])
+            child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, pass_fds=[held.for_children])
             print(child.pid, flush=True)
             os._exit(9)
         """
@@ -173,6 +173,17 @@ def test_an_orphan_that_inherited_the_guard_keeps_the_workspace(root: Path) -> N
         os.kill(orphan, signal.SIGKILL)
     with LockManager(root, 30).lock_execution("exec_me", "plan_me") as held:
         assert held.previous is not None and held.previous.execution_id == "exec_parent"
+
+
+def test_a_child_cannot_let_go_of_the_lock(root: Path) -> None:
+    with LockManager(root, 5).lock_execution("exec_a", "plan_a") as held:
+        script = f"import fcntl; fcntl.flock({held.for_children}, fcntl.LOCK_UN)"
+        subprocess.run([sys.executable, "-c", script], pass_fds=[held.for_children], check=True)
+        with (
+            pytest.raises(LockTimeoutError, match="exec_a"),
+            LockManager(root, 0).lock_execution("exec_b", "plan_b"),
+        ):
+            raise AssertionError("held twice")
 
 
 # -- what may lie there ----------------------------------------------------------------------------------------------

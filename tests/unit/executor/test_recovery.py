@@ -167,6 +167,23 @@ def test_a_file_with_our_very_bytes_made_before_ours_came_is_left(workspace: Pat
     assert found.outcome is RecoveryOutcome.CONFLICT and (workspace / "d/b").read_bytes() == b"new"
 
 
+def test_an_edit_to_our_very_bytes_made_before_ours_came_is_left(workspace: Path) -> None:
+    class Stops(FileSystem):
+        def exchange(self, *arguments: object) -> None:
+            (workspace / "theirs").write_bytes(b"new")
+            (workspace / "theirs").rename(workspace / "a")
+            raise OSError(5, "I/O error")
+
+    with Transaction(Stops(), workspace, "exec_t", 5, _blobs) as transaction:
+        transaction.stage(CHANGES, IDENTITY)
+        with pytest.raises(OSError, match="I/O"):
+            transaction.apply()
+    inode = (workspace / "a").stat().st_ino
+    (found,), _ = _recover(workspace)
+    assert found.outcome is RecoveryOutcome.CONFLICT
+    assert (workspace / "a").stat().st_ino == inode and not (workspace / "d").exists()
+
+
 @pytest.mark.parametrize("at", [0, 6, 40, -1])
 def test_a_damaged_journal_is_set_aside_with_all_backups(at: int, workspace: Path) -> None:
     with _left(workspace):
