@@ -37,6 +37,7 @@ def approve(call: Invocation, plan_id: str, *, by: str, note: str, key: Path | N
     from lonelycat.runtime.consent import KeyConfirmation
 
     service = call.service()
+    key = key or service.settings.approver_key
     confirmation = KeyConfirmation(key) if key is not None else _ask(service, plan_id)
     return _report(service.approve(plan_id, by=by, note=note, confirmation=confirmation), by)
 
@@ -86,7 +87,7 @@ def _terminal() -> Iterator[tuple[TextIO, TextIO]]:
             raise InputError(
                 "APPROVAL_NEEDS_PERSON",
                 "an approval is typed by a person at a terminal, and there is none here",
-                "Run it in a terminal, or give --key FILE with an approver's key.",
+                "Run it in a terminal, or give --key FILE (or LONELYCAT_APPROVER_KEY) with an approver's key.",
             ) from None
         descriptor = os.open(os.ttyname(sys.stdin.fileno()), os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     with (

@@ -23,7 +23,8 @@ def command(call: Invocation) -> Report:
             screen.lines(report.summary, indent=2)
         screen.line(
             ("what now: ", "title"),
-            f"read {report.policy_path}, then: git diff | lonelycat check --patch - --intent TEXT",
+            f"read {report.policy_path}; let the agent work in a clone; then: "
+            "git -C CLONE diff | lonelycat check --patch - --intent TEXT",
         )
 
     facts = {

@@ -109,8 +109,10 @@ def show_result(screen: Screen, result: ExecutionResult, *, advise: bool = True)
     style, title, sentence = end_of(result.status)
     if result.cached:
         sentence = "This exact change was executed before; its recorded result is returned. Nothing was run again."
-    if result.dry_run:
+    if result.dry_run and result.success:
         style, title, sentence = "good", "DRY RUN", "Nothing was touched. This is what would be done."
+    elif result.dry_run:
+        title, sentence = f"DRY RUN, {title}", "Nothing was touched, and as things are nothing would be."
     if result.error_code == "INTERRUPTED":
         title = f"INTERRUPTED, {title}"
     took = duration((result.finished_at - result.started_at).total_seconds())
@@ -133,7 +135,7 @@ def show_result(screen: Screen, result: ExecutionResult, *, advise: bool = True)
 
 
 def _advice(result: ExecutionResult) -> list[str]:
-    if result.dry_run:
+    if result.dry_run and result.success:
         return [f"lonelycat execute {result.plan_id}"]
     if result.success:
         one = result.execution_id
