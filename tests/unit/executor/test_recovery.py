@@ -167,6 +167,28 @@ def test_a_file_with_our_very_bytes_made_before_ours_came_is_left(workspace: Pat
     assert found.outcome is RecoveryOutcome.CONFLICT and (workspace / "d/b").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("path", ["a", "d/b"])
+def test_an_edit_right_before_undo_takes_ours_out_stays_in_its_place(path: str, workspace: Path) -> None:
+    class Races(FileSystem):
+        def _before(self, name: str) -> None:
+            if name == path.rpartition("/")[2] and (workspace / path).read_bytes() == b"new":
+                (workspace / "theirs").write_bytes(b"theirs")
+                (workspace / "theirs").rename(workspace / path)
+
+        def exchange(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
+            self._before(to_name)
+            super().exchange(directory, name, to_directory, to_name)
+
+        def move(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
+            self._before(name)
+            super().move(directory, name, to_directory, to_name)
+
+    with _left(workspace):
+        pass
+    (found,), _ = _recover(workspace, filesystem=Races())
+    assert found.outcome is RecoveryOutcome.CONFLICT and (workspace / path).read_bytes() == b"theirs"
+
+
 def test_an_edit_to_our_very_bytes_made_before_ours_came_is_left(workspace: Path) -> None:
     class Stops(FileSystem):
         def exchange(self, *arguments: object) -> None:
