@@ -42,7 +42,7 @@ def rows() -> list[Row]:
             "10 ×",
         ),
         (
-            f"a gate decision on {gate_decision.FILES} files of 0.5 to 2 KiB under the default policy, signature included",
+            f"a gate decision on {gate_decision.FILES} files of 0.5 to 2 KiB under the default policy, signed",
             f"{gate.decision_ms:.2f} ms ({gate.ratio:.1f} × hashing the same bytes)",
             f"{gate_decision.BUDGET_MS:g} ms",
             "",

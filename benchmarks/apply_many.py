@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.workspace import fill, govern, text, throwaway
+
 from lonelycat import ChangePlan, ChangeSet, Executor, FileChange, WriteGate
 
 ROUNDS = 7
@@ -49,7 +50,8 @@ def naive_loop(root: Path, paths: list[str], revision: int) -> float:
 def git_apply(root: Path, paths: list[str], before: int, after: int) -> float:
     """Apply the same edits with git, which is neither durable nor atomic; return seconds."""
     patch = "".join(
-        f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n@@ -31 +31 @@\n-revision = {before}\n+revision = {after}\n"
+        f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n"
+        f"@@ -31 +31 @@\n-revision = {before}\n+revision = {after}\n"
         for path in paths
     )
     begun = time.perf_counter()
@@ -59,9 +61,7 @@ def git_apply(root: Path, paths: list[str], before: int, after: int) -> float:
 
 def lonelycat(root: Path, paths: list[str], before: int, after: int) -> float:
     """Execute the same edits through the library, without checks; return the seconds of ``execute``."""
-    changes = [
-        FileChange.update(path, text(number, before), text(number, after)) for number, path in enumerate(paths)
-    ]
+    changes = [FileChange.update(path, text(number, before), text(number, after)) for number, path in enumerate(paths)]
     plan = ChangePlan.new(intent="benchmark", created_by="agent:benchmark", affected_paths=paths)
     changeset = ChangeSet.build(plan_id=plan.id, changes=changes)
     decision = WriteGate.from_workspace(root).evaluate(plan, changeset)

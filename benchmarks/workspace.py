@@ -31,7 +31,7 @@ def throwaway() -> Iterator[Path]:
     ``/var/tmp`` is on disk where ``/tmp`` may be in memory; and it is seldom used, so that looking for a free inode,
     which a well-used ext4 directory makes slow for everybody, does not drown what is measured.
     """
-    root = Path(tempfile.mkdtemp(prefix="lonelycat-bench-", dir="/var/tmp"))  # noqa: S108 — removed below
+    root = Path(tempfile.mkdtemp(prefix="lonelycat-bench-", dir="/var/tmp"))
     try:
         yield root
     finally:

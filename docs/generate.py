@@ -106,12 +106,8 @@ def _leaves(words: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 def _section(words: str, command: Any) -> str:
     arguments = [item for item in command.params if item.param_type_name == "argument"]
-    options = [
-        item for item in command.params if item.param_type_name == "option" and item.name not in _GLOBAL
-    ]
-    usage = " ".join(
-        ["lonelycat", words, *(_shown(item) for item in arguments), *(["[OPTIONS]"] if options else [])]
-    )
+    options = [item for item in command.params if item.param_type_name == "option" and item.name not in _GLOBAL]
+    usage = " ".join(["lonelycat", words, *(_shown(item) for item in arguments), *(["[OPTIONS]"] if options else [])])
     lines = [f"\n### {words}\n", command.help.strip(), f"\n```text\n{usage}\n```"]
     rows = [(f"`{_shown(item)}`", _help(item)) for item in arguments]
     rows += [(f"`{_spelled(item)}`", _help(item)) for item in options if item.name != "help"]

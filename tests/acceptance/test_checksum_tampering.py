@@ -129,10 +129,10 @@ def test_a_checksum_made_anew_does_not_fit_the_decision(prepared: Ground) -> Non
 STORED_EDITS = {
     "content": "UPDATE proposals SET changeset = replace(changeset, 'made\\n', 'evil\\n')",
     "path": "UPDATE proposals SET changeset = replace(changeset, 'app/made.txt', 'app/evil.txt')",
-    "mode": "UPDATE proposals SET changeset = replace(changeset, '\"new_mode\":\"100644\"', '\"new_mode\":\"100755\"')",
+    "mode": 'UPDATE proposals SET changeset = replace(changeset, \'"new_mode":"100644"\', \'"new_mode":"100755"\')',
     "operation": "UPDATE proposals SET changeset = replace(changeset, '\"update\"', '\"delete\"')",
     "checksum": "UPDATE proposals SET checksum = printf('%064d', 0)",
-    "plan": "UPDATE proposals SET plan = replace(plan, '\"verification_plan\":[\"look\"]', '\"verification_plan\":[]')",
+    "plan": 'UPDATE proposals SET plan = replace(plan, \'"verification_plan":["look"]\', \'"verification_plan":[]\')',
     "decision": "UPDATE proposals SET decision = replace(decision, 'DENY', 'ALLOW')",
     "status": "UPDATE proposals SET status = 'approved'",
     "not even JSON": "UPDATE proposals SET changeset = 'x'",

@@ -126,8 +126,7 @@ def test_five_processes_on_one_file_never_mix(ground: Ground) -> None:
     ground.policy["verification"]["look"]["argv"] = ground.argv(ALONE + WORK + LEAVE)
     ground.begin()
     plans = [
-        ground.keep([FileChange.update("app/settings.txt", "old\n", f"{number}" * 5000)]).plan.id
-        for number in range(5)
+        ground.keep([FileChange.update("app/settings.txt", "old\n", f"{number}" * 5000)]).plan.id for number in range(5)
     ]
     processes = [ground.start("execute", plan_id) for plan_id in plans]
     answers = [ground.answer(process) for process in processes]

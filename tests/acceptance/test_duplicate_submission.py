@@ -129,9 +129,7 @@ def test_many_threads_that_ask_first_do_the_work_once(counted: Ground) -> None:
             if check.previous_record is not None:
                 answered.append(check.previous_record.execution_id)
                 return
-            result = Executor(root, use_idempotency=False).execute(
-                proposed.plan, proposed.changeset, proposed.decision
-            )
+            result = Executor(root, use_idempotency=False).execute(proposed.plan, proposed.changeset, proposed.decision)
             done.append(result)
             check.record_result(result)
 

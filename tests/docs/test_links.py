@@ -56,9 +56,7 @@ def test_every_page_can_be_reached_from_the_front_page() -> None:
         seen.add(page)
         links = _LINK.findall(_FENCED.sub("", page.read_text(encoding="utf-8")))
         waiting += [
-            (page.parent / link.partition("#")[0]).resolve()
-            for link in links
-            if not link.startswith(("http", "#"))
+            (page.parent / link.partition("#")[0]).resolve() for link in links if not link.startswith(("http", "#"))
         ]
     assert not {_name(page) for page in (ROOT / "docs").rglob("*.md")} - {_name(page) for page in seen}
 
@@ -76,11 +74,7 @@ def test_commands_that_do_not_exist_yet_are_not_shown(page: Path) -> None:
 
 
 def test_the_checks_of_this_file_can_fail(tmp_path: Path) -> None:
-    assert (
-        _MACHINE.search("see /tmp/x")
-        and _MACHINE.search("`/home/bob/x`")
-        and not _MACHINE.search("/home/ada/shop")
-    )
+    assert _MACHINE.search("see /tmp/x") and _MACHINE.search("`/home/bob/x`") and not _MACHINE.search("/home/ada/shop")
     page = tmp_path / "page.md"
     page.write_text("# One: two, three\n\n```\n# not a heading\n```\n", encoding="utf-8")
     assert _anchors(page) == {"one-two-three"}

@@ -60,9 +60,7 @@ def _command(text: str, output: str = "", code: int = 0) -> Command:
         _command("false"),
         _command("true", code=3),
         _command("true", "something\n"),
-        _command(
-            "echo exec_01k0000000000000000000000a is not an id", "exec_01k0000000000000000000000a is an id\n"
-        ),
+        _command("echo exec_01k0000000000000000000000a is not an id", "exec_01k0000000000000000000000a is an id\n"),
     ],
 )
 def test_the_runner_sees_a_page_that_lies(session: Session, command: Command) -> None:
@@ -73,9 +71,7 @@ def test_the_runner_sees_a_page_that_lies(session: Session, command: Command) ->
 def test_the_runner_takes_other_ids_and_times_but_the_same_ones_twice(session: Session) -> None:
     first, second = "exec_" + "1" * 26, "exec_" + "2" * 26
     session.run(
-        _command(
-            f"echo {first} took 12 ms on 2026-01-02 03:04:05", f"{second} took 1.5 s on 2020-01-01 00:00:00\n"
-        )
+        _command(f"echo {first} took 12 ms on 2026-01-02 03:04:05", f"{second} took 1.5 s on 2020-01-01 00:00:00\n")
     )
     session.run(_command(f"test {second} = {first}"))
     session.run(_command(f"echo {first} {first}", f"{second} {second}\n"))

@@ -85,9 +85,7 @@ def test_every_key_stands_there_with_its_default() -> None:
 
 def test_every_rule_stands_there_with_its_meaning() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    rows = re.findall(
-        r"^\| `([A-Z_]+)` \| (.*?) \| (always)? ?\|$", text[text.index("\n## Rules") :], re.MULTILINE
-    )
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (always)? ?\|$", text[text.index("\n## Rules") :], re.MULTILINE)
     said = {code: (meaning, always == "") for code, meaning, always in rows}
     assert said == {code: (what.meaning, what.liftable) for code, what in CODES.items()}
 

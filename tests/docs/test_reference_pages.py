@@ -68,18 +68,14 @@ def codes_in_the_source() -> dict[str, str]:
 def test_every_error_code_is_explained() -> None:
     page = (DOCS / "errors.md").read_text(encoding="utf-8")
     explained = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", page))
-    missing = {
-        code: place for code, place in codes_in_the_source().items() if code not in explained | CODES.keys()
-    }
+    missing = {code: place for code, place in codes_in_the_source().items() if code not in explained | CODES.keys()}
     assert not missing, f"docs/errors.md lacks {missing}"
 
 
 def test_every_explained_code_exists() -> None:
     page = (DOCS / "errors.md").read_text(encoding="utf-8")
     explained = {
-        code
-        for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
-        for code in re.findall(r"`(\w+)`", row)
+        code for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for code in re.findall(r"`(\w+)`", row)
     }
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
     unknown = {code for code in explained if code not in source and not COMPOSED.fullmatch(code)}
@@ -89,9 +85,7 @@ def test_every_explained_code_exists() -> None:
 
 def test_the_page_of_the_command_line_is_what_the_program_generates() -> None:
     generated = runpy.run_path(str(DOCS / "generate.py"))["page"]()
-    assert (DOCS / "cli.md").read_text(encoding="utf-8") == generated, (
-        "run: .venv/bin/python docs/generate.py"
-    )
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == generated, "run: .venv/bin/python docs/generate.py"
 
 
 def test_every_dependency_has_its_reason_and_no_other_stands_there() -> None:
@@ -106,9 +100,7 @@ def test_every_dependency_has_its_reason_and_no_other_stands_there() -> None:
         (DOCS / "dependencies.md").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
-    said = sorted(
-        name for name, reason, licence in rows if name not in ("package", "---") and reason and licence
-    )
+    said = sorted(name for name, reason, licence in rows if name not in ("package", "---") and reason and licence)
     assert said == names
 
 

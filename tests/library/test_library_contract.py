@@ -27,7 +27,7 @@ PROMISED = (
     "ExecutionRecord",
 )
 
-SNIPPET = '''
+SNIPPET = """
 import pathlib
 from lonelycat import (ChangePlan, ChangeSet, FileChange, Operation, RiskLevel, Verdict, Planner, WriteGate, Executor,
                        LockManager, IdempotencyManager, IdempotencyCheck, ExecutionRecord)
@@ -54,7 +54,7 @@ with IdempotencyCheck(IdempotencyManager(root, ttl_seconds=3600), plan.id, chang
 assert isinstance(record, ExecutionRecord)
 assert (record.execution_id, record.status) == (result.execution_id, "completed")
 print("held")
-'''
+"""
 
 
 def _python(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

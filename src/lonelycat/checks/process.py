@@ -221,9 +221,7 @@ class _Run:
         forced = self.timed_out or self.stopped
         exit_code = int(words[1]) if words[:1] == [b"exit"] and not forced else None
         number = int(words[1]) if words[:1] == [b"signal"] else 9 if exit_code is None else None
-        return ProcessResult(
-            exit_code, number, self.timed_out, self.stopped, self._captured.value(), duration
-        )
+        return ProcessResult(exit_code, number, self.timed_out, self.stopped, self._captured.value(), duration)
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:

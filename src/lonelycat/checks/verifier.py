@@ -79,9 +79,7 @@ class Verifier:
         self._pass_fds = tuple(pass_fds)
         self._stop = stop
 
-    def run(
-        self, name: str, profile: VerificationProfile, changed_paths: Sequence[str], timeout: float
-    ) -> CheckResult:
+    def run(self, name: str, profile: VerificationProfile, changed_paths: Sequence[str], timeout: float) -> CheckResult:
         """Run ``profile``; never raises for what the command does.
 
         Args:
@@ -123,9 +121,7 @@ class Verifier:
         )
 
 
-def _judged(
-    name: str, profile: VerificationProfile, done: ProcessResult, limit: float
-) -> tuple[str | None, str]:
+def _judged(name: str, profile: VerificationProfile, done: ProcessResult, limit: float) -> tuple[str | None, str]:
     """Return the code, None for a pass, and the sentence for how the command ended."""
     if done.error_code:
         return "VERIFY_COMMAND_NOT_FOUND", f"{name}: {done.message}"

@@ -145,14 +145,14 @@ class LockManager:
         if not (self._root / ".lonelycat" / "locks").is_dir():
             return None
         directory = open_state_directory(self._filesystem, self._root, "locks")
-        with self._filesystem.closing(directory):
-            with (
-                self._filesystem.closing(self._open_guard(directory)) as guard,
-                self._filesystem.closing(open_lock_file(directory, CHILDREN)) as children,
-            ):
-                if _try_flock(guard, fcntl.LOCK_SH) and _try_flock(children, fcntl.LOCK_EX):
-                    return None
-                return read_lock_file(self._filesystem, directory) or LockHolder(None, None, None, None, None)
+        with (
+            self._filesystem.closing(directory),
+            self._filesystem.closing(self._open_guard(directory)) as guard,
+            self._filesystem.closing(open_lock_file(directory, CHILDREN)) as children,
+        ):
+            if _try_flock(guard, fcntl.LOCK_SH) and _try_flock(children, fcntl.LOCK_EX):
+                return None
+            return read_lock_file(self._filesystem, directory) or LockHolder(None, None, None, None, None)
 
     def _open_guard(self, directory: int) -> int:
         guard = open_lock_file(directory, GUARD)

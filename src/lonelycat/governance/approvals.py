@@ -167,9 +167,7 @@ def count_valid_approvals(terms: ApprovalTerms, approvals: Sequence[GovernanceAp
             problems.append(ApprovalProblem(*found, approval.id))
     if len(valid) < required:
         problems.append(
-            ApprovalProblem(
-                "APPROVAL_MISSING", f"{len(valid)} of {required} approvals that this change needs"
-            )
+            ApprovalProblem("APPROVAL_MISSING", f"{len(valid)} of {required} approvals that this change needs")
         )
     return ApprovalTally(tuple(valid), required, tuple(problems), terms.decision.verdict is not Verdict.DENY)
 

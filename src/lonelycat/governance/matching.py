@@ -222,7 +222,6 @@ class _Group:
                 found.append(path)
         return found
 
-
     def _misses(self, all_of_them: _Summary) -> bool:
         """Tell whether no path of a summary can match, in about the time that one path takes."""
         together = all_of_them.together

@@ -119,9 +119,7 @@ class Escalation(Strict):
     name: Name
     risk: Risk
     paths: Globs = ()
-    operations: Annotated[
-        tuple[Literal["create", "update", "delete", "rename"], ...], BeforeValidator(as_tuple)
-    ] = ()
+    operations: Annotated[tuple[Literal["create", "update", "delete", "rename"], ...], BeforeValidator(as_tuple)] = ()
     min_files: Annotated[int, Field(ge=1)] | None = None
     min_patch_lines: Annotated[int, Field(ge=1)] | None = None
     mode: RuleMode = RuleMode.ENFORCE

@@ -326,5 +326,3 @@ def patch(path: str, text: str = "evil\n") -> bytes:
     head = b"diff --git " + name(b"a/") + b" " + name(b"b/") + b"\nnew file mode 100644\n--- /dev/null\n+++ "
     tab = b"\t" if b" " in raw and not quoted else b""
     return head + name(b"b/") + tab + b"\n@@ -0,0 +1 @@\n+" + text.encode()
-
-

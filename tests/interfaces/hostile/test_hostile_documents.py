@@ -238,8 +238,7 @@ def test_over_the_caps_is_refused(siege: Siege) -> None:
 # -- patches ----------------------------------------
 
 UPDATE = (
-    b"diff --git a/readme.md b/readme.md\n--- a/readme.md\n+++ b/readme.md\n"
-    b"@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n"
+    b"diff --git a/readme.md b/readme.md\n--- a/readme.md\n+++ b/readme.md\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n"
 )
 _MODES = {"MODE_UNSUPPORTED", "PATCH_MALFORMED"}
 

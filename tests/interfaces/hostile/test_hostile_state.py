@@ -307,9 +307,7 @@ def test_a_stored_proposal_that_was_edited_is_not_executed(ground: Siege) -> Non
 # -- clock and audit log ----------------------------------------
 
 
-def test_a_clock_set_back_neither_runs_twice_nor_stops_the_work(
-    ground: Siege, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_set_back_neither_runs_twice_nor_stops_the_work(ground: Siege, monkeypatch: pytest.MonkeyPatch) -> None:
     first = _execute(ground, "app/x")
     plan_id = first.facts["plan_id"]
     real = SystemClock.now

@@ -81,9 +81,7 @@ def test_a_second_signal_does_not_stop_the_rollback(slow: Siege, running: list[s
     assert slow.leftovers() == []
 
 
-def test_an_interrupted_wait_for_the_lock_touches_nothing(
-    slow: Siege, running: list[subprocess.Popen[bytes]]
-) -> None:
+def test_an_interrupted_wait_for_the_lock_touches_nothing(slow: Siege, running: list[subprocess.Popen[bytes]]) -> None:
     first = _begin(slow, running, "verify")
     plan_id = slow.propose(draft("create", "docs/second.md"))
     second = slow.start("execute", plan_id)

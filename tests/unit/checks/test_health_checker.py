@@ -122,9 +122,7 @@ def test_each_probe_gets_its_own_limit_or_what_is_left(scripted: Any) -> None:
         ("", -3.0, {}, "HEALTH_TIMEOUT"),
     ],
 )
-def test_time_up_is_never_a_pass(
-    scripted: Any, answers: str, within: float, fields: dict[str, Any], code: str
-) -> None:
+def test_time_up_is_never_a_pass(scripted: Any, answers: str, within: float, fields: dict[str, Any], code: str) -> None:
     result, _ = scripted(answers, within, **fields)
     assert (result.ok, result.code) == (False, code)
 

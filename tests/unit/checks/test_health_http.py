@@ -261,9 +261,7 @@ def tls_files(tmp_path: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def test_tls_is_verified_unless_told_otherwise(
-    raw_server: Raw, probe: Any, tls_files: tuple[Path, Path]
-) -> None:
+def test_tls_is_verified_unless_told_otherwise(raw_server: Raw, probe: Any, tls_files: tuple[Path, Path]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*map(str, tls_files))
 

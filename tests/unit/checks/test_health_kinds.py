@@ -350,9 +350,7 @@ def test_wrong_parameters_are_refused_at_load(kind: str, parameters: dict[str, A
 
 
 def test_thresholds_that_cannot_be_reached_are_refused() -> None:
-    check = HealthCheck.model_validate(
-        {"kind": "tcp", "with": {"port": 1}, "attempts": 2, "success_threshold": 3}
-    )
+    check = HealthCheck.model_validate({"kind": "tcp", "with": {"port": 1}, "attempts": 2, "success_threshold": 3})
     with pytest.raises(PolicyError, match="success_threshold"):
         validate_health_check("web", check)
 

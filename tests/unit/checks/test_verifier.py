@@ -24,9 +24,7 @@ def profile(*argv: str, **fields: Any) -> VerificationProfile:
 
 @pytest.fixture
 def verify(workspace: Path) -> Any:
-    def run(
-        *argv: str, changed: tuple[str, ...] = ("a.py",), within: float = 60.0, **fields: Any
-    ) -> CheckResult:
+    def run(*argv: str, changed: tuple[str, ...] = ("a.py",), within: float = 60.0, **fields: Any) -> CheckResult:
         checker = Verifier(workspace, SystemClock(), Limits(max_output_bytes=20_000))
         return checker.run("tests", profile(*argv, **fields), changed, within)
 

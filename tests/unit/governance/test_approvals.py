@@ -42,9 +42,7 @@ def make_policy(**approvals: Any) -> Policy:
     )
 
 
-def make_terms(
-    policy: Policy | None = None, *, by: str = "agent:coder", content: bytes = b"x"
-) -> ApprovalTerms:
+def make_terms(policy: Policy | None = None, *, by: str = "agent:coder", content: bytes = b"x") -> ApprovalTerms:
     policy = policy or make_policy()
     plan = ChangePlan.new(intent="change", created_by=by, verification_plan=["tests"])
     changeset = ChangeSet.build(plan_id=plan.id, changes=[FileChange.create("a.txt", content)])
@@ -159,10 +157,7 @@ def test_the_proposer_cannot_approve(proposer: str, approver: str) -> None:
 
 
 def test_different_people_have_different_identities() -> None:
-    assert (
-        len({identity(name) for name in ("alice", "alice2", "al ice", "alice@example.org", "agent alice")})
-        == 5
-    )
+    assert len({identity(name) for name in ("alice", "alice2", "al ice", "alice@example.org", "agent alice")}) == 5
 
 
 def test_an_agent_is_no_person_unless_the_policy_lists_it() -> None:
@@ -239,9 +234,7 @@ def test_expiry_is_exact_and_bounded_by_the_policy() -> None:
 
 def test_an_approval_never_outlives_the_decision() -> None:
     terms = make_terms()
-    short = replace(
-        terms, decision=terms.decision.model_copy(update={"expires_at": NOW + timedelta(seconds=5)})
-    )
+    short = replace(terms, decision=terms.decision.model_copy(update={"expires_at": NOW + timedelta(seconds=5)}))
     assert approve(short).expires_at == NOW + timedelta(seconds=5)
 
 
@@ -262,9 +255,7 @@ def test_only_listed_approvers_when_the_policy_lists_any() -> None:
 def test_the_policy_says_by_what_method() -> None:
     terms = make_terms(make_policy(methods=["key"]))
     assert refused(terms, approve(terms)) == "APPROVAL_METHOD"
-    keyed = make_terms(
-        make_policy(methods=["terminal"], approvers={"alice": {"public_key": ALICE.public_key}})
-    )
+    keyed = make_terms(make_policy(methods=["terminal"], approvers={"alice": {"public_key": ALICE.public_key}}))
     assert refused(keyed, approve(keyed, "alice", method="key", signer=ALICE)) == "APPROVAL_METHOD"
 
 
@@ -290,9 +281,7 @@ def test_signatures_of_the_wrong_key_are_refused() -> None:
 
 @pytest.mark.parametrize("field", sorted(set(GovernanceApproval.model_fields) - {"signature"}))
 def test_every_field_is_covered_by_the_signature(field: str) -> None:
-    terms = make_terms(
-        make_policy(approvers={"alice": {"public_key": ALICE.public_key}, "bob": {}, "carol": {}})
-    )
+    terms = make_terms(make_policy(approvers={"alice": {"public_key": ALICE.public_key}, "bob": {}, "carol": {}}))
     approval = approve(terms, "bob")
     other: dict[str, Any] = {
         "id": "appr_other",

@@ -23,9 +23,7 @@ JSON = st.recursive(
 
 
 @given(JSON, JSON)
-def test_a_signature_verifies_over_its_own_statement_only(
-    payload: dict[str, object], other: dict[str, object]
-) -> None:
+def test_a_signature_verifies_over_its_own_statement_only(payload: dict[str, object], other: dict[str, object]) -> None:
     signature = SIGNER.sign(payload)
     assert verify_signature(SIGNER.public_key, payload, signature)
     same = canonical_json(payload) == canonical_json(other)
@@ -90,9 +88,7 @@ def _other_kind() -> bytes:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 @pytest.mark.parametrize(

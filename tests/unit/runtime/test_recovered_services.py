@@ -1,4 +1,4 @@
-"""A service that cannot be restarted after recovery took its change back keeps the workspace closed, and can be mended."""
+"""A service that recovery cannot restart keeps the workspace closed, and the next recovery tries again."""
 
 from __future__ import annotations
 

@@ -143,9 +143,7 @@ def _too_late(url: str, timeout: float) -> ProbeResult:
     return failed("HEALTH_HTTP_TIMEOUT", f"{url}: no complete answer within {timeout:g} s")
 
 
-def _ask(
-    context: ProbeContext, parameters: HttpParameters, url: str, deadline: float, cut: threading.Event
-) -> _Answer:
+def _ask(context: ProbeContext, parameters: HttpParameters, url: str, deadline: float, cut: threading.Event) -> _Answer:
     import http.client
 
     parts = urlsplit(url)
@@ -224,9 +222,7 @@ def _tls(verify: bool) -> ssl.SSLContext:
 def _judge(parameters: HttpParameters, url: str, answer: _Answer) -> ProbeResult:
     shown = answer.body[:_SHOWN_BYTES]
     if not parameters.expects(answer.status):
-        return failed(
-            f"HEALTH_HTTP_{answer.status}", f"{url} answers {answer.status}", shown, status=answer.status
-        )
+        return failed(f"HEALTH_HTTP_{answer.status}", f"{url} answers {answer.status}", shown, status=answer.status)
     for name, pattern in parameters.headers.items():
         value = answer.headers.get(name)
         if value is None or not re.search(pattern, value[:MATCH_BYTES]):

@@ -51,9 +51,7 @@ class CommandServiceParameters(Strict):
     starts_daemon: bool = False
 
 
-def restart(
-    context: ProbeContext, name: str, parameters: CommandServiceParameters, timeout: float
-) -> ProbeResult:
+def restart(context: ProbeContext, name: str, parameters: CommandServiceParameters, timeout: float) -> ProbeResult:
     """Run the command to its end."""
     argv = fill(parameters.argv, context.workspace)
     cwd = resolve_inside(context.workspace, parameters.cwd)

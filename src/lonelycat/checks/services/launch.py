@@ -77,6 +77,4 @@ def launch(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: int) 
 
 
 def _failure(message: str) -> StepFailedError:
-    return StepFailedError(
-        "SERVICE_RESTART_FAILED", message, "Check the service's argv, cwd and env in the policy."
-    )
+    return StepFailedError("SERVICE_RESTART_FAILED", message, "Check the service's argv, cwd and env in the policy.")

@@ -65,9 +65,7 @@ class ProcessServiceParameters(Strict):
     must_be_running: bool = False
 
 
-def restart(
-    context: ProbeContext, name: str, parameters: ProcessServiceParameters, timeout: float
-) -> ProbeResult:
+def restart(context: ProbeContext, name: str, parameters: ProcessServiceParameters, timeout: float) -> ProbeResult:
     """Stop the running service, if one runs, and start it anew."""
     deadline = context.clock.monotonic() + timeout
     pid_path = _place(context, name, parameters.pid_file, "pid")
