@@ -206,6 +206,22 @@ def test_an_edit_to_our_very_bytes_made_before_ours_came_is_left(workspace: Path
     assert (workspace / "a").stat().st_ino == inode and not (workspace / "d").exists()
 
 
+@pytest.mark.parametrize("content", [b"theirs", b"new"])
+def test_an_old_file_that_was_written_in_place_keeps_its_one_name(content: bytes, workspace: Path) -> None:
+    class Stops(FileSystem):
+        def exchange(self, *arguments: object) -> None:
+            (workspace / "a").write_bytes(content)
+            raise OSError(5, "I/O error")
+
+    with Transaction(Stops(), workspace, "exec_t", 5, _blobs) as transaction:
+        transaction.stage(CHANGES, IDENTITY)
+        with pytest.raises(OSError, match="I/O"):
+            transaction.apply()
+    (found,), _ = _recover(workspace)
+    assert found.outcome is RecoveryOutcome.CONFLICT and (workspace / "a").read_bytes() == content
+    assert (workspace / "a").stat().st_nlink == 1 and not (workspace / ".lonelycat/quarantine").exists()
+
+
 @pytest.mark.parametrize("at", [0, 6, 40, -1])
 def test_a_damaged_journal_is_set_aside_with_all_backups(at: int, workspace: Path) -> None:
     with _left(workspace):
