@@ -106,7 +106,7 @@ def test_a_gate_that_crashes_denies(ground: Siege, monkeypatch: pytest.MonkeyPat
     tree = ground.tree()
     monkeypatch.setattr("lonelycat.governance.rules.RAISING", (crash,))
     done = _run(ground, draft("create", "docs/a.md"))
-    ground.refused(done, {"INTERNAL_ERROR"}, {4})
+    ground.refused(done, "GATE_INTERNAL_ERROR", {4})
     assert done.facts["verdict"] == "DENY"
     assert ground.tree() == tree
 
