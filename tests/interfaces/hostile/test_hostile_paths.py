@@ -166,8 +166,10 @@ def test_a_lone_surrogate_is_no_path(before: Siege) -> None:
 @pytest.mark.parametrize("quoting", ['"', '"a', '"a\\q"', '"a\\400"', '"a\\3"', '"a"b"', '"a\\'])
 def test_malformed_quoting_is_no_path(before: Siege, quoting: str) -> None:
     tree = before.tree()
-    body = json.dumps({"changes": [draft("create", quoting)]}).encode()
-    before.refused(before.cli("run", "--changeset", "-", *BY, stdin=body), "PATH_BAD_QUOTING", {2})
+    if "\\" in quoting:  # without an escape it is, in JSON, a name that holds quotes
+        body = json.dumps({"changes": [draft("create", quoting)]}).encode()
+        done = before.cli("run", "--changeset", "-", *BY, stdin=body)
+        before.refused(done, {"PATH_BAD_QUOTING", "PATH_BACKSLASH"}, {2})
     text = f"diff --git {quoting} {quoting}\nnew file mode 100644\n--- /dev/null\n+++ {quoting}\n@@ -0,0 +1 @@\n+x\n"
     done = before.cli("run", "--patch", "-", *BY, stdin=text.encode())
     before.refused(done, {"PATH_BAD_QUOTING", "PATCH_MALFORMED"}, {2})
