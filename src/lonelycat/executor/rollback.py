@@ -24,11 +24,10 @@ from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.layout import BALLAST, Directory, Intent
 from lonelycat.executor.operations import FileOperation, Identity, Kind, split
+from lonelycat.executor.quarantine import quarantine
 from lonelycat.executor.staging import SYNC_WHOLE_FROM
-from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.executor.tree import Found, PinnedTree
 
-QUARANTINE = "quarantine"
 _ANY_LINKS = 1 << 30
 """An old file has further names meanwhile: as backup, as displaced, one for each undo cut short, in quarantine."""
 _IN_THE_WAY = frozenset({"PATH_NOT_DIRECTORY", "PATH_THROUGH_LINK"})
@@ -338,30 +337,6 @@ def undo(filesystem: FileSystem, tree: PinnedTree, stage: int, intent: Intent, e
     work = _Undo(filesystem, tree, stage, intent, execution_id)
     work.run()
     return work.report
-
-
-def quarantine(filesystem: FileSystem, tree: PinnedTree, stage: int, name: str, execution_id: str) -> str:
-    """Give a file of the stage a second name below ``.lonelycat/quarantine`` and return that place.
-
-    A file that an interrupted undo put there already keeps its place.
-    """
-    with filesystem.closing(open_state_directory(filesystem, tree.root, QUARANTINE)) as directory:
-        for place in (f"{execution_id}.{name}", *(f"{execution_id}.{name}.{n}" for n in range(1, 10_000))):
-            try:
-                _link_or_move(filesystem, stage, name, directory, place)
-            except FileExistsError:
-                if not os.path.samestat(filesystem.stat(directory, place), filesystem.stat(stage, name)):
-                    continue
-            filesystem.fsync(directory)
-            return f".lonelycat/{QUARANTINE}/{place}"
-    raise OSError(errno.EEXIST, "no free name in quarantine")
-
-
-def _link_or_move(filesystem: FileSystem, stage: int, name: str, directory: int, place: str) -> None:
-    try:
-        filesystem.hard_link(stage, name, directory, place)
-    except PermissionError:  # a directory, or an object that cannot have two names
-        filesystem.move(stage, name, directory, place)
 
 
 def sweep(

@@ -86,11 +86,12 @@ def test_a_final_link_is_looked_at_not_followed(tree: PinnedTree, root: Path) ->
 
 @pytest.mark.parametrize("target", ["/etc", "../elsewhere", "inside"])
 def test_a_link_on_the_way_is_refused(target: str, tree: PinnedTree, root: Path) -> None:
-    (root / "inside").mkdir()
+    (root / "inside/sub").mkdir(parents=True)
     (root.parent / "elsewhere").mkdir()
     (root / "way").symlink_to(target)
-    with pytest.raises(RefusedError, match="PATH_THROUGH_LINK"):
-        tree.look("way/hostname")
+    for path in ("way/hostname", "way/sub/x"):
+        with pytest.raises(RefusedError, match="PATH_THROUGH_LINK"):
+            tree.look(path)
 
 
 def test_a_file_on_the_way_and_a_directory_at_the_end_are_conflicts(tree: PinnedTree, root: Path) -> None:
