@@ -93,7 +93,7 @@ def _assignments(data: bytes) -> Iterator[SecretMatch]:
         position = lowered.find(keyword)
         while position != -1:
             match = formats.ASSIGNED.match(data, position + len(keyword))
-            if match:
+            if match and not (keyword == b"_key" and lowered.endswith(b"public", 0, position)):
                 group = "quoted" if match["quoted"] else "bare"
                 if formats.looks_secret(match[group], quoted=group == "quoted"):
                     yield SecretMatch(match.start(group), match.end(group), "assigned-secret")

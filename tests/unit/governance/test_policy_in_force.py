@@ -38,3 +38,17 @@ def test_a_policy_outside_of_the_usual_place_is_governed_too(tmp_path: Path, tou
     looser = POLICY.replace(b"name: mine", b"name: loose")
     assert verdict(FileChange.update(touched, POLICY, looser)) == (Verdict.NEED_APPROVAL, {"GOVERNANCE_PATH"})
     assert verdict(FileChange.create("rules/other.yaml", looser)) == (Verdict.ALLOW, set())
+
+
+def test_an_approver_can_be_added_to_the_policy(tmp_path: Path) -> None:
+    """A public key is no secret."""
+    wiring = Wiring(Settings.for_workspace(tmp_path))
+    policy = wiring.policy()
+    key = wiring.signer.public_key
+    change = FileChange.create(
+        "agent/policies/default.yaml", POLICY + f'approvals: {{approvers: {{ada: {{public_key: "{key}"}}}}}}\n'.encode()
+    )
+    plan, changeset = wiring.planner(policy).plan(intent="let ada approve", created_by="agent:x", changes=[change])
+    decision = wiring.gate(policy).evaluate(plan, changeset)
+    assert decision.verdict is Verdict.NEED_APPROVAL
+    assert "SECRET_FOUND" not in {reason.code for reason in decision.reasons}
