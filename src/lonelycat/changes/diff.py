@@ -1,4 +1,4 @@
-"""A change as text: what ``git diff --binary --full-index`` would print for the same change.
+"""A change as text: what ``git diff --binary`` would print for the same change.
 
 Invariant: ``git apply`` of the text onto the old files gives the new ones exactly, except where a content is not at
 hand (a blob) or over 1 MiB and binary; there the text says ``Binary files … differ``.
@@ -17,6 +17,8 @@ CONTEXT_LINES = 3
 MAX_BINARY_BYTES = 1024 * 1024
 _SNIFFED_BYTES = 8000
 _NO_ID = "0" * 40
+_ABBREVIATED = 10
+"""Digits of an object id of a text, as git shows them; a binary patch needs them all."""
 _ESCAPES = {7: b"\\a", 8: b"\\b", 9: b"\\t", 10: b"\\n", 11: b"\\v", 12: b"\\f", 13: b"\\r", 34: b'\\"', 92: b"\\\\"}
 
 
@@ -91,10 +93,12 @@ def _content_parts(
 ) -> Iterator[bytes]:
     before, after = old or b"", new or b""
     mode = b" " + entry.old_mode.encode() if entry.old_mode is not None and entry.old_mode == entry.new_mode else b""
-    old_id = _NO_ID if old is None else blob_id(old, _NO_ID)
-    new_id = _NO_ID if new is None else blob_id(new, _NO_ID)
-    yield b"index %s..%s%s\n" % (old_id.encode(), new_id.encode(), mode)
-    if is_binary(before) or is_binary(after):
+    binary = is_binary(before) or is_binary(after)
+    ids = tuple(
+        (_NO_ID if data is None else blob_id(data, _NO_ID))[: None if binary else _ABBREVIATED] for data in (old, new)
+    )
+    yield b"index %s..%s%s\n" % (ids[0].encode(), ids[1].encode(), mode)
+    if binary:
         if max(len(before), len(after)) > MAX_BINARY_BYTES:
             yield _differ(entry, *names)
         else:

@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -50,6 +50,7 @@ class Stager:
         self._stage = stage
         self._open_blob = open_blob
         self._chunk = chunk
+        self.old_contents = SmallContents()
 
     def stage(self, plan: OperationPlan, identity: dict[str, object]) -> Intent:
         """Check the base, link the backups, write the new contents, make all of it durable.
@@ -58,7 +59,7 @@ class Stager:
             ConflictError: the workspace is not what the change set was made against; names every path.
             RefusedError: an object that cannot be part of a transaction; a content that is not what was approved.
         """
-        found = check_base(self._tree, plan.operations)
+        found = check_base(self._tree, plan.operations, self.old_contents)
         for operation in plan.operations:
             if operation.old is not None:
                 self._back_up(operation, found[operation.path])
@@ -102,7 +103,10 @@ class Stager:
         if new.is_link:
             self._write_link(operation, new, by_path)
             return
-        fd = self._filesystem.create_file(self._stage, operation.staged_name)
+        source = None if operation.source is None else by_path[operation.source]
+        replaced = None if source is None else found.get(source.path)
+        permissions = _permissions(new, replaced)
+        fd = self._filesystem.create_file(self._stage, operation.staged_name, permissions)
         with self._filesystem.closing(fd):
             digest, size = hashlib.sha256(), 0
             for data in self._content(operation, by_path):
@@ -110,8 +114,10 @@ class Stager:
                 size += len(data)
                 self._filesystem.write(fd, data)
             _check_written(operation, digest.hexdigest(), size)
-            source = None if operation.source is None else by_path[operation.source]
-            self._set_attributes(fd, new, source, None if source is None else found.get(source.path))
+            if source is not None and replaced is not None and not replaced.identity.is_link:
+                self._carry_over(fd, source, replaced, permissions)
+            elif permissions & process_umask():
+                self._filesystem.set_mode(fd, permissions)
             if durable:
                 self._filesystem.fsync(fd)
 
@@ -142,33 +148,26 @@ class Stager:
             while data := self._filesystem.read(fd, self._chunk):
                 yield data
 
-    def _set_attributes(self, fd: int, new: Identity, source: FileOperation | None, replaced: Found | None) -> None:
+    def _carry_over(self, fd: int, source: FileOperation, replaced: Found, permissions: int) -> None:
         """Carry over what git does not track: owner, the other permission bits, extended attributes."""
-        if source is None or replaced is None or replaced.identity.is_link:
-            wanted = 0o777 if new.mode == EXECUTABLE else 0o666
-            # Whatever the umask, the owner's bits are those that git's mode stands for.
-            self._filesystem.set_mode(fd, wanted & ~process_umask() | wanted & 0o700)
-            return
-        permissions = stat.S_IMODE(replaced.status.st_mode)
-        if new.mode != replaced.identity.mode:
-            executable = permissions | 0o100 | (permissions & 0o444) >> 2
-            permissions = executable if new.mode == EXECUTABLE else permissions & ~0o111
-        if (replaced.status.st_uid, replaced.status.st_gid) != (os.geteuid(), os.getegid()):
+        other_owner = (replaced.status.st_uid, replaced.status.st_gid) != (os.geteuid(), os.getegid())
+        if other_owner:
             with suppress(PermissionError):
                 self._filesystem.set_owner(fd, replaced.status.st_uid, replaced.status.st_gid)
-        self._filesystem.set_mode(fd, permissions)
-        self._copy_extended_attributes(fd, source)
+        if other_owner or permissions & process_umask():
+            self._filesystem.set_mode(fd, permissions)
+        # By way of the stage's descriptor, as a look by path is all that nearly every file needs.
+        place = f"/proc/self/fd/{self._stage}/{source.backup_name}"
+        with _tolerating_no_attributes():
+            if any(_is_carried_over(name) for name in os.listxattr(place, follow_symlinks=False)):
+                self._copy_extended_attributes(fd, source)
 
     def _copy_extended_attributes(self, fd: int, source: FileOperation) -> None:
         old = self._filesystem.open_file(self._stage, source.backup_name)
         with self._filesystem.closing(old):
-            try:
-                for name in os.listxattr(old):
-                    if name.startswith(("user.", "system.posix_acl_access")):
-                        self._filesystem.set_attribute(fd, name, os.getxattr(old, name))
-            except OSError as error:  # a full disk must not cost the file its access list
-                if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
-                    raise
+            for name in os.listxattr(old):
+                if _is_carried_over(name):
+                    self._filesystem.set_attribute(fd, name, os.getxattr(old, name))
 
     # -- directories ---------------------------------------------------------------------------------------------
 
@@ -193,8 +192,46 @@ class Stager:
         return tuple(missing)
 
 
-def check_base(tree: PinnedTree, operations: tuple[FileOperation, ...]) -> dict[str, Found]:
+class SmallContents:
+    """The bytes of small old files, as they were read to be hashed, so that the evidence need not read them again.
+
+    Bounded: whatever the change set, it holds at most ``TOTAL_BYTES``.
+    """
+
+    FILE_BYTES = 64 * 1024
+    TOTAL_BYTES = 32 * 1024 * 1024
+
+    def __init__(self) -> None:
+        self._by_path: dict[str, bytes] = {}
+        self._left = self.TOTAL_BYTES
+        self._path = ""
+        self._is_first = True
+
+    def reading(self, path: str) -> Callable[[bytes], None]:
+        """Return where the chunks of ``path`` go while it is read."""
+        self._path, self._is_first = path, True
+        return self._take
+
+    def _take(self, data: bytes) -> None:
+        if not self._is_first:  # not a small file
+            self._left += len(self._by_path.pop(self._path, b""))
+        elif len(data) <= min(self.FILE_BYTES, self._left):
+            self._by_path[self._path] = data
+            self._left -= len(data)
+        self._is_first = False
+
+    def get(self, path: str) -> bytes | None:
+        """Return the old bytes of ``path`` if they are held."""
+        return self._by_path.get(path)
+
+
+def check_base(
+    tree: PinnedTree, operations: tuple[FileOperation, ...], contents: SmallContents | None = None
+) -> dict[str, Found]:
     """Return what every path of ``operations`` holds, if it is what the change set was made against; only looks.
+
+    Args:
+        contents: keeps the bytes of small files as they are read.
 
     Raises:
         ConflictError: it is not; names every path.
@@ -204,7 +241,7 @@ def check_base(tree: PinnedTree, operations: tuple[FileOperation, ...]) -> dict[
     differences: list[Difference] = []
     going = {operation.path for operation in operations if operation.new is None}
     for operation in operations:
-        difference = _check_one(tree, operation, found, going)
+        difference = _check_one(tree, operation, found, going, contents)
         if difference is not None:
             differences.append(difference)
     if differences:
@@ -213,11 +250,15 @@ def check_base(tree: PinnedTree, operations: tuple[FileOperation, ...]) -> dict[
 
 
 def _check_one(
-    tree: PinnedTree, operation: FileOperation, found: dict[str, Found], going: set[str]
+    tree: PinnedTree,
+    operation: FileOperation,
+    found: dict[str, Found],
+    going: set[str],
+    contents: SmallContents | None,
 ) -> Difference | None:
     path = operation.path
     try:
-        there = tree.look(path)
+        there = tree.look(path, None if contents is None else contents.reading(path))
     except LonelyCatError as error:
         if operation.old is None and _makes_room(error.code, path, going):
             return None
@@ -245,6 +286,32 @@ def _makes_room(code: str, path: str, going: set[str]) -> bool:
     if code in ("PATH_NOT_DIRECTORY", "PATH_THROUGH_LINK"):
         return any(path.startswith(above + "/") for above in going)
     return False
+
+
+@contextmanager
+def _tolerating_no_attributes() -> Iterator[None]:
+    """Pass over a file system without extended attributes, but not over a full disk: the file keeps its access list."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
+            raise
+
+
+def _is_carried_over(attribute: str) -> bool:
+    return attribute.startswith(("user.", "system.posix_acl_access"))
+
+
+def _permissions(new: Identity, replaced: Found | None) -> int:
+    """Return the permission bits of a new file: those of the one that it continues, or git's under the umask."""
+    if replaced is None or replaced.identity.is_link:
+        wanted = 0o777 if new.mode == EXECUTABLE else 0o666
+        # Whatever the umask, the owner's bits are those that git's mode stands for.
+        return wanted & ~process_umask() | wanted & 0o700
+    permissions = stat.S_IMODE(replaced.status.st_mode)
+    if new.mode == replaced.identity.mode:
+        return permissions
+    return permissions | 0o100 | (permissions & 0o444) >> 2 if new.mode == EXECUTABLE else permissions & ~0o111
 
 
 def _check_written(operation: FileOperation, actual: str, size: int) -> None:

@@ -28,7 +28,7 @@ from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
 from lonelycat.executor.rollback import UndoReport, sweep, undo
-from lonelycat.executor.staging import SYNC_WHOLE_FROM, BlobOpener, Difference, Stager, conflict
+from lonelycat.executor.staging import SYNC_WHOLE_FROM, BlobOpener, Difference, SmallContents, Stager, conflict
 from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.executor.tree import PinnedTree
 
@@ -65,6 +65,7 @@ class Transaction:
         self._tree: PinnedTree | None = None
         self._journal: JournalWriter | None = None
         self._intent: Intent | None = None
+        self._old_contents = SmallContents()
         self._displaced: dict[int, os.stat_result] = {}
 
     def __enter__(self) -> Transaction:
@@ -111,6 +112,7 @@ class Transaction:
                 "Move it back; a rename between file systems is not atomic.",
             )
         stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk)
+        self._old_contents = stager.old_contents
         self._intent = stager.stage(plan_operations(changes), identity)
         journal = JournalWriter(self._filesystem, self._stage, self._fence)
         journal.begin(self._intent.to_body())
@@ -238,6 +240,9 @@ class Transaction:
             return b""
         if operation.old.is_link:
             return self._filesystem.read_link(self._stage, operation.backup_name)
+        held = self._old_contents.get(operation.path)
+        if held is not None and len(held) <= limit:
+            return held
         with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.backup_name)) as fd:
             data = self._filesystem.read(fd, limit + 1)
         return data if len(data) <= limit else None

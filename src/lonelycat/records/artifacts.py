@@ -28,7 +28,7 @@ _EXECUTION_ID = re.compile(r"[a-z]+_[0-9A-Za-z]{1,64}", re.ASCII)
 _NAME = re.compile(r"(?:steps/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 
-_INDENTED_UP_TO = 64 * 1024
+_INDENTED_UP_TO = 16 * 1024
 """A longer document is for programs; indenting it takes thirty times as long as writing it."""
 
 

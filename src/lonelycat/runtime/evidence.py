@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lonelycat.changes.changeset import BlobRef, FileChange
+from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
 from lonelycat.changes.diff import DiffEntry, render_diff
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.changes.paths import to_wire
@@ -43,7 +43,7 @@ class Evidence:
         self._directory.write_json("plan.json", request.plan.model_dump(mode="json"))
         self._directory.write_json("decision.json", request.decision.model_dump(mode="json"))
         self._directory.write_json("approvals.json", [item.model_dump(mode="json") for item in request.approvals])
-        self._directory.write_json("changeset.json", described(request.changeset.model_dump(mode="json")))
+        self._directory.write_json("changeset.json", described(request.changeset))
         self._context.keep_artifacts(self._directory)
 
     def keep_both_sides(self, transaction: Transaction) -> set[str]:
@@ -111,9 +111,10 @@ def _shown(content: bytes | BlobRef | None) -> bytes | BlobRef | None:
     return content
 
 
-def described(changeset: dict[str, Any]) -> dict[str, Any]:
+def described(changeset: ChangeSet) -> dict[str, Any]:
     """Return a change set's JSON without contents, which ``new_hash`` stands for."""
-    return {**changeset, "changes": [{**change, "content": None} for change in changeset["changes"]]}
+    document = changeset.model_dump(mode="json", exclude={"changes"})
+    return {**document, "changes": [{**change.canonical(), "content": None} for change in changeset.changes]}
 
 
 def executions_directory(wiring: Wiring) -> Path:

@@ -18,7 +18,7 @@ def git_diff(tmp_path: Path, old: bytes, new: bytes, *options: str) -> bytes:
     for name, data in (("old", old), ("new", new)):
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "f").write_bytes(data)
-    command = ["git", "diff", "--no-index", "--binary", "--full-index", *options, "old/f", "new/f"]
+    command = ["git", "diff", "--no-index", "--binary", "--abbrev=10", *options, "old/f", "new/f"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     return done.stdout.replace(b"a/old/f", b"a/f").replace(b"b/new/f", b"b/f")
