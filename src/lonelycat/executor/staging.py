@@ -116,8 +116,8 @@ class Stager:
             _check_written(operation, digest.hexdigest(), size)
             if source is not None and replaced is not None and not replaced.identity.is_link:
                 self._carry_over(fd, source, replaced, permissions)
-            elif permissions & process_umask():
-                self._filesystem.set_mode(fd, permissions)
+            else:
+                self._settle_mode(fd, permissions)
             if durable:
                 self._filesystem.fsync(fd)
 
@@ -150,17 +150,20 @@ class Stager:
 
     def _carry_over(self, fd: int, source: FileOperation, replaced: Found, permissions: int) -> None:
         """Carry over what git does not track: owner, the other permission bits, extended attributes."""
-        other_owner = (replaced.status.st_uid, replaced.status.st_gid) != (os.geteuid(), os.getegid())
-        if other_owner:
+        if (replaced.status.st_uid, replaced.status.st_gid) != (os.geteuid(), os.getegid()):
             with suppress(PermissionError):
                 self._filesystem.set_owner(fd, replaced.status.st_uid, replaced.status.st_gid)
-        if other_owner or permissions & process_umask():
-            self._filesystem.set_mode(fd, permissions)
+        self._settle_mode(fd, permissions)
         # By way of the stage's descriptor, as a look by path is all that nearly every file needs.
         place = f"/proc/self/fd/{self._stage}/{source.backup_name}"
         with _tolerating_no_attributes():
             if any(_is_carried_over(name) for name in os.listxattr(place, follow_symlinks=False)):
                 self._copy_extended_attributes(fd, source)
+
+    def _settle_mode(self, fd: int, permissions: int) -> None:
+        """Set the mode where creating the file has not already: nearly always the umask leaves it as asked."""
+        if stat.S_IMODE(os.fstat(fd).st_mode) != permissions:
+            self._filesystem.set_mode(fd, permissions)
 
     def _copy_extended_attributes(self, fd: int, source: FileOperation) -> None:
         old = self._filesystem.open_file(self._stage, source.backup_name)

@@ -157,6 +157,7 @@ def test_a_file_changed_between_look_and_backup_is_a_conflict(root: Path) -> Non
 @pytest.mark.parametrize("call", ["create_file", "write", "allocate", "hard_link", "fsync", "set_mode", "move"])
 def test_no_space_while_staging_leaves_nothing(call: str, root: Path) -> None:
     (root / "a").write_bytes(b"old")
+    (root / "a").chmod(0o666)  # more than the umask lets a new file have, so that its mode has to be set
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
