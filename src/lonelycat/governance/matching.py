@@ -31,7 +31,7 @@ MAX_ALTERNATIVES = 64
 
 _SUMMARISED_FROM = 4
 """From how many paths on it is worth looking at what they have between them."""
-_NOTHING = re.compile(r"(?!)")
+_NOTHING = r"(?!)"
 _folded = lru_cache(maxsize=16_384)(fold)
 _META = re.compile(r"[*?\[]")
 _PIECES = re.compile(r"[*?]|\[[^/]*")
@@ -214,9 +214,9 @@ class _Group:
                 or (prefixes and path.startswith(prefixes))
                 or (parents and not components.isdisjoint(parents))
                 or (suffixes and base.endswith(suffixes))
-                or (base[:1] in firsts and self._named.fullmatch(path))
-                or (keys and not components.isdisjoint(keys) and self._keyed.fullmatch(path))
-                or (pieces and any(piece in path for piece in pieces) and self._others.fullmatch(path))
+                or (base[:1] in firsts and _compiled_pattern(self._named).fullmatch(path))
+                or (keys and not components.isdisjoint(keys) and _compiled_pattern(self._keyed).fullmatch(path))
+                or (pieces and any(map(path.__contains__, pieces)) and _compiled_pattern(self._others).fullmatch(path))
                 or (folds and (folded := _folded(path)) != path and self.select((folded,), folds=False))
             ):
                 found.append(path)
@@ -245,14 +245,20 @@ def _normalised(globs: list[str], folds: bool) -> Iterator[str]:
                 yield normalise(form)
 
 
-def _combined(patterns: list[tuple[str, bool]]) -> re.Pattern[str]:
+def _combined(patterns: list[tuple[str, bool]]) -> str:
     if not patterns:
         return _NOTHING
     branches = [_translate(rest) for rest, floats in patterns if not floats]
     floating = [_translate(rest) for rest, floats in patterns if floats]
     if floating:
         branches.append(_ANY_DEPTH + "(?:" + "|".join(floating) + ")")
-    return re.compile("|".join(branches), re.DOTALL)
+    return "|".join(branches)
+
+
+@lru_cache(maxsize=4096)
+def _compiled_pattern(source: str) -> re.Pattern[str]:
+    """Compile at first use: most lists are decided by names, and compiling is most of what a policy costs to load."""
+    return re.compile(source, re.DOTALL)
 
 
 @lru_cache(maxsize=2048)
