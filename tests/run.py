@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ WORKERS = "2"
 
 def main(arguments: list[str]) -> int:
     """Run the suite and return the exit code."""
+    # Whoever starts the suite in the background or under nohup hands it ignored signals, which tests send and await.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     long = "--long" in arguments
     chosen = [argument for argument in arguments if argument != "--long"]
     marker = "long" if long else "not long"

@@ -97,8 +97,8 @@ MUTATIONS = {
     ),
     "a new file takes the usual mode": Mutation(
         "executor/staging.py",
-        "        self._filesystem.set_mode(fd, permissions)",
-        "        self._filesystem.set_mode(fd, 0o644)",
+        "    permissions = stat.S_IMODE(replaced.status.st_mode)\n",
+        "    permissions = 0o644\n",
         f"{PARTIAL}::test_everything_is_kept_when_nothing_fails",
     ),
     "a failed check passes": Mutation(
