@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lonelycat.governance.policy import Verdict
     from lonelycat.lifecycle import Status
     from lonelycat.records.execution import ExecutionRecord, ExecutionResult
-    from lonelycat.runtime.library import Executor, Planner, WriteGate
+    from lonelycat.runtime.faces import Executor, Planner, WriteGate
     from lonelycat.runtime.service import LonelyCat
 
 _HOMES = {
@@ -29,7 +29,7 @@ _HOMES = {
     "ChangeSet": "changes.changeset",
     "ExecutionRecord": "records.execution",
     "ExecutionResult": "records.execution",
-    "Executor": "runtime.library",
+    "Executor": "runtime.faces",
     "FileChange": "changes.changeset",
     "GovernanceApproval": "governance.decision",
     "GovernanceDecision": "governance.decision",
@@ -39,11 +39,11 @@ _HOMES = {
     "LonelyCat": "runtime.service",
     "LonelyCatError": "errors",
     "Operation": "changes.changeset",
-    "Planner": "runtime.library",
+    "Planner": "runtime.faces",
     "RiskLevel": "changes.plan",
     "Status": "lifecycle",
     "Verdict": "governance.policy",
-    "WriteGate": "runtime.library",
+    "WriteGate": "runtime.faces",
 }
 
 __all__ = [

@@ -163,12 +163,12 @@ DEPENDENCIES = (
     ),
     Case(
         "lock file's registry",
-        lambda: [edit("package-lock.json", b"registry.npmjs.org", b"registry.evil.example.net")],
+        lambda: [edit("package-lock.json", b"packages.js.example", b"packages.evil.example.net")],
         "categories.dependencies",
     ),
     Case(
         "lock file's registry (uv)",
-        lambda: [edit("uv.lock", b"pypi.org", b"pypi.evil.example.net")],
+        lambda: [edit("uv.lock", b"packages.py.example", b"packages.evil.example.net")],
         "categories.dependencies",
     ),
     Case(
@@ -176,7 +176,9 @@ DEPENDENCIES = (
         lambda: [
             update(
                 "package-lock.json",
-                FILES["package-lock.json"].replace(b"4.19.2", b"4.19.3").replace(b"npmjs.org", b"npmjs.example.net"),
+                FILES["package-lock.json"]
+                .replace(b"4.19.2", b"4.19.3")
+                .replace(b"packages.js.example", b"packages.evil.example.net"),
             )
         ],
         "categories.dependencies",

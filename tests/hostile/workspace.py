@@ -52,11 +52,11 @@ FILES: dict[str, bytes] = {
     b'testpaths = ["tests"]\n\n[tool.coverage.report]\nfail_under = 90\n',
     "requirements.txt": b"requests==2.31.0\nclick==8.1.7\n",
     "uv.lock": b'version = 1\n\n[[package]]\nname = "requests"\nversion = "2.31.0"\n'
-    b'source = { registry = "https://pypi.org/simple" }\n',
+    b'source = { registry = "https://packages.py.example/simple" }\n',
     "package.json": b'{\n  "name": "app",\n  "scripts": {"test": "jest"},\n'
     b'  "dependencies": {"express": "4.19.2"}\n}\n',
     "package-lock.json": b'{\n  "packages": {\n    "node_modules/express": {\n      "version": "4.19.2",\n'
-    b'      "resolved": "https://registry.npmjs.org/express/-/express-4.19.2.tgz"\n    }\n  }\n}\n',
+    b'      "resolved": "https://packages.js.example/express/-/express-4.19.2.tgz"\n    }\n  }\n}\n',
     "Makefile": b"test:\n\tpytest\n",
     "Dockerfile": b"FROM python:3.12\nCOPY . /app\n",
     "tox.ini": b"[testenv]\ncommands = pytest\n",
