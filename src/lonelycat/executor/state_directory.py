@@ -6,6 +6,7 @@ Invariant: opened component by component beneath the root without following link
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -73,3 +74,27 @@ def _ignore_itself(filesystem: FileSystem, state: int) -> None:
         filesystem.closing(filesystem.create_file(state, ".gitignore")) as fd,
     ):
         filesystem.write(fd, b"*\n")
+
+
+def open_lock_file(directory: int, name: str) -> int:
+    """Open (or make) a file of ``locks`` to be locked or counted in.
+
+    Raises:
+        StateError: ``LOCKS_UNSAFE`` when something else is in its place.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, 0o600, dir_fd=directory)
+    except OSError as error:
+        raise locks_unsafe(f"the {name} cannot be opened: " + os.strerror(error.errno or errno.EIO)) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise locks_unsafe(f"the {name} is not a regular file")
+    return fd
+
+
+def locks_unsafe(why: str) -> StateError:
+    """Return the error for lock files that are not what they must be."""
+    return StateError(
+        "LOCKS_UNSAFE", why, "See what is in .lonelycat/locks; nothing is executed until it is a plain lock directory."
+    )

@@ -1,0 +1,91 @@
+"""The fence: a number that grows with every acquisition of the lock, and by which a late-comer is told apart.
+
+Invariants:
+- It is raised under the lock, and durable before anything is done under it.
+- A counter that was lost restarts above every number that is known: the time in microseconds, what the records and
+  the journals of the dead hold. A counter goes up by one each time, so it never overtakes the clock that it began at.
+- Who holds a lower fence than the newest has been overtaken: it must not write any more. It can still be in the middle
+  of the one system call that it was stopped at; what the journal and the database refuse does not depend on that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from lonelycat.clock import Clock
+from lonelycat.errors import StateError
+from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.state_directory import open_lock_file
+
+FENCE = "fence"
+_DIGITS = 20
+_MAX_FENCE = 2**53
+
+
+def raise_fence(filesystem: FileSystem, locks: int, clock: Clock, known: Callable[[], int]) -> int:
+    """Count this acquisition, durably, and return its number. Call it under the lock.
+
+    Args:
+        locks: descriptor of ``.lonelycat/locks``.
+        known: the highest fence that is on record elsewhere; asked only when the counter was lost.
+    """
+    with filesystem.closing(open_lock_file(locks, FENCE)) as fd:
+        text = filesystem.read(fd, 64).partition(b"\n")[0]
+        counted = int(text) if text.isdigit() else 0
+        if not 0 < counted < _MAX_FENCE:
+            counted = max(int(clock.now().timestamp() * 1_000_000), known())
+        os.lseek(fd, 0, os.SEEK_SET)
+        filesystem.write(fd, b"%0*d\n" % (_DIGITS, counted + 1))
+        filesystem.fsync(fd)
+    if not text:
+        filesystem.fsync(locks)
+    return counted + 1
+
+
+class FenceCheck:
+    """Asks whether a fence is still the newest: two cheap system calls each time.
+
+    Args:
+        root: an open descriptor of the workspace.
+        fence: the one held.
+    """
+
+    def __init__(self, filesystem: FileSystem, root: int, fence: int) -> None:
+        self._filesystem = filesystem
+        self._root = root
+        self._fence = fence
+        self._fd = -1
+
+    def __call__(self) -> None:
+        """Pass if nobody has raised the fence since.
+
+        Raises:
+            StateError: ``FENCE_STALE``.
+        """
+        if self._fd < 0 or os.fstat(self._fd).st_nlink == 0:  # removed: whoever came since counts in a new file
+            self._reopen()
+        if self._fd < 0:
+            return
+        text = os.pread(self._fd, _DIGITS, 0)
+        if text.isdigit() and int(text) > self._fence:
+            raise StateError(
+                "FENCE_STALE",
+                f"this executor held the lock with fence {self._fence}, and {int(text)} was given out since",
+                "Another executor took over the workspace meanwhile; see `lonelycat log`.",
+            )
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._fd >= 0:
+            self._filesystem.close(self._fd)
+            self._fd = -1
+
+    def _reopen(self) -> None:
+        self.close()
+        with (
+            suppress(OSError),
+            self._filesystem.closing(self._filesystem.open_beneath(self._root, ".lonelycat/locks")) as locks,
+        ):
+            self._fd = self._filesystem.open_file(locks, FENCE)
