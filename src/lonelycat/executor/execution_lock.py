@@ -87,7 +87,7 @@ class LockManager:
         workspace_root: the governed directory.
         timeout_seconds: how long to wait for another execution.
         on_wait: called once with whoever is waited for.
-        known_fence: the highest fence on record elsewhere, asked for when the counter was lost.
+        known_fence: the highest fence that the records hold; asked for when the counter was lost.
     """
 
     def __init__(

@@ -16,7 +16,8 @@ from contextlib import suppress
 
 from lonelycat.clock import Clock
 from lonelycat.errors import StateError
-from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.filesystem import DIRECTORY, FileSystem
+from lonelycat.executor.journal import read_journal
 from lonelycat.executor.state_directory import open_lock_file
 
 FENCE = "fence"
@@ -29,19 +30,33 @@ def raise_fence(filesystem: FileSystem, locks: int, clock: Clock, known: Callabl
 
     Args:
         locks: descriptor of ``.lonelycat/locks``.
-        known: the highest fence that is on record elsewhere; asked only when the counter was lost.
+        known: the highest fence that the records hold; asked only when the counter was lost.
     """
     with filesystem.closing(open_lock_file(locks, FENCE)) as fd:
         text = filesystem.read(fd, 64).partition(b"\n")[0]
         counted = int(text) if text.isdigit() else 0
         if not 0 < counted < _MAX_FENCE:
-            counted = max(int(clock.now().timestamp() * 1_000_000), known())
+            # Above what was counted one by one since the clock read that; and the clock may have been set back.
+            counted = max(int(clock.now().timestamp() * 1_000_000), known(), _highest_in_journals(filesystem, locks))
         os.lseek(fd, 0, os.SEEK_SET)
         filesystem.write(fd, b"%0*d\n" % (_DIGITS, counted + 1))
         filesystem.fsync(fd)
     if not text:
         filesystem.fsync(locks)
     return counted + 1
+
+
+def _highest_in_journals(filesystem: FileSystem, locks: int) -> int:
+    highest = 0
+    with suppress(OSError), filesystem.closing(os.open("../tx", DIRECTORY, dir_fd=locks)) as transactions:
+        for name in filesystem.list(transactions):
+            with (
+                suppress(OSError, StateError),  # what cannot be read there is for recovery to judge
+                filesystem.closing(filesystem.open_beneath(transactions, name)) as stage,
+            ):
+                contents = read_journal(filesystem, stage)
+                highest = max([highest, *(record.fence for record in contents.records)] if contents else [highest])
+    return highest
 
 
 class FenceCheck:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lonelycat.clock import Clock, IdSource, RandomIds, SystemClock, isoformat
-from lonelycat.errors import InputError
+from lonelycat.errors import InputError, StateError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.governance.writegate import WriteGate
@@ -68,6 +68,13 @@ class Wiring:
         from lonelycat.records.store import Records
 
         return Records.open(self.settings, self.clock, self.ids)
+
+    def recorded_fence(self) -> int:
+        """The highest fence that anything was recorded under; 0 where there are no records to ask."""
+        try:
+            return self.records.fence()
+        except (StateError, OSError):
+            return 0
 
     @cached_property
     def blobs(self) -> BlobStore:

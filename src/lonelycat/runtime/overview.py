@@ -166,6 +166,12 @@ def recover(wiring: Wiring, lock_timeout: float | None) -> RecoveryReport:
     with suppress(PolicyError):
         if lock_timeout is None:
             timeout = wiring.policy().loaded.policy.executor.concurrency.lock_timeout
-    manager = LockManager(wiring.settings.workspace, timeout, clock=wiring.clock, filesystem=wiring.filesystem)
+    manager = LockManager(
+        wiring.settings.workspace,
+        timeout,
+        clock=wiring.clock,
+        filesystem=wiring.filesystem,
+        known_fence=wiring.recorded_fence,
+    )
     with manager.lock_execution(wiring.ids.new("exec"), "plan_recovery") as held:
         return RecoveryReport(tuple(recover_workspace(wiring, held)))

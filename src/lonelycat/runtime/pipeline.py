@@ -123,6 +123,7 @@ class Pipeline:
             clock=self._wiring.clock,
             filesystem=self._wiring.filesystem,
             on_wait=lambda holder: context.emit("lock.waiting", message=f"waiting for {holder}"),
+            known_fence=self._wiring.recorded_fence,
         )
         holder = None if self._options.use_locking else manager.holder()
         if holder is not None and holder.pid == os.getpid():
