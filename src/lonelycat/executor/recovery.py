@@ -19,6 +19,7 @@ from pathlib import Path
 
 from lonelycat.changes.paths import printable
 from lonelycat.errors import StateError
+from lonelycat.executor.fence import refuse_overtaken
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.journal import JournalContents, JournalWriter, RecordType, read_journal
 from lonelycat.executor.layout import Intent
@@ -75,7 +76,7 @@ class Recovery:
     """Deals with every transaction directory it finds.
 
     Args:
-        fence: the lock's fence; journals of a higher one are refused.
+        fence: the lock's fence; where a higher one wrote a journal, or was given out, nothing is recovered.
         chunk: bytes of a large file held at once.
         was_recorded: tells whether history already holds this execution as completed (then a COMMITTED frame that
             can no longer be read was durable once).
@@ -104,6 +105,7 @@ class Recovery:
     def run(self) -> Iterator[Recovered]:
         """Deal with one transaction after the other, yielding each result."""
         fs = self._filesystem
+        refuse_overtaken(fs, self._root, self._fence)
         with fs.closing(open_state_directory(fs, self._root, "tx")) as transactions:
             for name in sorted(fs.list(transactions)):
                 try:

@@ -23,6 +23,7 @@ from pathlib import Path
 from lonelycat.changes.changeset import FileChange
 from lonelycat.changes.paths import printable
 from lonelycat.errors import ConflictError, LonelyCatError, StateError
+from lonelycat.executor.fence import FenceCheck
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
@@ -63,6 +64,7 @@ class Transaction:
         self._transactions = open_state_directory(filesystem, root, "tx")
         self._stage = -1
         self._tree: PinnedTree | None = None
+        self._refuse_overtaken: FenceCheck | None = None
         self._journal: JournalWriter | None = None
         self._intent: Intent | None = None
         self._old_contents = SmallContents()
@@ -72,6 +74,8 @@ class Transaction:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self._refuse_overtaken is not None:
+            self._refuse_overtaken.close()
         if self._tree is not None:
             self._tree.close()
         if self._stage >= 0:
@@ -105,6 +109,7 @@ class Transaction:
         self._filesystem.make_directory(self._transactions, self._id, 0o700)
         self._stage = self._filesystem.open_beneath(self._transactions, self._id)
         self._tree = PinnedTree(self._filesystem, self._root, self._chunk)
+        self._refuse_overtaken = FenceCheck(self._filesystem, self._tree.root, self._fence)
         if os.fstat(self._stage).st_dev != self._tree.device:
             raise StateError(
                 "STATE_ON_ANOTHER_MOUNT",
@@ -114,6 +119,7 @@ class Transaction:
         stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk)
         self._old_contents = stager.old_contents
         self._intent = stager.stage(plan_operations(changes), identity)
+        self._check_fence()
         journal = JournalWriter(self._filesystem, self._stage, self._fence)
         journal.begin(self._intent.to_body())
         self._filesystem.fsync(self._stage)
@@ -128,6 +134,11 @@ class Transaction:
         with suppress(OSError):
             remove_transaction(self._filesystem, self._transactions, self._stage, self._id)
 
+    def _check_fence(self, *, in_passing: bool = False) -> None:
+        """Stop an executor that was overtaken: nothing of it may go into the tree or the journal any more."""
+        if self._refuse_overtaken is not None:
+            self._refuse_overtaken(in_passing=in_passing)
+
     # -- 3 and 4 -------------------------------------------------------------------------------------------------
 
     def apply(self, stop: Callable[[], None] = lambda: None) -> None:
@@ -138,8 +149,10 @@ class Transaction:
 
         Raises:
             ConflictError: somebody else changed a path meanwhile; what they wrote is back in its place.
+            StateError: ``FENCE_STALE``, as from every method below: another executor has taken over.
         """
         intent = self.intent
+        self._check_fence()
         for operation in intent.early:
             stop()
             self._apply_one(operation)
@@ -156,6 +169,7 @@ class Transaction:
         self.tree.check_pins()
 
     def _apply_one(self, operation: FileOperation) -> None:
+        self._check_fence(in_passing=True)
         directory, name = split(operation.path)
         fs, stage = self._filesystem, self._stage
         try:
@@ -183,11 +197,13 @@ class Transaction:
         self._displaced[operation.number] = found.status
 
     def _make_directory(self, path: str) -> None:
+        self._check_fence()
         directory, name = split(path)
         with suppress(FileExistsError):
             self._filesystem.make_directory(self.tree.directory(directory), name)
 
     def _remove_directory(self, path: str, *, must: bool) -> None:
+        self._check_fence()
         directory, name = split(path)
         try:
             self._filesystem.remove_directory(self.tree.directory(directory), name)
@@ -221,6 +237,7 @@ class Transaction:
     def note(self, type_: RecordType, body: dict[str, object]) -> None:
         """Append a frame to the journal, durably."""
         if self._journal is not None:
+            self._check_fence()
             self._journal.append(type_, body)
 
     def commit(self, body: dict[str, object]) -> None:
@@ -255,12 +272,14 @@ class Transaction:
 
     def undo(self) -> UndoReport:
         """Take back what was applied and verify that it is back; see ``rollback.py``."""
+        self._check_fence()
         report = undo(self._filesystem, self.tree, self._stage, self.intent, self._id)
         self.note(RecordType.UNDONE, report.to_body())
         return report
 
     def clean_up(self) -> tuple[str, ...]:
         """Remove the transaction directory; returns warnings about what outsiders wrote late and is kept."""
+        self._check_fence()
         kept = sweep(self._filesystem, self.tree, self._stage, self.intent, self._id, self._displaced)
         remove_transaction(self._filesystem, self._transactions, self._stage, self._id)
         return tuple(

@@ -6,6 +6,7 @@ Invariants:
 - ``rolled_back`` is said only when every path holds its old content again and the health that was there before is
   back. Otherwise the workspace is frozen until a person has looked.
 - The rollback has its own time limit; the execution's does not bind it.
+- An execution that another executor has overtaken records nothing and freezes nothing: the other one has.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from contextlib import suppress
 from lonelycat.changes.changeset import ChangeSet, checksum_of
 from lonelycat.changes.paths import to_wire
 from lonelycat.clock import isoformat
-from lonelycat.errors import ConflictError, LonelyCatError, StepFailedError
+from lonelycat.errors import ConflictError, LonelyCatError, StateError, StepFailedError
 from lonelycat.executor.admission import shows_tampering
+from lonelycat.executor.fence import refuse_overtaken
 from lonelycat.executor.rollback import UndoReport
 from lonelycat.executor.transaction import Transaction
 from lonelycat.governance.decision import GovernanceApproval
@@ -116,7 +118,25 @@ class Finisher:
             return None, [as_lonelycat_error(error).message]
         return report, list(report.problems)
 
+    def _overtaken(self) -> ExecutionResult | None:
+        """Return the end of an execution that another executor has taken over and recorded, or None."""
+        try:
+            self._refuse_overtaken()
+        except StateError as stale:
+            self._context.move(Status.INDETERMINATE)
+            return self._context.result(error=stale)
+        return None
+
+    def _refuse_overtaken(self) -> None:
+        wiring, fence = self._wiring, self._context.fence
+        with suppress(OSError):  # a workspace that is gone has no fence
+            if fence > 0:  # else it never held the workspace
+                refuse_overtaken(wiring.filesystem, wiring.settings.workspace, fence)
+
     def _rollback_failed(self, error: LonelyCatError, problems: list[str]) -> ExecutionResult:
+        overtaken = self._overtaken()
+        if overtaken is not None:
+            return overtaken
         self._context.move(Status.ROLLBACK_FAILED)
         why = "; ".join(problems)
         failed = StepFailedError(
@@ -142,6 +162,9 @@ class Finisher:
         try:
             with context.step("commit"):
                 transaction.commit({"result": kept.model_dump(mode="json")})
+        except StateError as error:  # overtaken: nothing of this was written, and the next one has decided
+            context.move(Status.INDETERMINATE)
+            return context.result(error=error)
         except OSError as error:
             context.move(Status.INDETERMINATE)
             cause = as_lonelycat_error(error)
@@ -176,6 +199,7 @@ class Finisher:
         wiring, context, request = self._wiring, self._context, self._request
         kept = result.status is Status.COMPLETED
         try:
+            self._refuse_overtaken()
             head = wiring.records.finish_execution(
                 result,
                 plan=request.plan,
@@ -214,7 +238,7 @@ class Finisher:
             return result  # the transaction directory stays, so that recovery records it
         try:
             late = transaction.clean_up()
-        except OSError as error:
+        except (LonelyCatError, OSError) as error:
             late = (f"the transaction directory could not be removed: {as_lonelycat_error(error).message}",)
         return result.model_copy(update={"warnings": (*result.warnings, *late)}) if late else result
 
