@@ -24,7 +24,9 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lonelycat.clock import Clock, SystemClock, isoformat
 from lonelycat.errors import LockTimeoutError, StateError
@@ -33,12 +35,15 @@ from lonelycat.executor.filesystem import FileSystem, read_all
 from lonelycat.executor.state_directory import locks_unsafe, open_lock_file, open_state_directory
 from lonelycat.settings import STATE_DIRECTORY
 
+if TYPE_CHECKING:
+    import ctypes
+
 GUARD = "guard"
 CHILDREN = "children"
 LOCK_FILE = "execution.lock"
 _POLL_SECONDS = 0.05
 _LOOK_SECONDS = 0.2
-"""How long a shared lock counts as that of somebody who only looks, and holds nothing."""
+"""How long a lock counts as that of somebody who only looks, and holds nothing."""
 _MAX_LOCK_BYTES = 16 * 1024
 _SHARED_FLOCK_UNSAFE = frozenset({0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x01021997, 0x5346414F, 0x65735546})
 """statfs types: NFS, SMB, CIFS, SMB2, 9P, AFS, FUSE: a flock there may not be seen by other hosts."""
@@ -116,9 +121,12 @@ class LockManager:
             StateError: ``LOCKS_UNSAFE`` when the lock files are not what they must be.
         """
         with self._held() as (directory, children):
-            previous = read_lock_file(self._filesystem, directory)
-            fence = raise_fence(self._filesystem, directory, self._clock, self._known_fence)
-            self._announce(directory, execution_id, plan_id, fence)
+            try:
+                previous = read_lock_file(self._filesystem, directory)
+                fence = raise_fence(self._filesystem, directory, self._clock, self._known_fence)
+                self._announce(directory, execution_id, plan_id, fence)
+            except (FileExistsError, FileNotFoundError) as error:
+                raise locks_unsafe("somebody changed the lock files while they were being written") from error
             try:
                 yield HeldLock(fence, children, previous)
             finally:
@@ -172,9 +180,18 @@ class LockManager:
             directory = stack.enter_context(fs.closing(open_state_directory(fs, root, "locks")))
             guard = stack.enter_context(fs.closing(open_lock_file(directory, GUARD)))
             children = stack.enter_context(fs.closing(open_lock_file(directory, CHILDREN)))
-            if not held and _try_flock(guard, fcntl.LOCK_SH) and _try_flock(children, fcntl.LOCK_EX):
+            if not held and _try_flock(guard, fcntl.LOCK_SH) and not self._has_orphans(children):
                 return None
             return read_lock_file(fs, directory) or _UNKNOWN
+
+    def _has_orphans(self, children: int) -> bool:
+        """Whether a dead executor's commands hold ``children``; another one who asks lets go of it at once."""
+        ends = self._clock.monotonic() + _LOOK_SECONDS
+        while not _try_flock(children, fcntl.LOCK_EX):
+            if self._clock.monotonic() >= ends:
+                return True
+            self._clock.sleep(_LOOK_SECONDS / 100)
+        return False
 
     def _acquire(self, root: int, lock: int, deadline: float, *, shared_is_held: bool = False) -> None:
         """Take ``lock``, waiting for who has it.
@@ -281,9 +298,16 @@ def _filesystem_type(fd: int) -> int:
     import ctypes
 
     buffer = ctypes.create_string_buffer(256)
-    if ctypes.CDLL(None).fstatfs(fd, buffer) != 0:
+    if _libc().fstatfs(fd, buffer) != 0:
         return 0
     return int.from_bytes(buffer.raw[:8], "little") & 0xFFFFFFFF
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    import ctypes
+
+    return ctypes.CDLL(None)
 
 
 def _first_line(path: str) -> str:

@@ -443,3 +443,38 @@ def test_who_only_looks_is_in_nobodys_way(root: Path, locks: Path) -> None:
     finally:
         for fd in looking:
             os.close(fd)
+
+
+class _Meddled(FileSystem):
+    """Somebody acts on the lock files right before execution.lock is made."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+
+    def create_file(self, directory: int, name: str, mode: int = 0o600) -> int:
+        if name == "execution.lock":
+            self._act()
+        return super().create_file(directory, name, mode)
+
+
+def test_lock_files_that_change_while_the_lock_is_taken_are_a_typed_refusal(root: Path, locks: Path) -> None:
+    for act in (lambda: (locks / "execution.lock").write_bytes(b"{}"), lambda: shutil.rmtree(locks)):
+        with (
+            pytest.raises(StateError, match="LOCKS_UNSAFE"),
+            LockManager(root, 0, filesystem=_Meddled(act)).lock_execution("exec_me", "plan_me"),
+        ):
+            raise AssertionError("held")
+        with LockManager(root, 0).lock_execution("exec_me", "plan_me"):
+            pass
+
+
+def test_two_who_look_at_once_see_nobody(root: Path, locks: Path) -> None:
+    other = os.open(locks / "children", os.O_RDWR)
+    try:
+        fcntl.flock(other, fcntl.LOCK_EX)  # as the other one does, for a moment
+        threading.Timer(0.02, lambda: fcntl.flock(other, fcntl.LOCK_UN)).start()
+        assert LockManager(root).holder() is None
+        fcntl.flock(other, fcntl.LOCK_SH)  # an orphan does not go
+        assert LockManager(root).holder() is not None
+    finally:
+        os.close(other)
