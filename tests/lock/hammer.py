@@ -1,6 +1,6 @@
 """Processes that hammer one workspace's lock, are killed and stopped at random, and write down what they did.
 
-Run as ``python -m tests.lock.hammer ROOT HISTORY --records N --seed S --workers W [--rough] [--sabotage KIND]``;
+Run as ``python -m tests.lock.hammer ROOT HISTORY --records N --seed S`` and options for what is to happen meanwhile;
 ``test_hammer.py`` reads the history. The choices come from the seed; what the scheduler makes of them does not.
 
 Invariants:
@@ -56,6 +56,7 @@ class Plan:
     rough: bool
     sabotage: str
     orphans: bool
+    pause: float
 
 
 class Worker:
@@ -169,7 +170,7 @@ class Supervisor:
         enough = plan.records * SIZE
         try:
             while plan.history.stat().st_size < enough:
-                time.sleep(self._random.uniform(0.001, 0.04))
+                time.sleep(self._random.uniform(0.0005, plan.pause))
                 self._disturb()
         finally:
             self._stop[0] = 1
@@ -249,6 +250,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--records", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=5)
+    parser.add_argument("--pause", type=float, default=0.04, help="seconds between kills and stops, at most")
     parser.add_argument("--rough", action="store_true")
     parser.add_argument("--orphans", action="store_true")
     parser.add_argument("--sabotage", choices=["", *SABOTEURS], default="")
