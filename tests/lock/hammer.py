@@ -117,7 +117,7 @@ class Worker:
             mark = b""
         elif choice < 0.1:
             os.sched_yield()
-        elif choice < 0.25:
+        elif choice < 0.14:
             time.sleep(0.001)
         if mark and os.pread(self._cell, 8, 0) != mark:
             self.say(Kind.CLASH, held.fence, now(), now())

@@ -21,6 +21,7 @@ from lonelycat.changes.paths import printable
 from lonelycat.errors import StateError
 from lonelycat.executor.fence import refuse_overtaken
 from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.generation import Generation, Phase
 from lonelycat.executor.journal import JournalContents, JournalWriter, RecordType, read_journal
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.quarantine import QUARANTINE
@@ -139,7 +140,9 @@ class Recovery:
             )
         with ExitStack() as stack:
             tree = stack.enter_context(PinnedTree(self._filesystem, self._root, self._chunk))
-            result = self._resolve(tree, stage, name, contents, intent)
+            generation = Generation(self._filesystem, transactions, name)
+            stack.callback(generation.close)
+            result = self._resolve(tree, stage, name, contents, intent, generation)
             still_wrong = self._record(result)
             if still_wrong:
                 result = replace(result, outcome=RecoveryOutcome.FAILED, message=still_wrong)
@@ -147,7 +150,15 @@ class Recovery:
                 remove_transaction(self._filesystem, transactions, stage, name)
         return result
 
-    def _resolve(self, tree: PinnedTree, stage: int, name: str, contents: JournalContents, intent: Intent) -> Recovered:
+    def _resolve(
+        self,
+        tree: PinnedTree,
+        stage: int,
+        name: str,
+        contents: JournalContents,
+        intent: Intent,
+        generation: Generation,
+    ) -> Recovered:
         committed = contents.last(RecordType.COMMITTED)
         if committed is not None or self._was_recorded(name):
             kept = sweep(self._filesystem, tree, stage, intent, name, {})
@@ -161,7 +172,10 @@ class Recovery:
             return Recovered(
                 name, _outcome(body), intent.identity, restarts_begun=restarts, undo=body, kept=tuple(kept)
             )
+        generation.mark_if_possible(Phase.UNDOING)
         report = undo(self._filesystem, tree, stage, intent, name)
+        if not report.problems:
+            generation.mark_if_possible(Phase.UNDONE)
         kept = sweep(self._filesystem, tree, stage, intent, name, {})
         body = report.to_body()
         JournalWriter.resume(self._filesystem, stage, self._fence, contents).append(RecordType.UNDONE, body)

@@ -5,7 +5,7 @@ The protocol, and what each step establishes:
 2. INTENT, durable: from here on recovery undoes unless it finds COMMITTED;
 3. apply: creates by rename that refuses to replace, updates by exchange, deletes by rename into the stage; what was
    displaced is hashed *afterwards*, so that an outsider's edit can be put back and is never overwritten;
-4. the touched directories are made durable;
+4. readers are told that the tree is whole (``generation.py``); the touched directories are made durable;
 5. COMMITTED, durable: the commit point. The caller then records the result and calls :meth:`Transaction.clean_up`.
 
 Failures between 2 and 5 are undone by ``rollback.py``, which works by identity and is the same code for a living
@@ -25,6 +25,7 @@ from lonelycat.changes.paths import printable
 from lonelycat.errors import ConflictError, LonelyCatError, StateError
 from lonelycat.executor.fence import FenceCheck
 from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.generation import Generation, Phase
 from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
@@ -65,6 +66,7 @@ class Transaction:
         self._stage = -1
         self._tree: PinnedTree | None = None
         self._refuse_overtaken: FenceCheck | None = None
+        self._generation = Generation(filesystem, self._transactions, execution_id)
         self._journal: JournalWriter | None = None
         self._intent: Intent | None = None
         self._old_contents = SmallContents()
@@ -76,6 +78,7 @@ class Transaction:
     def __exit__(self, *exc: object) -> None:
         if self._refuse_overtaken is not None:
             self._refuse_overtaken.close()
+        self._generation.close()
         if self._tree is not None:
             self._tree.close()
         if self._stage >= 0:
@@ -153,6 +156,7 @@ class Transaction:
         """
         intent = self.intent
         self._check_fence()
+        self._generation.mark(Phase.APPLYING)
         for operation in intent.early:
             stop()
             self._apply_one(operation)
@@ -165,6 +169,7 @@ class Transaction:
             self._apply_one(operation)
         for directory in intent.pruned:
             self._remove_directory(directory.path, must=False)
+        self._generation.mark(Phase.APPLIED)
         self._make_durable(intent)
         self.tree.check_pins()
 
@@ -273,7 +278,10 @@ class Transaction:
     def undo(self) -> UndoReport:
         """Take back what was applied and verify that it is back; see ``rollback.py``."""
         self._check_fence()
+        self._generation.mark_if_possible(Phase.UNDOING)
         report = undo(self._filesystem, self.tree, self._stage, self.intent, self._id)
+        if not report.problems:
+            self._generation.mark_if_possible(Phase.UNDONE)
         self.note(RecordType.UNDONE, report.to_body())
         return report
 
