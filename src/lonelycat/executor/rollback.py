@@ -302,11 +302,23 @@ class _Undo:
     def _verify(self) -> None:
         for operation in reversed(self._not_back()):
             self.undo_one(operation)  # somebody wrote there meanwhile, or put ours back: judged once more
-        self.report.problems += [f"{printable(item.path)} does not hold its old content" for item in self._not_back()]
-        for directory in (*self.intent.rooms, *self.intent.pruned):
-            status = self.status(directory.path)
-            if directory.path not in self.report.conflicts and (status is None or not stat.S_ISDIR(status.st_mode)):
-                self.report.problems.append(f"the directory {printable(directory.path)} is not back")
+        for operation in self._not_back():
+            if not _holds(self.in_tree(operation.path), operation.new):
+                self._leave(operation)  # somebody wrote there since it was judged
+                continue
+            self.report.problems.append(f"{printable(operation.path)} does not hold its old content")
+        for path in {item.path for item in (*self.intent.rooms, *self.intent.pruned)} - set(self.report.conflicts):
+            self._verify_directory(path)
+
+    def _verify_directory(self, path: str) -> None:
+        try:
+            parent, name = self._parent(path)
+            if not stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
+                self.report.conflicts.append(path)  # somebody put something else in its place
+        except FileNotFoundError:
+            self.report.problems.append(f"the directory {printable(path)} is not back")
+        except LonelyCatError:  # somebody replaced one above it
+            self.report.conflicts.append(path)
 
     def _not_back(self) -> list[FileOperation]:
         left_alone = set(self.report.conflicts)
