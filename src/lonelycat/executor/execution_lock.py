@@ -78,11 +78,13 @@ class HeldLock:
         for_children: a descriptor for child processes to inherit: as long as any of them lives, nobody else gets the
             workspace. It is not the lock's own, so what a child does to it cannot let go of the lock.
         previous: the dead holder that was found, or None.
+        root: device and inode of the directory that is locked, or None where only the holder's word was taken.
     """
 
     fence: int
     for_children: int
     previous: LockHolder | None
+    root: tuple[int, int] | None = None
 
 
 class LockManager:
@@ -120,7 +122,7 @@ class LockManager:
             LockTimeoutError: ``LOCK_TIMEOUT``, naming the holder.
             StateError: ``LOCKS_UNSAFE`` when the lock files are not what they must be.
         """
-        with self._held() as (directory, children):
+        with self._held() as (root, directory, children):
             try:
                 previous = read_lock_file(self._filesystem, directory)
                 fence = raise_fence(self._filesystem, directory, self._clock, self._known_fence)
@@ -128,14 +130,15 @@ class LockManager:
             except (FileExistsError, FileNotFoundError) as error:
                 raise locks_unsafe("somebody changed the lock files while they were being written") from error
             try:
-                yield HeldLock(fence, children, previous)
+                status = os.fstat(root)
+                yield HeldLock(fence, children, previous, (status.st_dev, status.st_ino))
             finally:
                 with suppress(OSError, StateError):  # it only tells; who comes next replaces it
                     self._withdraw(directory)
 
     @contextmanager
-    def _held(self) -> Iterator[tuple[int, int]]:
-        """Yield the descriptors of ``locks`` and for children, with every lock of the workspace held."""
+    def _held(self) -> Iterator[tuple[int, int, int]]:
+        """Yield the descriptors of the root, of ``locks`` and for children, with every lock of the workspace held."""
         fs, deadline = self._filesystem, self._clock.monotonic() + self._timeout
         while True:
             with ExitStack() as stack:
@@ -149,7 +152,7 @@ class LockManager:
                 # Waits for what a dead executor's commands left running, then shares with our own.
                 self._acquire(root, children, deadline, shared_is_held=True)
                 fcntl.flock(children, fcntl.LOCK_SH)
-                yield directory, children
+                yield root, directory, children
                 return
 
     def _open_root(self) -> int:

@@ -84,6 +84,7 @@ class Recovery:
         record: called with each result before its directory is removed; makes history and audit durable. It may be
             called again for the same execution after a crash. What it returns is what is still wrong, in words: then
             the directory stays, so that recovery can be run again.
+        locked_root: device and inode of the directory that is locked, or None.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Recovery:
         chunk: int,
         was_recorded: Callable[[str], bool],
         record: Callable[[Recovered], str | None],
+        locked_root: tuple[int, int] | None = None,
     ) -> None:
         self._filesystem = filesystem
         self._root = root
@@ -102,6 +104,7 @@ class Recovery:
         self._chunk = chunk
         self._was_recorded = was_recorded
         self._record = record
+        self._locked_root = locked_root
 
     def run(self) -> Iterator[Recovered]:
         """Deal with one transaction after the other, yielding each result."""
@@ -140,6 +143,7 @@ class Recovery:
             )
         with ExitStack() as stack:
             tree = stack.enter_context(PinnedTree(self._filesystem, self._root, self._chunk))
+            tree.check_root(transactions, self._locked_root)
             generation = Generation(self._filesystem, transactions, name)
             stack.callback(generation.close)
             result = self._resolve(tree, stage, name, contents, intent, generation)

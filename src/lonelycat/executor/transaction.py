@@ -45,6 +45,7 @@ class Transaction:
         fence: the lock's fence.
         open_blob: opens contents that the change set refers to.
         chunk: bytes of a large file held at once.
+        locked_root: device and inode of the directory that is locked, or None.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Transaction:
         fence: int,
         open_blob: BlobOpener,
         chunk: int = 1024 * 1024,
+        locked_root: tuple[int, int] | None = None,
     ) -> None:
         self._filesystem = filesystem
         self._root = root
@@ -62,6 +64,7 @@ class Transaction:
         self._fence = fence
         self._open_blob = open_blob
         self._chunk = chunk
+        self._locked_root = locked_root
         self._transactions = open_state_directory(filesystem, root, "tx")
         self._stage = -1
         self._tree: PinnedTree | None = None
@@ -112,6 +115,7 @@ class Transaction:
         self._filesystem.make_directory(self._transactions, self._id, 0o700)
         self._stage = self._filesystem.open_beneath(self._transactions, self._id)
         self._tree = PinnedTree(self._filesystem, self._root, self._chunk)
+        self._tree.check_root(self._transactions, self._locked_root)
         self._refuse_overtaken = FenceCheck(self._filesystem, self._tree.root, self._fence)
         if os.fstat(self._stage).st_dev != self._tree.device:
             raise StateError(

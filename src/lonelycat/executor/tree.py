@@ -123,6 +123,20 @@ class PinnedTree:
             self.filesystem.close(fd)
         self._known.pop(path, None)
 
+    def check_root(self, transactions: int, locked: tuple[int, int] | None) -> None:
+        """Check that this is the root that was locked, and the one whose ``.lonelycat/tx`` is open.
+
+        Args:
+            locked: device and inode of the locked directory; None where the caller does not know.
+
+        Raises:
+            ConflictError: ``ROOT_REPLACED``: another directory has taken its path since.
+        """
+        status = os.stat("../..", dir_fd=transactions)
+        own = (self.device, self.inode)
+        if (status.st_dev, status.st_ino) != own or locked not in (None, own):
+            raise _root_replaced(self.path)
+
     def check_pins(self) -> None:
         """Check that the root and every directory used so far are still where they were.
 
@@ -135,11 +149,7 @@ class PinnedTree:
         except OSError:
             same = False
         if not same:
-            raise ConflictError(
-                "ROOT_REPLACED",
-                f"the workspace root {printable(str(self.path))} was replaced while the change was being made",
-                "Find out what moved it; then propose the change again.",
-            )
+            raise _root_replaced(self.path)
         for path, identity in list(self._known.items()):
             try:
                 with self.filesystem.closing(self.filesystem.open_beneath(self.root, path)) as fd:
@@ -244,6 +254,14 @@ def _unopenable(path: str, error: OSError, *, link: bool) -> Exception:
             "PATH_NOT_DIRECTORY", f"a directory of {printable(path)} is a file", "Propose the change again."
         )
     return error
+
+
+def _root_replaced(path: Path) -> ConflictError:
+    return ConflictError(
+        "ROOT_REPLACED",
+        f"the workspace root {printable(str(path))} was replaced while the change was being made",
+        "Find out what moved it; then propose the change again.",
+    )
 
 
 def _moved(path: str) -> ConflictError:

@@ -180,14 +180,15 @@ class Pipeline:
 
     # -- the transaction -----------------------------------------------------------------------------------------
 
-    def _transaction(self, context: ExecutionContext, fence: int) -> Transaction:
+    def _transaction(self, context: ExecutionContext, held: HeldLock) -> Transaction:
         return Transaction(
             self._wiring.filesystem,
             self._wiring.settings.workspace,
             context.execution_id,
-            fence,
+            held.fence,
             self._wiring.blobs.open,
             self._wiring.settings.limits.chunk_bytes,
+            held.root,
         )
 
     def _execute(
@@ -200,7 +201,7 @@ class Pipeline:
         evidence.begin()
         checks = ServiceChecks(self._wiring, context, policy, held.for_children)
         checks.take_baseline(request.plan.health_checks)
-        with self._transaction(context, held.fence) as transaction:
+        with self._transaction(context, held) as transaction:
             try:
                 self._stage(context, request, transaction, finisher, evidence, checks.healthy_before)
             except BaseException as error:  # noqa: BLE001 — nothing is touched yet, whatever it was

@@ -71,6 +71,7 @@ def _recover(wiring: Wiring, held: HeldLock) -> list[Recovered]:
         chunk=wiring.settings.limits.chunk_bytes,
         was_recorded=was_recorded,
         record=_recorder(wiring, held),
+        locked_root=held.root,
     )
     return list(recovery.run())
 
