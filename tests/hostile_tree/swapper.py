@@ -51,10 +51,11 @@ class Ground:
         self.log = self.base / "log"
         self.swaps = mmap.mmap(-1, 8 * 16)
         self.stop = mmap.mmap(-1, 1)
-        for top, says in ((self.root, b"first %s/%d"), (self.outside, b"outside %s/%d")):
+        # Outside there are not all of the files: one that is made there would show.
+        for top, says, files in ((self.root, b"first %s/%d", FILES), (self.outside, b"outside %s/%d", 2)):
             for directory in DIRECTORIES:
                 (top / directory).mkdir(parents=True)
-                for number in range(FILES):
+                for number in range(files):
                     (top / directory / f"{number}.txt").write_bytes(says % (directory.encode(), number))
         self.aside.mkdir()
         for directory in SWAPPED:
@@ -125,6 +126,18 @@ class Ground:
                         done += 2
             self.swaps[8 * number : 8 * number + 8] = done.to_bytes(8, "little")
             os.sched_yield()
+
+    def swap_two(self, other: Path, burst: int) -> None:
+        """Swap the workspace with ``other`` in bursts, and leave it where it was."""
+        one, two, done = os.fsencode(self.root), os.fsencode(other), 0
+        while not self.stop[0]:
+            for _ in range(burst):
+                exchange(one, two)
+                exchange(one, two)
+                done += 2
+            self.swaps[0:8] = done.to_bytes(8, "little")
+            if done % 1000 < 40:
+                signal.sigtimedwait([], 0.002)
 
     def _write(self, number: int, directories: tuple[str, ...], pause: float, shuffle: bool) -> None:
         rng = random.Random(number)
