@@ -117,6 +117,14 @@ class Shim:
         directory.touched()
         return self.entry(node)
 
+    def made(self, parent: int, mode: int, uid: int, gid: int) -> Node:
+        """Return a new node, which takes the group of a directory that says so, as on Linux."""
+        above = self.nodes[parent]
+        if above.mode & stat.S_ISGID:
+            gid = above.gid
+            mode |= stat.S_ISGID if stat.S_ISDIR(mode) else 0
+        return Node(mode, uid, gid)
+
     def take(self, parent: int, name: bytes) -> Node:
         node = self.child(parent, name)
         del self.nodes[parent].children[self.key(name)]
@@ -191,17 +199,17 @@ class Shim:
 
     def _op_6(self, number: int, uid: int, gid: int, body: bytes) -> bytes:  # SYMLINK
         name, target, _ = body.split(b"\0", 2)
-        node = Node(stat.S_IFLNK | 0o777, uid, gid)
+        node = self.made(number, stat.S_IFLNK | 0o777, uid, gid)
         node.data = bytearray(target)
         return self.add(number, name, node)
 
     def _op_8(self, number: int, uid: int, gid: int, body: bytes) -> bytes:  # MKNOD
         (mode,) = struct.unpack_from("<I", body)
-        return self.add(number, body[16:-1], Node(mode, uid, gid))
+        return self.add(number, body[16:-1], self.made(number, mode, uid, gid))
 
     def _op_9(self, number: int, uid: int, gid: int, body: bytes) -> bytes:  # MKDIR
         (mode,) = struct.unpack_from("<I", body)
-        return self.add(number, body[8:-1], Node(stat.S_IFDIR | mode, uid, gid))
+        return self.add(number, body[8:-1], self.made(number, stat.S_IFDIR | mode, uid, gid))
 
     def _op_10(self, number: int, uid: int, gid: int, body: bytes) -> bytes:  # UNLINK
         self.take(number, body[:-1])
@@ -233,7 +241,7 @@ class Shim:
 
     def _op_35(self, number: int, uid: int, gid: int, body: bytes) -> bytes:  # CREATE
         _, mode = struct.unpack_from("<II", body)
-        node = Node(stat.S_IFREG | (mode & 0o7777), uid, gid)
+        node = self.made(number, stat.S_IFREG | (mode & 0o7777), uid, gid)
         return self.add(number, body[16:-1], node) + struct.pack("<QII", node.number, 1, 0)
 
     def _op_15(self, number: int, uid: int, gid: int, body: bytes) -> bytes:  # READ

@@ -28,7 +28,7 @@ from lonelycat.executor.execution_lock import LockManager, _filesystem_type
 from lonelycat.executor.filesystem import FileSystem
 
 _MNT_DETACH = 2
-CASES = 60
+CASES = 100
 
 
 @contextmanager

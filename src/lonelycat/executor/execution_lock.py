@@ -3,7 +3,7 @@
 Invariants:
 - Truth is an exclusive flock on the workspace directory itself: nothing that somebody removes below it, not even all
   of ``.lonelycat``, lets a second executor in. ``locks/guard``, never unlinked, is locked with it, for whoever looks
-  for the lock there. Why both: docs/adr/0010.
+  for the lock there. Why both: docs/adr/0018.
 - ``locks/execution.lock`` only *tells* who holds it. One that is found while holding the lock belongs to a dead
   holder: its execution is recovered, then the file is replaced.
 - Commands that an execution starts hold a shared lock on ``locks/children``; whoever gets the lock waits for those
