@@ -97,9 +97,7 @@ BROKEN = {
         "two-alone",
         "nobody in the way",
     ),
-    "who looks is taken for a holder": Broken(
-        LOCK, {"_LOOK_SECONDS = 0.2": "_LOOK_SECONDS = 0.0"}, "two-alone", "nobody"
-    ),
+    "who looks is taken for a holder": Broken(LOCK, {"looks < _LOOKS and ": "looks < 0 and "}, "two-alone", "nobody"),
 }
 
 

@@ -42,6 +42,7 @@ GUARD = "guard"
 CHILDREN = "children"
 LOCK_FILE = "execution.lock"
 _POLL_SECONDS = 0.05
+_LOOKS = 100
 _LOOK_SECONDS = 0.2
 """How long a lock counts as that of somebody who only looks, and holds nothing."""
 _MAX_LOCK_BYTES = 16 * 1024
@@ -193,7 +194,7 @@ class LockManager:
         while not _try_flock(children, fcntl.LOCK_EX):
             if self._clock.monotonic() >= ends:
                 return True
-            self._clock.sleep(_LOOK_SECONDS / 100)
+            self._clock.sleep(_LOOK_SECONDS / _LOOKS)
         return False
 
     def _acquire(self, root: int, lock: int, deadline: float, *, shared_is_held: bool = False) -> None:
@@ -202,13 +203,14 @@ class LockManager:
         Args:
             shared_is_held: a shared lock on it is a holder's, not somebody's who only looks.
         """
-        told = False
-        look_ends = self._clock.monotonic() + _LOOK_SECONDS
+        told, looks = False, 0
         while not _try_flock(lock, fcntl.LOCK_EX):
-            if not shared_is_held and self._clock.monotonic() < look_ends and _try_flock(lock, fcntl.LOCK_SH):
+            if not shared_is_held and looks < _LOOKS and _try_flock(lock, fcntl.LOCK_SH):
                 fcntl.flock(lock, fcntl.LOCK_UN)
-                self._clock.sleep(_LOOK_SECONDS / 100)
+                looks += 1
+                self._clock.sleep(_LOOK_SECONDS / _LOOKS)
                 continue
+            looks = 0
             holder = self._told(root)
             if self._on_wait is not None and not told:
                 self._on_wait(holder)
