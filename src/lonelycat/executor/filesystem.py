@@ -94,6 +94,11 @@ class FileSystem:
         """Return the names in a directory."""
         return os.listdir(directory)
 
+    def inodes(self, directory: int) -> dict[str, int]:
+        """Return the names in a directory with the numbers of their inodes, in one pass over it."""
+        with os.scandir(directory) as entries:
+            return {entry.name: entry.inode() for entry in entries}
+
     def close(self, fd: int) -> None:
         """Close a descriptor."""
         os.close(fd)

@@ -59,11 +59,7 @@ class ArtifactDirectory:
 
     def write_json(self, name: str, value: object, *, fsync: bool = False) -> None:
         """Write the JSON-compatible ``value``, redacted, as an indented document."""
-        clean = self._redactor.json(value)
-        text = json.dumps(clean, sort_keys=True, ensure_ascii=False)
-        if len(text) <= _INDENTED_UP_TO:
-            text = json.dumps(clean, indent=2, sort_keys=True, ensure_ascii=False)
-        self._write(name, text.encode("utf-8") + b"\n", fsync=fsync)
+        self._write(name, json_document(self._redactor.json(value)), fsync=fsync)
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write ``data``, redacted."""
@@ -173,6 +169,14 @@ class ArtifactDirectory:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def json_document(value: object) -> bytes:
+    """Return the JSON-compatible ``value`` as a document: indented, for people, unless it is long."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    if len(text) <= _INDENTED_UP_TO:
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    return text.encode("utf-8") + b"\n"
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
