@@ -60,9 +60,7 @@ def git_apply(root: Path, paths: list[str], before: int, after: int) -> float:
     return time.perf_counter() - begun
 
 
-def prepared(
-    root: Path, paths: list[str], before: int, after: int
-) -> tuple[ChangePlan, ChangeSet, GovernanceDecision]:
+def prepared(root: Path, paths: list[str], before: int, after: int) -> tuple[ChangePlan, ChangeSet, GovernanceDecision]:
     """Return the same edits as plan, change set and decision."""
     changes = [FileChange.update(path, text(number, before), text(number, after)) for number, path in enumerate(paths)]
     plan = ChangePlan.new(intent="benchmark", created_by="agent:benchmark", affected_paths=paths)

@@ -64,12 +64,12 @@ def multiply(database: Path, rows: int) -> None:
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
             chosen = ", ".join(_varied(column) for column in columns)
             only = "t.execution_id = :newest" if "execution_id" in columns else "t.seq = (SELECT max(seq) FROM audit)"
-            connection.execute(
+            statement = (
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :rows)"
                 f" INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM {table} AS t JOIN n"
-                f" WHERE {only} AND :rows > 0",
-                {"rows": rows, "newest": newest},
+                f" WHERE {only} AND :rows > 0"
             )
+            connection.execute(statement, {"rows": rows, "newest": newest})
 
 
 def _varied(column: str) -> str:
