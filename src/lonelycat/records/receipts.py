@@ -32,7 +32,7 @@ def write_receipt(
     approvals: Sequence[GovernanceApproval],
     audit_head: AuditHead,
 ) -> dict[str, object]:
-    """Sign and write ``receipt.json``, durably; call it when every other artifact is written.
+    """Sign and write ``receipt.json``, and make it and all it speaks of durable; call it when all else is written.
 
     Args:
         approvals: those that the execution consumed.
@@ -61,7 +61,8 @@ def write_receipt(
         "public_key": signer.public_key,
     }
     receipt = {**statement, "signature": signer.sign(statement)}
-    directory.write_verbatim(RECEIPT, json_document(receipt), fsync=True)
+    directory.write_verbatim(RECEIPT, json_document(receipt))
+    directory.settle()
     return receipt
 
 
