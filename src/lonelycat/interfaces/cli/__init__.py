@@ -22,8 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; those of the process by default.
     """
-    # Most of a short command is imports, which make many objects and no garbage: look for it less often.
-    gc.set_threshold(50_000, 20, 100)
+    # A short command is mostly imports, some 100,000 objects and no garbage: not one search for any in that time.
+    gc.set_threshold(200_000, 20, 100)
     skip_model_plugins()
     from lonelycat.interfaces.cli.boundary import run
 
