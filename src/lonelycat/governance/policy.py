@@ -8,8 +8,6 @@ Invariants:
 The YAML reader, with line numbers, is ``policy_file.py``.
 """
 
-from __future__ import annotations
-
 from datetime import date, time
 from enum import StrEnum
 from typing import Annotated, Any, Literal
