@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from lonelycat.changes.paths import fold
 from lonelycat.errors import PolicyError
+from lonelycat.patterns import late_pattern
 
 MAX_ALTERNATIVES = 64
 """How many plain patterns one pattern's braces may expand to."""
@@ -33,8 +34,8 @@ _SUMMARISED_FROM = 4
 """From how many paths on it is worth looking at what they have between them."""
 _NOTHING = r"(?!)"
 _folded = lru_cache(maxsize=16_384)(fold)
-_META = re.compile(r"[*?\[]")
-_PIECES = re.compile(r"[*?]|\[[^/]*")
+_META = late_pattern(r"[*?\[]")
+_PIECES = late_pattern(r"[*?]|\[[^/]*")
 _ANY_DEPTH = r"(?:[^/]++/)*"
 
 

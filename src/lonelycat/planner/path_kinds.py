@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from lonelycat.patterns import late_pattern
+
 
 class PathKind(StrEnum):
     """What a file is for."""
@@ -38,8 +40,8 @@ def _rule(kind: PathKind, *, directories: str = "", names: str = "", where: str 
     return _Rule(
         kind,
         frozenset(directories.split()),
-        re.compile(f"(?:{names})", re.IGNORECASE) if names else None,
-        re.compile(where, re.IGNORECASE) if where else None,
+        late_pattern(f"(?:{names})", re.IGNORECASE) if names else None,
+        late_pattern(where, re.IGNORECASE) if where else None,
     )
 
 

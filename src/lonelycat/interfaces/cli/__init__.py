@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from lonelycat.settings import skip_model_plugins
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (DESIGN section 10).
@@ -24,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # A short command is mostly imports, some 100,000 objects and no garbage: not one search for any in that time.
     gc.set_threshold(200_000, 20, 100)
+    from lonelycat.settings import skip_model_plugins
+
     skip_model_plugins()
     from lonelycat.interfaces.cli.boundary import run
 
@@ -36,6 +36,9 @@ def entry() -> NoReturn:
     What Python would do at its end, taking some hundred modules apart, is for nothing in a process that goes away;
     everything durable was made durable by then, and the kernel lets go of locks and descriptors.
     """
+    from lonelycat.interfaces.cli.late_modules import defer_modules
+
+    defer_modules()
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # said already, or nobody listens any more
