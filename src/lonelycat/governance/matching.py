@@ -280,6 +280,18 @@ def compile_globs(globs: Iterable[str], *, folds: bool = False) -> Matcher:
     return _compiled(tuple(globs), folds)
 
 
+def check_glob(glob: str) -> None:
+    """Raise what :func:`compile_globs` raises for ``glob``, without building a matcher.
+
+    Raises:
+        PolicyError: ``POLICY_BAD_GLOB``.
+    """
+    for written in expand_braces(glob.removeprefix("!")):
+        pattern = normalise(written)
+        if "[" in pattern:
+            _translate(pattern)  # classes are the only thing that can be wrong beyond this
+
+
 def normalise(pattern: str) -> str:
     """Return the anchored form of a brace-free pattern, in which a floating one starts with ``**/``.
 

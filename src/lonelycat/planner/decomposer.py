@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from lonelycat.changes.changeset import ChangeSet, Operation
 from lonelycat.changes.paths import printable
@@ -53,8 +53,7 @@ _WORDS: Mapping[ChangeKind, re.Pattern[str]] = {
 _ACCOMPANYING = frozenset({PathKind.TESTS, PathKind.DOCUMENTATION})
 
 
-@dataclass(frozen=True, slots=True)
-class Decomposition:
+class Decomposition(NamedTuple):
     """What a change is made of.
 
     Attributes:

@@ -8,9 +8,9 @@ Invariants:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from lonelycat.patterns import late_pattern
 
@@ -28,8 +28,7 @@ class PathKind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(NamedTuple):
     kind: PathKind
     directories: frozenset[str] = frozenset()
     names: re.Pattern[str] | None = None
