@@ -140,7 +140,7 @@ class _Group:
     """
 
     __slots__ = (
-        "_extensions", "_firsts", "_keyed", "_keys", "_named", "_names", "_others", "_parents", "_paths", "_pieces",
+        "_extensions", "_keyed", "_keys", "_named", "_names", "_others", "_parents", "_paths", "_pieces",
         "_prefixes", "_suffixes", "everything",
     )  # fmt: skip
 
@@ -181,18 +181,20 @@ class _Group:
         named: list[tuple[str, bool]] = []
         others: list[tuple[str, bool]] = []
         keys: set[str] = set()
+        firsts: set[str] = set()
         for rest, floats in patterns:
             literal = next((each for each in rest.split("/")[:-1] if not _META.search(each)), None)
             if literal is not None:
                 keys.add(literal)
                 keyed.append((rest, floats))
             elif floats and "/" not in rest and rest[0] not in "*?[":
+                firsts.add(rest[0])
                 named.append((rest, floats))
             else:
                 others.append((rest, floats))
         self._pieces = tuple({max(_PIECES.split(rest), key=len) for rest, _ in others})
-        self._keys, self._firsts = frozenset(keys), frozenset(rest[0] for rest, _ in named)
-        self._keyed, self._named, self._others = _combined(keyed), _combined(named), _combined(others)
+        self._keys, self._keyed, self._others = frozenset(keys), _combined(keyed), _combined(others)
+        self._named = {first: _combined([each for each in named if each[0][0] == first]) for first in firsts}
 
     def matches(self, path: str) -> bool:
         return bool(self.select((path,), folds=False))
@@ -204,7 +206,7 @@ class _Group:
         if isinstance(paths, tuple) and len(paths) > _SUMMARISED_FROM and self._misses(_summary(paths)):
             return []
         names, extensions, whole, prefixes = self._names, self._extensions, self._paths, self._prefixes
-        parents, suffixes, firsts, keys, pieces = self._parents, self._suffixes, self._firsts, self._keys, self._pieces
+        parents, suffixes, named, keys, pieces = self._parents, self._suffixes, self._named, self._keys, self._pieces
         found: list[str] = []
         for path in paths:
             base, extension, components = _parts(path)
@@ -215,7 +217,7 @@ class _Group:
                 or (prefixes and path.startswith(prefixes))
                 or (parents and not components.isdisjoint(parents))
                 or (suffixes and base.endswith(suffixes))
-                or (base[:1] in firsts and _compiled_pattern(self._named).fullmatch(path))
+                or (base[:1] in named and _compiled_pattern(named[base[:1]]).fullmatch(path))
                 or (keys and not components.isdisjoint(keys) and _compiled_pattern(self._keyed).fullmatch(path))
                 or (pieces and any(map(path.__contains__, pieces)) and _compiled_pattern(self._others).fullmatch(path))
                 or (folds and (folded := _folded(path)) != path and self.select((folded,), folds=False))
@@ -231,7 +233,7 @@ class _Group:
             and self._extensions.isdisjoint(all_of_them.extensions)
             and self._parents.isdisjoint(all_of_them.components)
             and self._keys.isdisjoint(all_of_them.components)
-            and self._firsts.isdisjoint(all_of_them.firsts)
+            and self._named.keys().isdisjoint(all_of_them.firsts)
             and self._paths.isdisjoint(all_of_them.paths)
             and not any("\n" + prefix in together for prefix in self._prefixes)
             and not any(piece in together for piece in self._pieces)

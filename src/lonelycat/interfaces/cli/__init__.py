@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+from lonelycat.settings import skip_model_plugins
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (DESIGN section 10).
@@ -22,8 +24,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # A short command is mostly imports, some 100,000 objects and no garbage: not one search for any in that time.
     gc.set_threshold(200_000, 20, 100)
-    from lonelycat.settings import skip_model_plugins
-
     skip_model_plugins()
     from lonelycat.interfaces.cli.boundary import run
 

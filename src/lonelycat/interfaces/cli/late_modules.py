@@ -13,15 +13,9 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
 
-LATE = frozenset(
-    {
-        "csv",  # importlib.metadata, which pydantic imports to look for plug-ins that it is told not to look for
-        "importlib.metadata._adapters",  # the same; brings the email package with it
-        "ipaddress",  # urllib.parse, for URLs with a numeric host
-        "platform",  # typer, to open a browser or an editor
-        "zipfile",  # importlib.metadata
-    }
-)
+LATE = frozenset({"csv", "importlib.metadata._adapters", "zipfile"})
+"""What pydantic brings in with :mod:`importlib.metadata`, to look for the plug-ins that it is told not to look for;
+the second one comes with the whole email package."""
 
 
 class _LateFinder:
