@@ -13,9 +13,15 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
 
-LATE = frozenset({"csv", "importlib.metadata._adapters", "zipfile"})
-"""What pydantic brings in with :mod:`importlib.metadata`, to look for the plug-ins that it is told not to look for;
-the second one comes with the whole email package."""
+LATE = frozenset(
+    {
+        "csv",  # pydantic's importlib.metadata, to look for the plug-ins that it is told not to look for
+        "importlib.metadata._adapters",  # the same; brings the email package with it
+        "locale",  # typer's subprocess
+        "tempfile",  # importlib.metadata's importlib.resources
+        "zipfile",  # importlib.metadata
+    }
+)
 
 
 class _LateFinder:
