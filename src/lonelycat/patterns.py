@@ -19,15 +19,22 @@ def late_pattern(source: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
     return cast("re.Pattern[AnyStr]", _LatePattern(source, flags))
 
 
-class _LatePattern:
-    """Stands for a pattern: every method is looked up in the compiled one, once, and kept."""
+_NAMES = tuple(name for name in dir(re.Pattern) if not name.startswith("_"))
+
+
+class _Pattern:
+    """What a late pattern is from its first use on: the compiled one's methods and attributes as its own."""
 
     def __init__(self, source: str | bytes, flags: int) -> None:
         self._source = source
         self._flags = flags
 
+
+class _LatePattern(_Pattern):
+    """A pattern that was not used yet."""
+
     def __getattr__(self, name: str) -> Any:
-        # Compiling twice costs nothing: ``re`` keeps what it compiled.
-        value = getattr(re.compile(self._source, self._flags), name)
-        setattr(self, name, value)
-        return value
+        compiled = re.compile(self._source, self._flags)
+        self.__dict__.update((each, getattr(compiled, each)) for each in _NAMES)
+        self.__class__ = _Pattern  # type: ignore[assignment]  # without this hook, look-ups cost what they always do
+        return getattr(compiled, name)
