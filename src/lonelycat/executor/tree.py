@@ -16,8 +16,8 @@ import stat
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK
 from lonelycat.changes.digest import sha256_hex
@@ -32,8 +32,7 @@ NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES})
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a path holds, and the inode that holds it.
 
     Attributes:
