@@ -197,7 +197,11 @@ class _Undo:
         """Whether the tree has the very file that was there, whatever it holds by now."""
         if not isinstance(current, Found | _Foreign):
             return False
-        now, backup = self.status(operation.path), self.fs.stat(self.stage, operation.backup_name)
+        try:
+            backup = self.fs.stat(self.stage, operation.backup_name)
+        except FileNotFoundError:  # INTENT outlived a power cut that its backups did not: nothing was applied
+            return False
+        now = self.status(operation.path)
         return now is not None and os.path.samestat(now, backup)
 
     def _keep_what_was_left(self) -> None:

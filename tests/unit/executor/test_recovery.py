@@ -335,3 +335,18 @@ def test_many_undos_cut_short_are_no_conflict(workspace: Path) -> None:
             _recover(workspace, filesystem=Dies())
     (found,), _ = _recover(workspace)
     assert found.outcome is RecoveryOutcome.UNDONE and _is_old(workspace)
+
+
+@pytest.mark.parametrize("lost", [("000000.old",), ("000001.old", "000002.old"), None])
+def test_a_journal_that_outlived_its_backups_belongs_to_a_transaction_that_never_began(
+    lost: tuple[str, ...] | None, root: Path, workspace: Path
+) -> None:
+    """INTENT's name and the names of the backups become durable together, so a power cut may leave the first alone."""
+    with Transaction(FileSystem(), root, "exec_t", 5, _blobs) as transaction:
+        transaction.stage(CHANGES, IDENTITY)
+    for backup in (root / ".lonelycat/tx/exec_t").glob("*.old"):
+        if lost is None or backup.name in lost:
+            backup.unlink()
+    (found,), _ = _recover(root)
+    assert found.outcome is RecoveryOutcome.UNDONE and _is_old(root)
+    assert not (root / ".lonelycat/quarantine").exists() and pending_transactions(FileSystem(), root) == []
