@@ -250,6 +250,7 @@ class _Undo:
                 with suppress(PermissionError):
                     self.fs.set_owner(fd, directory.uid, directory.gid)
             self.fs.set_mode(fd, directory.mode)
+            self.fs.fsync(fd)
         with suppress(FileExistsError):
             self.fs.move(self.stage, draft, parent, name)
         self.tree.forget(directory.path)

@@ -350,3 +350,31 @@ def test_a_journal_that_outlived_its_backups_belongs_to_a_transaction_that_never
     (found,), _ = _recover(root)
     assert found.outcome is RecoveryOutcome.UNDONE and _is_old(root)
     assert not (root / ".lonelycat/quarantine").exists() and pending_transactions(FileSystem(), root) == []
+
+
+def test_a_directory_that_undo_makes_again_is_durable_with_its_mode_before_it_has_its_place(
+    root: Path, workspace: Path
+) -> None:
+    """Otherwise a power cut in the middle of undo leaves it with the mode it was made with, and nobody looks again."""
+    done: list[str] = []
+
+    class Watching(FileSystem):
+        def set_mode(self, fd: int, mode: int) -> None:
+            done.append(f"mode of {os.fstat(fd).st_ino}")
+            super().set_mode(fd, mode)
+
+        def fsync(self, fd: int) -> None:
+            done.append(f"fsync of {os.fstat(fd).st_ino}")
+            super().fsync(fd)
+
+        def move(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
+            done.append(f"move of {self.stat(directory, name).st_ino}")
+            super().move(directory, name, to_directory, to_name)
+
+    with _left(root):
+        pass
+    assert not (root / "e").exists()
+    _recover(root, filesystem=Watching())
+    made = (root / "e").stat().st_ino
+    order = [what for what in done if what.endswith(f" of {made}")]
+    assert order[:3] == [f"mode of {made}", f"fsync of {made}", f"move of {made}"]
