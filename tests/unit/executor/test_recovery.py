@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from lonelycat.errors import StateError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.journal import RecordType
 from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome, pending_transactions
+from lonelycat.executor.rollback import undo
 from lonelycat.executor.transaction import Transaction
 
 CHANGES = (FileChange.update("a", b"old", b"new"), FileChange.create("d/b", b"new"), FileChange.delete("e/c", b"old"))
@@ -378,3 +380,24 @@ def test_a_directory_that_undo_makes_again_is_durable_with_its_mode_before_it_ha
     made = (root / "e").stat().st_ino
     order = [what for what in done if what.endswith(f" of {made}")]
     assert order[:3] == [f"mode of {made}", f"fsync of {made}", f"move of {made}"]
+
+
+def test_a_free_name_is_found_without_making_up_all_of_them(root: Path, workspace: Path) -> None:
+    """Undo asks for one at every path."""
+    looked: list[str] = []
+
+    class Watching(FileSystem):
+        def stat(self, directory: int, name: str) -> os.stat_result:
+            looked.append(name)
+            return super().stat(directory, name)
+
+    with Transaction(FileSystem(), root, "exec_t", 5, _blobs, chunk=4096) as transaction:
+        transaction.stage(CHANGES, IDENTITY)
+        transaction.apply()
+        tracemalloc.start()
+        try:
+            undo(Watching(), transaction.tree, transaction._stage, transaction.intent, "exec_t")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert "000001.undo" in looked and peak < 400_000, peak
