@@ -238,10 +238,15 @@ class _Undo:
                 self.report.problems.append(f"{printable(directory.path)}: {_why(error)}")
 
     def _make_directory(self, directory: Directory, draft: str) -> None:
-        """Make it in the stage and move it into place complete: a crash leaves none with other permissions."""
+        """Make it in the stage and move it into place complete: a crash leaves none with other permissions.
+
+        It has its place durably before anything is put into it: a crash leaves nothing in the stage below a draft.
+        """
         parent, name = self._parent(directory.path)
         with suppress(FileNotFoundError):
-            if not stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
+            if stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
+                self.fs.fsync(parent)
+            else:
                 self.report.conflicts.append(directory.path)
             return
         with suppress(FileExistsError):
@@ -254,6 +259,7 @@ class _Undo:
             self.fs.fsync(fd)
         with suppress(FileExistsError):
             self.fs.move(self.stage, draft, parent, name)
+        self.fs.fsync(parent)
         self.tree.forget(directory.path)
 
     def remove_directory(self, path: str, replaced: set[str]) -> None:

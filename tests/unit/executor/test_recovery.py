@@ -354,10 +354,10 @@ def test_a_journal_that_outlived_its_backups_belongs_to_a_transaction_that_never
     assert not (root / ".lonelycat/quarantine").exists() and pending_transactions(FileSystem(), root) == []
 
 
-def test_a_directory_that_undo_makes_again_is_durable_with_its_mode_before_it_has_its_place(
+def test_a_directory_that_undo_makes_again_is_durable_before_it_has_its_place_and_there_before_it_is_filled(
     root: Path, workspace: Path
 ) -> None:
-    """Otherwise a power cut in the middle of undo leaves it with the mode it was made with, and nobody looks again."""
+    """Otherwise a power cut leaves it with a mode of ours, or filled in the stage, which cannot be removed."""
     done: list[str] = []
 
     class Watching(FileSystem):
@@ -373,13 +373,18 @@ def test_a_directory_that_undo_makes_again_is_durable_with_its_mode_before_it_ha
             done.append(f"move of {self.stat(directory, name).st_ino}")
             super().move(directory, name, to_directory, to_name)
 
+        def hard_link(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
+            done.append(f"link in {os.fstat(to_directory).st_ino}")
+            super().hard_link(directory, name, to_directory, to_name)
+
     with _left(root):
         pass
     assert not (root / "e").exists()
     _recover(root, filesystem=Watching())
     made = (root / "e").stat().st_ino
-    order = [what for what in done if what.endswith(f" of {made}")]
-    assert order[:3] == [f"mode of {made}", f"fsync of {made}", f"move of {made}"]
+    above = f"fsync of {root.stat().st_ino}"
+    order = [what for what in done if what.endswith(f" {made}") or what == above]
+    assert order[:5] == [f"mode of {made}", f"fsync of {made}", f"move of {made}", above, f"link in {made}"]
 
 
 def test_a_free_name_is_found_without_making_up_all_of_them(root: Path, workspace: Path) -> None:

@@ -113,7 +113,7 @@ class _Watching(FileSystem):
 
 @pytest.mark.parametrize("left", ["nothing", "a state directory that somebody else made", "one whose maker died"])
 def test_what_is_opened_is_durable_whoever_made_it(left: str, root: Path) -> None:
-    """Else a power cut takes the transactions away with the directory that they lie in, and leaves the tree half new."""
+    """Else a power cut takes the transactions away with the directory they lie in, and leaves the tree half new."""
     state = root / ".lonelycat"
     if left.startswith("a state"):
         state.mkdir(mode=0o700)
