@@ -310,6 +310,8 @@ class _Undo:
         for path in sorted(touched):
             with suppress(FileNotFoundError, ConflictError, RefusedError):
                 self.fs.fsync(self.tree.directory(path))
+        if self.intent.rooms or self.intent.pruned:
+            self.fs.fsync(self.stage)  # where they came from: what the stage holds now is about to be removed
 
     def _verify(self) -> None:
         for operation in reversed(self._not_back()):

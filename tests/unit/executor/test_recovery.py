@@ -377,14 +377,20 @@ def test_a_directory_that_undo_makes_again_is_durable_before_it_has_its_place_an
             done.append(f"link in {os.fstat(to_directory).st_ino}")
             super().hard_link(directory, name, to_directory, to_name)
 
+        def write(self, fd: int, data: bytes) -> None:
+            done.append("says so" if b'"type":"undone"' in data else "write")
+            super().write(fd, data)
+
     with _left(root):
         pass
     assert not (root / "e").exists()
+    stage = f"fsync of {(root / '.lonelycat/tx/exec_t').stat().st_ino}"
     _recover(root, filesystem=Watching())
     made = (root / "e").stat().st_ino
     above = f"fsync of {root.stat().st_ino}"
     order = [what for what in done if what.endswith(f" {made}") or what == above]
     assert order[:5] == [f"mode of {made}", f"fsync of {made}", f"move of {made}", above, f"link in {made}"]
+    assert done.index(f"link in {made}") < done.index(stage) < done.index("says so")  # it has left the stage for good
 
 
 def test_a_free_name_is_found_without_making_up_all_of_them(root: Path, workspace: Path) -> None:
