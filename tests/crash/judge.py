@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from tests.crash.disk import STATE, Disk, Key
 from tests.crash.driver import recover
-from tests.crash.memory import Call
 from tests.crash.persistence import CrashState, Model, crash_states
 from tests.crash.sessions import Promise, Session
 
@@ -20,12 +19,12 @@ from lonelycat.errors import LonelyCatError
 class Verdict:
     """What recovery made of a crash state: the name of the tree, what is in quarantine, what is wrong.
 
-    ``settled``: there was nothing to do.
+    ``outcomes`` are what recovery told; none if there was nothing to do.
     """
 
     tree: str
     kept: frozenset[bytes]
-    settled: bool
+    outcomes: frozenset[str]
     problem: str
 
     def breaks(self, promise: Promise) -> str:
@@ -36,7 +35,9 @@ class Verdict:
             return f"{self.tree}, promised {sorted(promise.trees)}"
         if promise.kept is not None and self.kept != promise.kept:
             return f"quarantine holds {set(self.kept)}, promised {set(promise.kept)}"
-        return "recovery had more to do" if promise.settled and not self.settled else ""
+        if promise.reports and not self.outcomes - {"nothing_applied"}:
+            return f"{self.tree}, and neither history nor recovery knows why"
+        return "recovery had more to do" if promise.settled and self.outcomes else ""
 
 
 @dataclass
@@ -52,12 +53,11 @@ class Tally:
 def judge(disk: Disk, session: Session, recorded: frozenset[str]) -> Verdict:
     """Recover from ``disk``, twice; ``disk`` is changed."""
     memory = session.protocol(disk, session.born.copy())
-    settled = True
+    outcomes: frozenset[str] = frozenset()
     problem = ""
     try:
         results = recover(memory, memory.root, set(recorded))
-        settled = not results
-        outcomes = {str(item.outcome) for item in results}
+        outcomes = frozenset(str(item.outcome) for item in results)
         if not outcomes <= session.outcomes:
             problem = f"recovery ended as {sorted(outcomes)}: {[(item.undo, item.message) for item in results]}"
         before = disk.key()
@@ -67,7 +67,7 @@ def judge(disk: Disk, session: Session, recorded: frozenset[str]) -> Verdict:
         problem = f"recovery raised {error!r}"
     finally:
         memory.let_go()
-    return Verdict(_name(disk, session), _kept(disk), settled, problem or _left(disk))
+    return Verdict(_name(disk, session), _kept(disk), outcomes, problem or _left(disk))
 
 
 def _name(disk: Disk, session: Session) -> str:
@@ -96,7 +96,7 @@ def enumerate_session(
     *,
     sample: int = 40,
     exhaustive: int = 300,
-    holds: Callable[[Call], bool] = lambda barrier: True,
+    holds: Callable[[int], bool] = lambda call: True,
     stop_early: bool = False,
 ) -> Tally:
     """Look at every crash state of ``session`` under ``model``; states that are alike count and run once."""

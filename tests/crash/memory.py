@@ -4,8 +4,6 @@ Invariants:
 - It behaves as Linux does for the calls that the executor makes: same tree, same errors (``test_memory.py`` runs the
   same random calls on both).
 - Whatever a call changes it changes through the recorded effects, so that a recording is complete by construction.
-- ``os.fstat``, ``os.dup``, ``os.listxattr`` and ``os.getxattr``, which the executor may ask about a descriptor, answer
-  for these descriptors while :func:`mounted`; a call of ``os`` that does not know them fails with EBADF.
 """
 
 from __future__ import annotations
@@ -13,32 +11,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path, PosixPath
 from typing import NamedTuple
 
+from tests.crash.descriptors import Status, give, take_back
 from tests.crash.disk import ROOT, Data, Disk, Effect, Entry, Field, Inode, Size
 from tests.crash.trees import UMASK
 
 from lonelycat.executor.filesystem import FileSystem
 
 DEVICE = 99
-_FIRST_DESCRIPTOR = 1 << 24
-
-
-class Status(NamedTuple):
-    """What the executor looks at in an ``os.stat_result``."""
-
-    st_mode: int
-    st_ino: int
-    st_dev: int
-    st_nlink: int
-    st_uid: int
-    st_gid: int
-    st_size: int
-    st_mtime_ns: int
-    st_ctime_ns: int
 
 
 class Call(NamedTuple):
@@ -74,49 +57,6 @@ class _Open:
         self.writes = writes
         self.append = append
         self.position = 0
-
-
-_holders: dict[int, MemoryFileSystem] = {}
-
-
-@contextmanager
-def mounted() -> Iterator[None]:
-    """Let ``os`` know the descriptors of file systems in memory."""
-    real = (os.fstat, os.dup, os.listxattr, os.getxattr)
-
-    def fstat(fd: int) -> object:
-        holder = _holders.get(fd)
-        return real[0](fd) if holder is None else holder.status(holder.inode(fd))
-
-    def dup(fd: int) -> int:
-        holder = _holders.get(fd)
-        return real[1](fd) if holder is None else holder.duplicate(fd)
-
-    def listxattr(place: int | str, **how: bool) -> list[str]:
-        node = _by_descriptor(place)
-        return real[2](place, **how) if node is None else [name for name, _ in node.attributes]
-
-    def getxattr(place: int | str, name: str, **how: bool) -> bytes:
-        node = _by_descriptor(place)
-        return real[3](place, name, **how) if node is None else dict(node.attributes)[name]
-
-    os.fstat, os.dup, os.listxattr, os.getxattr = fstat, dup, listxattr, getxattr  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        os.fstat, os.dup, os.listxattr, os.getxattr = real
-
-
-def _by_descriptor(place: int | str) -> Inode | None:
-    """Return the inode at a descriptor or at ``/proc/self/fd/N/name``; None when it is none of ours."""
-    parts = [str(place)] if isinstance(place, int) else str(place).removeprefix("/proc/self/fd/").split("/")
-    holder = _holders.get(int(parts[0])) if parts[0].isdecimal() else None
-    if holder is None:
-        return None
-    at = holder.inode(int(parts[0]))
-    for name in parts[1:]:
-        at = holder.found(at, name)
-    return holder.disk.inodes[at]
 
 
 def _error(code: int, name: str) -> OSError:
@@ -166,6 +106,10 @@ class MemoryFileSystem(FileSystem):
         except KeyError:
             raise _error(errno.ENOENT if directory in self.disk.entries else errno.ENOTDIR, name) from None
 
+    def node(self, inode: int) -> Inode:
+        """Return what an inode holds."""
+        return self.disk.inodes[inode]
+
     def status(self, inode: int) -> Status:
         """Return the status of an inode."""
         node = self.disk.inodes[inode]
@@ -179,15 +123,13 @@ class MemoryFileSystem(FileSystem):
     def let_go(self) -> None:
         """Close every descriptor, as the end of a process does."""
         for fd in self._open:
-            del _holders[fd]
+            take_back(fd)
         self._open.clear()
 
     def _opened(self, inode: int, *, writes: bool = False, append: bool = False) -> int:
-        global _next_descriptor
-        _next_descriptor += 1
-        self._open[_next_descriptor] = _Open(inode, writes=writes, append=append)
-        _holders[_next_descriptor] = self
-        return _next_descriptor
+        fd = give(self)
+        self._open[fd] = _Open(inode, writes=writes, append=append)
+        return fd
 
     def open_root(self, path: str | os.PathLike[str]) -> int:
         assert Path(path) == self.root
@@ -236,7 +178,7 @@ class MemoryFileSystem(FileSystem):
     def close(self, fd: int) -> None:
         self.inode(fd)
         del self._open[fd]
-        del _holders[fd]
+        take_back(fd)
 
     # -- changing ------------------------------------------------------------------------------------------------
 
@@ -421,6 +363,3 @@ class MemoryFileSystem(FileSystem):
         self._begin("syncfs")
         self.inode(fd)
         self.calls.append(Call("syncfs", self.phase, (), barrier=EVERYTHING))
-
-
-_next_descriptor = _FIRST_DESCRIPTOR

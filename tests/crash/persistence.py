@@ -72,7 +72,7 @@ def crash_states(
     *,
     sample: int,
     exhaustive: int,
-    holds: Callable[[Call], bool] = lambda barrier: True,
+    holds: Callable[[int], bool] = lambda call: True,
 ) -> Iterator[CrashState]:
     """Yield the states that a power cut during ``session`` may leave, at every point of it.
 
@@ -82,9 +82,9 @@ def crash_states(
     Args:
         exhaustive: up to how many combinations of what may be missing at one point all are looked at.
         sample: how many are where there are more.
-        holds: tells whether a barrier does its work; one that does not is as good as taken out of the program.
+        holds: tells whether the barrier with this number does its work, or is as good as taken out of the program.
     """
-    working = [_works(call, holds) for call in session.calls]
+    working = [call.barrier is not None and holds(index) for index, call in enumerate(session.calls)]
     if model is Model.ORDERED:
         yield from _prefixes(session)
         return
@@ -100,10 +100,6 @@ def crash_states(
             pending.add(call)
     end = len(session.calls)
     yield from pending.states(end, promises_at(session, end))
-
-
-def _works(call: Call, holds: Callable[[Call], bool]) -> bool:
-    return call.barrier is not None and holds(call)
 
 
 def _prefixes(session: Session) -> Iterator[CrashState]:

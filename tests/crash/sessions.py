@@ -11,16 +11,16 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.crash.disk import ROOT, STATE, Disk, Entry, Inode
-from tests.crash.driver import CHUNK, EXECUTION, FENCE, no_blobs, recover
+from tests.crash.driver import CHUNK, EXECUTION, FENCE, no_blobs
 from tests.crash.memory import Call, MemoryFileSystem
 from tests.crash.trees import File, Folder, Link, Tree
 
 from lonelycat.changes.changeset import FileChange
 from lonelycat.errors import LonelyCatError
-from lonelycat.executor.recovery import Recovered
+from lonelycat.executor.recovery import Recovered, Recovery
 from lonelycat.executor.rollback import UndoReport
 from lonelycat.executor.transaction import Transaction
 
@@ -35,6 +35,7 @@ class Promise:
         trees: names of the trees (of :class:`Session`) that the workspace may be.
         recorded: the executions that history holds as completed: it is durable by itself.
         kept: contents that must be in quarantine, and nothing else may be; None where it does not matter.
+        reports: history does not know how it ended, so recovery has to tell.
         settled: recovery has nothing left to do.
         anew: what was promised before does not hold any more, as somebody else has acted.
     """
@@ -42,6 +43,7 @@ class Promise:
     trees: frozenset[str]
     recorded: frozenset[str] = frozenset()
     kept: frozenset[bytes] | None = frozenset()
+    reports: bool = False
     settled: bool = False
     anew: bool = False
 
@@ -109,12 +111,16 @@ class Recorder:
         self.history: set[str] = set()
         self.promise("old")
 
-    def promise(
-        self, *trees: str, kept: frozenset[bytes] | None = frozenset(), settled: bool = False, anew: bool = False
-    ) -> None:
-        """From the next call on a power cut leaves one of ``trees``."""
-        promise = Promise(frozenset(trees), frozenset(self.history), kept, settled, anew)
+    def promise(self, *trees: str, kept: frozenset[bytes] | None = frozenset(), **more: bool) -> None:
+        """From the next call on a power cut leaves one of ``trees``; ``more`` as in :class:`Promise`."""
+        promise = Promise(frozenset(trees), frozenset(self.history), kept, **more)
         self.session.promises.append((len(self.fs.calls), promise))
+
+    def end_is_known(self) -> None:
+        """History knows from here on how the execution ended: it is durable by itself."""
+        _, last = self.session.promises[-1]
+        known = replace(last, recorded=frozenset(self.history), reports=False, anew=False)
+        self.session.promises.append((len(self.fs.calls), known))
 
     def done(self) -> Session:
         self.fs.let_go()
@@ -136,26 +142,29 @@ class Recorder:
     def stage(self, transaction: Transaction, execution: str) -> None:
         self.fs.phase = "stage"
         transaction.stage(self.changes, {"execution_id": execution})
+        self.promise("old", reports=True)
 
     def apply(self, transaction: Transaction) -> None:
         self.fs.phase = "apply"
         transaction.apply()
 
     def commit(self, transaction: Transaction) -> None:
-        self.promise("old", "new")
+        self.promise("old", "new", reports=True)
         self.fs.phase = "commit"
         transaction.commit({"result": {}})
-        self.promise("new")
+        self.promise("new", reports=True)
 
     def undo(self, transaction: Transaction) -> UndoReport:
         self.fs.phase = "undo"
         return transaction.undo()
 
     def clean_up(self, transaction: Transaction) -> None:
+        self.end_is_known()
         self.fs.phase = "clean-up"
         transaction.clean_up()
 
     def abandon(self, transaction: Transaction) -> None:
+        self.end_is_known()
         self.fs.phase = "abandon"
         transaction.abandon()
 
@@ -179,12 +188,19 @@ class Recorder:
             self.stage(transaction, EXECUTION)
             self.abandon(transaction)
 
-    def recover(self) -> list[Recovered]:
-        """Recover as the next process does; a result that it finds COMMITTED is history from there on."""
+    def recover(self) -> None:
+        """Recover as the next process does; what it finds is history from there on."""
         self.fs.phase = "recovery"
-        before = set(self.history)
-        history = _History(self, before)
-        return recover(self.fs, self.fs.root, history)
+
+        def record(found: Recovered) -> None:
+            if found.outcome == "committed" and found.execution_id not in self.history:
+                self.history.add(found.execution_id)
+                self.promise("new")
+            self.end_is_known()
+
+        known = self.history.__contains__
+        for _ in Recovery(self.fs, self.fs.root, FENCE + 1, chunk=CHUNK, was_recorded=known, record=record).run():
+            pass
 
     def die_at(self, at: int, work: Callable[[], None]) -> bool:
         """Do ``work`` in a process that dies before call ``at``; tell whether it came to that."""
@@ -249,19 +265,6 @@ class Recorder:
             return
 
 
-class _History(set[str]):
-    """The executions that history holds; one that joins is promised."""
-
-    def __init__(self, recorder: Recorder, known: set[str]) -> None:
-        super().__init__(known)
-        self._recorder = recorder
-
-    def add(self, execution: str) -> None:
-        super().add(execution)
-        self._recorder.history.add(execution)
-        self._recorder.promise("new")
-
-
 # -- the sessions ----------------------------------------------------------------------------------------------------
 
 
@@ -289,12 +292,12 @@ def abandoned(case: Case, protocol: type[MemoryFileSystem] = MemoryFileSystem) -
 WAYS: dict[str, Callable[[Case], Session]] = {"kept": kept, "undone": undone, "abandoned": abandoned}
 
 
-def died(case: Case, how: str, *at: int) -> Session:
+def died(case: Case, how: str, *at: int, protocol: type[MemoryFileSystem] = MemoryFileSystem) -> Session:
     """A process that died at a call of a session, and further ones that died recovering from it.
 
     Then one recovers, and executes the same changes again.
     """
-    recorder = Recorder(f"{how}, died before calls {at}", case)
+    recorder = Recorder(f"{how}, died before calls {at}", case, protocol=protocol)
     work = {"kept": recorder.keep, "undone": recorder.execute_and_undo, "abandoned": recorder.stage_and_abandon}[how]
     recorder.die_at(at[0], work)
     for call in at[1:]:
@@ -331,7 +334,7 @@ def met_an_outsider(case: Case) -> Session | None:
         recorder.stage(transaction, EXECUTION)
         recorder.apply(transaction)
         recorder.outsider_writes(path)
-        recorder.promise("theirs", kept=frozenset({before.data}), anew=True)
+        recorder.promise("theirs", kept=frozenset({before.data}), reports=True, anew=True)
         recorder.undo(transaction)
         recorder.clean_up(transaction)
     return recorder.done()
@@ -349,7 +352,7 @@ def recovering(disk: Disk, tree: str, session: Session, promise: Promise) -> Ses
     recorder.session.trees, recorder.session.outcomes = session.trees, session.outcomes
     recorder.history |= promise.recorded
     recorder.session.promises.clear()
-    recorder.promise(tree, kept=promise.kept)
+    recorder.promise(tree, kept=promise.kept, reports=promise.reports)
     recorder.recover()
     return recorder.done()
 

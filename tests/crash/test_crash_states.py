@@ -14,8 +14,8 @@ import random
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.crash.descriptors import mounted
 from tests.crash.judge import enumerate_session
-from tests.crash.memory import mounted
 from tests.crash.persistence import Model
 from tests.crash.sessions import WAYS, Session, died, failed, met_an_outsider, recovering, set_aside
 from tests.crash.trees import case

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.crash.descriptors import mounted
 from tests.crash.disk import Disk
 from tests.crash.layers import MUTATING
-from tests.crash.memory import MemoryFileSystem, mounted
+from tests.crash.memory import MemoryFileSystem
 from tests.crash.sessions import on_disk
 from tests.crash.trees import case, materialise, snapshot
 
