@@ -12,8 +12,8 @@ from tests.crash.driver import CHUNK, EXECUTION, FENCE, quarantined
 
 from lonelycat.changes.changeset import FileChange
 from lonelycat.executor.filesystem import FileSystem
-from lonelycat.executor.rollback import UndoReport
 from lonelycat.executor.transaction import Transaction
+from lonelycat.executor.undo_report import UndoReport
 
 LOOKS = range(1, 12)
 

@@ -385,3 +385,17 @@ def test_a_reader_that_may_not_look_is_told_so(root: Path) -> None:
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("size", [0, 256, 3072, 3328, 3840, 4096, 64 * 1024 - 256, 64 * 1024])
+def test_a_long_file_is_begun_anew_and_an_undo_has_room_in_its_block(size: int, root: Path) -> None:
+    place = root / ".lonelycat/generation"
+    with _transaction(root, 1) as transaction:
+        place.write_bytes(b"\n" * size)
+        transaction.apply()
+        assert transaction.undo().restored
+        transaction.clean_up()
+    begun = 0 if size == 64 * 1024 else size + (-size % 4096 if size % 4096 > 3072 else 0)
+    assert place.stat().st_size == begun + 4 * 256
+    assert begun // 4096 == (begun + 4 * 256 - 1) // 4096, "in one block"
+    assert _stands(root)

@@ -7,14 +7,16 @@ Invariants:
 - Readers take no lock and leave nothing behind. An executor never waits for one, dead, slow or hostile.
 - Nothing is synced. After a restart of the machine the words say nothing; a transaction that waits for recovery does.
 
-One line of a fixed size, overwritten in place: ``settled|unsettled PHASE EXECUTION BOOT CHECKSUM``. The checksum tells
-a line that is being written.
+The file grows by lines of a fixed size, of which the last counts: ``settled|unsettled PHASE EXECUTION BOOT CHECKSUM``.
+What was written is never written over, so no reader sees half a line; a long file is begun anew.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,13 +27,15 @@ from typing import TypeVar
 
 from lonelycat.errors import StateError
 from lonelycat.executor.filesystem import FileSystem
-from lonelycat.executor.state_directory import open_lock_file
+from lonelycat.executor.state_directory import locks_unsafe
 from lonelycat.settings import STATE_DIRECTORY
 
 GENERATION = "generation"
 _LINE_BYTES = 256
+_BLOCK_BYTES = 4096
+_MAX_BYTES = 64 * 1024
 _POLL_SECONDS = 0.002
-_TORN_READS = 20
+_NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
 T = TypeVar("T")
 
 
@@ -51,12 +55,12 @@ class Generation:
     """The writer's side, for one execution.
 
     Args:
-        transactions: an open descriptor of ``.lonelycat/tx``.
+        root: an open descriptor of the workspace.
     """
 
-    def __init__(self, filesystem: FileSystem, transactions: int, execution_id: str) -> None:
+    def __init__(self, filesystem: FileSystem, root: int, execution_id: str) -> None:
         self._filesystem = filesystem
-        self._transactions = transactions
+        self._root = root
         self._id = execution_id
         self._fd = -1
 
@@ -67,10 +71,34 @@ class Generation:
             StateError: ``LOCKS_UNSAFE`` when something else is in the file's place.
             OSError: no space, an I/O error.
         """
+        room = b""
         if self._fd < 0:
-            self._fd = open_lock_file(self._transactions, f"../{GENERATION}")
-        os.lseek(self._fd, 0, os.SEEK_SET)
-        self._filesystem.write(self._fd, _line(phase, self._id))
+            self._fd = self._open()
+            taken = os.fstat(self._fd).st_size % _BLOCK_BYTES
+            if taken > _BLOCK_BYTES - len(Phase) * _LINE_BYTES:
+                # All lines of an execution go into one block: where the first had room, an undo's have it too.
+                room = b"\n" * (_BLOCK_BYTES - taken)
+        self._filesystem.write(self._fd, room + _line(phase, self._id))
+
+    def _open(self) -> int:
+        fs = self._filesystem
+        with fs.closing(fs.open_beneath(self._root, STATE_DIRECTORY)) as state:
+            try:
+                fd = fs.open_append(state, GENERATION)
+            except FileNotFoundError:
+                return fs.create_file(state, GENERATION)
+            except OSError as error:
+                if error.errno in _NOT_A_FILE:
+                    raise locks_unsafe(f"{STATE_DIRECTORY}/{GENERATION} is not a regular file") from error
+                raise
+            status = os.fstat(fd)
+            if stat.S_ISREG(status.st_mode) and status.st_size < _MAX_BYTES:
+                return fd
+            fs.close(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise locks_unsafe(f"{STATE_DIRECTORY}/{GENERATION} is not a regular file")
+            fs.unlink(state, GENERATION)  # a transaction is under way, so to find none is not to find it settled
+            return fs.create_file(state, GENERATION)
 
     def mark_if_possible(self, phase: Phase) -> None:
         """Like :meth:`mark`, but what cannot be said must not hold up an undo."""
@@ -146,31 +174,26 @@ def read_settled(root: Path | str, read: Callable[[], T], *, timeout_seconds: fl
 
 
 def _settled(state: Path) -> bytes | None:
-    """Return what the file holds, or None while the tree is being changed or may be half changed.
+    """Return what the file says last, or None while the tree is being changed or may be half changed.
 
     Words of another boot, none, or damaged ones say nothing: then a transaction that is left decides.
     """
-    line = b""
-    for _ in range(_TORN_READS):
-        line = _read(state)
-        padded, checksum = line[: _LINE_BYTES - 18], line[_LINE_BYTES - 17 : -1]
-        if len(line) == _LINE_BYTES and _checksum(padded) == checksum:
-            settled, _, _, boot = padded.split()
-            if boot == _boot().encode("ascii"):
-                return line if settled == b"settled" else None
-            break
-        if not line:
-            break
+    line = _last_line(state)
+    words, checksum = line[: _LINE_BYTES - 18], line[_LINE_BYTES - 17 : -1]
+    if len(line) == _LINE_BYTES and _checksum(words) == checksum:
+        settled, _, _, boot = words.split()
+        if boot == _boot().encode("ascii"):
+            return line if settled == b"settled" else None
     return None if _waits_for_recovery(state) else line
 
 
-def _read(state: Path) -> bytes:
+def _last_line(state: Path) -> bytes:
     try:
         fd = os.open(state / GENERATION, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return b""
     try:
-        return os.read(fd, _LINE_BYTES + 1)
+        return os.pread(fd, _LINE_BYTES, max(os.fstat(fd).st_size - _LINE_BYTES, 0))
     finally:
         os.close(fd)
 

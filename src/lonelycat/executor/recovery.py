@@ -144,7 +144,7 @@ class Recovery:
         with ExitStack() as stack:
             tree = stack.enter_context(PinnedTree(self._filesystem, self._root, self._chunk))
             tree.check_root(transactions, self._locked_root)
-            generation = Generation(self._filesystem, transactions, name)
+            generation = Generation(self._filesystem, tree.root, name)
             stack.callback(generation.close)
             result = self._resolve(tree, stage, name, contents, intent, generation)
             still_wrong = self._record(result)

@@ -5,7 +5,8 @@ The protocol, and what each step establishes:
 2. INTENT, durable: from here on recovery undoes unless it finds COMMITTED;
 3. apply: creates by rename that refuses to replace, updates by exchange, deletes by rename into the stage; what was
    displaced is hashed *afterwards*, so that an outsider's edit can be put back and is never overwritten;
-4. readers are told that the tree is whole (``generation.py``); the touched directories are made durable;
+4. readers are told that the tree is whole (``generation.py``); settle: what was applied is made durable, once it
+   is known to be kept;
 5. COMMITTED, durable: the commit point. The caller then records the result and calls :meth:`Transaction.clean_up`.
 
 Failures between 2 and 5 are undone by ``rollback.py``, which works by identity and is the same code for a living
@@ -29,10 +30,14 @@ from lonelycat.executor.generation import Generation, Phase
 from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
-from lonelycat.executor.rollback import UndoReport, sweep, undo
-from lonelycat.executor.staging import SYNC_WHOLE_FROM, BlobOpener, Difference, SmallContents, Stager, conflict
+from lonelycat.executor.rollback import sweep, undo
+from lonelycat.executor.staging import BlobOpener, Difference, SmallContents, Stager, conflict
 from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.executor.tree import PinnedTree
+from lonelycat.executor.undo_report import UndoReport
+
+_REMOVERS = 4
+_REMOVE_SIDE_BY_SIDE_FROM = 256
 
 
 class Transaction:
@@ -69,11 +74,12 @@ class Transaction:
         self._stage = -1
         self._tree: PinnedTree | None = None
         self._refuse_overtaken: FenceCheck | None = None
-        self._generation = Generation(filesystem, self._transactions, execution_id)
+        self._generation: Generation | None = None
         self._journal: JournalWriter | None = None
         self._intent: Intent | None = None
         self._old_contents = SmallContents()
         self._displaced: dict[int, os.stat_result] = {}
+        self._settled = False
 
     def __enter__(self) -> Transaction:
         return self
@@ -81,7 +87,8 @@ class Transaction:
     def __exit__(self, *exc: object) -> None:
         if self._refuse_overtaken is not None:
             self._refuse_overtaken.close()
-        self._generation.close()
+        if self._generation is not None:
+            self._generation.close()
         if self._tree is not None:
             self._tree.close()
         if self._stage >= 0:
@@ -102,6 +109,13 @@ class Transaction:
             raise LonelyCatError("NOT_STAGED", "the transaction is not staged", "This is a defect in LonelyCat.")
         return self._tree
 
+    @property
+    def generation(self) -> Generation:
+        """What readers are told."""
+        if self._generation is None:
+            raise LonelyCatError("NOT_STAGED", "the transaction is not staged", "This is a defect in LonelyCat.")
+        return self._generation
+
     # -- 1 and 2 -------------------------------------------------------------------------------------------------
 
     def stage(self, changes: tuple[FileChange, ...], identity: dict[str, object]) -> Intent:
@@ -116,6 +130,7 @@ class Transaction:
         self._stage = self._filesystem.open_beneath(self._transactions, self._id)
         self._tree = PinnedTree(self._filesystem, self._root, self._chunk)
         self._tree.check_root(self._transactions, self._locked_root)
+        self._generation = Generation(self._filesystem, self._tree.root, self._id)
         self._refuse_overtaken = FenceCheck(self._filesystem, self._tree.root, self._fence)
         if os.fstat(self._stage).st_dev != self._tree.device:
             raise StateError(
@@ -146,7 +161,7 @@ class Transaction:
         if self._refuse_overtaken is not None:
             self._refuse_overtaken(in_passing=in_passing)
 
-    # -- 3 and 4 -------------------------------------------------------------------------------------------------
+    # -- 3 -------------------------------------------------------------------------------------------------
 
     def apply(self, stop: Callable[[], None] = lambda: None) -> None:
         """Put the new contents in place.
@@ -160,7 +175,7 @@ class Transaction:
         """
         intent = self.intent
         self._check_fence()
-        self._generation.mark(Phase.APPLYING)
+        self.generation.mark(Phase.APPLYING)
         for operation in intent.early:
             stop()
             self._apply_one(operation)
@@ -173,8 +188,7 @@ class Transaction:
             self._apply_one(operation)
         for directory in intent.pruned:
             self._remove_directory(directory.path, must=False)
-        self._generation.mark(Phase.APPLIED)
-        self._make_durable(intent)
+        self.generation.mark(Phase.APPLIED)
         self.tree.check_pins()
 
     def _apply_one(self, operation: FileOperation) -> None:
@@ -229,19 +243,7 @@ class Transaction:
                 raise
         self.tree.forget(path)
 
-    def _make_durable(self, intent: Intent) -> None:
-        touched = {split(operation.path)[0] for operation in intent.operations}
-        touched |= {split(path)[0] for path in intent.made}
-        touched |= {split(item.path)[0] for item in (*intent.rooms, *intent.pruned)}
-        touched -= {item.path for item in intent.rooms}
-        if len(touched) >= SYNC_WHOLE_FROM:
-            self._filesystem.syncfs(self._stage)
-            return
-        for path in sorted(touched):
-            with suppress(FileNotFoundError):  # pruned
-                self._filesystem.fsync(self.tree.directory(path))
-
-    # -- 5 and after ---------------------------------------------------------------------------------------------
+    # -- 4, 5 and after ---------------------------------------------------------------------------------------------
 
     def note(self, type_: RecordType, body: dict[str, object]) -> None:
         """Append a frame to the journal, durably."""
@@ -249,12 +251,25 @@ class Transaction:
             self._check_fence()
             self._journal.append(type_, body)
 
+    def settle(self) -> None:
+        """Make what was applied durable, and with it all else on the workspace's file system, such as evidence.
+
+        Nothing before this needs it: until COMMITTED, recovery takes back whatever of it outlived a crash.
+
+        Raises:
+            OSError: it is not durable; take it back.
+        """
+        self._filesystem.syncfs(self._stage)
+        self._settled = True
+
     def commit(self, body: dict[str, object]) -> None:
-        """Pass the commit point: after this returns the change stays.
+        """Pass the commit point: after this returns the change stays. Settles first, if that was not done.
 
         Raises:
             OSError: it is not known whether COMMITTED is durable; the outcome is ``indeterminate``.
         """
+        if not self._settled:
+            self.settle()
         self.note(RecordType.COMMITTED, body)
 
     def old_content(self, operation: FileOperation, limit: int) -> bytes | None:
@@ -282,10 +297,10 @@ class Transaction:
     def undo(self) -> UndoReport:
         """Take back what was applied and verify that it is back; see ``rollback.py``."""
         self._check_fence()
-        self._generation.mark_if_possible(Phase.UNDOING)
+        self.generation.mark_if_possible(Phase.UNDOING)
         report = undo(self._filesystem, self.tree, self._stage, self.intent, self._id)
         if not report.problems:
-            self._generation.mark_if_possible(Phase.UNDONE)
+            self.generation.mark_if_possible(Phase.UNDONE)
         self.note(RecordType.UNDONE, report.to_body())
         return report
 
@@ -301,11 +316,29 @@ class Transaction:
 
 
 def remove_transaction(filesystem: FileSystem, transactions: int, stage: int, name: str) -> None:
-    """Remove a transaction directory: the journal first, so that what is left is never taken for unfinished."""
-    for member in (JOURNAL, *filesystem.list(stage)):
+    """Remove a transaction directory: the journal first, so that what is left is never taken for unfinished.
+
+    The order of the rest does not matter. Where blocks are discarded as they are freed, each removal waits for the
+    disk; a large transaction therefore lets a few of them wait at a time.
+    """
+    _remove(filesystem, stage, [JOURNAL])
+    members = filesystem.list(stage)
+    if len(members) < _REMOVE_SIDE_BY_SIDE_FROM:
+        _remove(filesystem, stage, members)
+    else:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_REMOVERS) as removers:
+            parts = [members[number::_REMOVERS] for number in range(_REMOVERS)]
+            for done in [removers.submit(_remove, filesystem, stage, part) for part in parts]:
+                done.result()
+    filesystem.remove_directory(transactions, name)
+
+
+def _remove(filesystem: FileSystem, stage: int, members: list[str]) -> None:
+    for member in members:
         with suppress(FileNotFoundError):
             try:
                 filesystem.unlink(stage, member)
             except IsADirectoryError:  # one that undo did not come to move into place
                 filesystem.remove_directory(stage, member)
-    filesystem.remove_directory(transactions, name)

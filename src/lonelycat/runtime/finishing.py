@@ -19,8 +19,8 @@ from lonelycat.clock import isoformat
 from lonelycat.errors import ConflictError, LonelyCatError, StateError, StepFailedError
 from lonelycat.executor.admission import shows_tampering
 from lonelycat.executor.fence import refuse_overtaken
-from lonelycat.executor.rollback import UndoReport
 from lonelycat.executor.transaction import Transaction
+from lonelycat.executor.undo_report import UndoReport
 from lonelycat.governance.decision import GovernanceApproval
 from lonelycat.lifecycle import Status
 from lonelycat.records.entries import AuditEvent, AuditHead, AuditType
