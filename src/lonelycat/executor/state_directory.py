@@ -44,7 +44,7 @@ def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) ->
         ) from error
     try:
         _check_private(fd, f"{STATE_DIRECTORY}/{name}")
-    except StateError:
+    except (StateError, OSError):
         filesystem.close(fd)
         raise
     return fd
