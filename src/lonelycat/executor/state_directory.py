@@ -37,17 +37,24 @@ def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) ->
                 _check_private(state, STATE_DIRECTORY)
                 fd = filesystem.open_beneath(state, name)
     except OSError as error:
-        raise StateError(
-            "STATE_DIRECTORY_UNSAFE",
-            f"{STATE_DIRECTORY}/{name} cannot be used: {error.strerror}",
-            "It must be a plain directory inside the workspace that this user can write.",
-        ) from error
+        raise _unusable(name, error) from error
     try:
         _check_private(fd, f"{STATE_DIRECTORY}/{name}")
-    except (StateError, OSError):
+    except StateError:
         filesystem.close(fd)
         raise
+    except OSError as error:
+        filesystem.close(fd)
+        raise _unusable(name, error) from error
     return fd
+
+
+def _unusable(name: str, error: OSError) -> StateError:
+    return StateError(
+        "STATE_DIRECTORY_UNSAFE",
+        f"{STATE_DIRECTORY}/{name} cannot be used: {error.strerror}",
+        "It must be a plain directory inside the workspace that this user can write.",
+    )
 
 
 def _check_private(fd: int, shown: str) -> None:
