@@ -42,8 +42,11 @@ def execute(
     *,
     keep: bool,
     between: Callable[[], None] = lambda: None,
+    committed: Callable[[], None] = lambda: None,
 ) -> str:
     """Stage, apply, call ``between``, then commit or (not ``keep``) undo, and clean up; return what would be told.
+
+    ``committed`` is called when the commit has returned: from then on the change must stay.
 
     That is ``refused``, ``conflict``, ``rolled_back``, ``rollback_failed``, ``indeterminate`` or ``completed``.
     """
@@ -68,6 +71,7 @@ def execute(
             transaction.commit({"result": {}})
         except OSError:
             return "indeterminate"
+        committed()
         _clean_up(transaction)
         return "completed"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.crash.driver import clone, execute, in_dying_process, leftovers, recover
 from tests.crash.layers import Hooked, Killed
-from tests.crash.trees import Tree, case, materialise, snapshot
+from tests.crash.trees import Tree, case, difference, materialise, snapshot
 
 from lonelycat.changes.changeset import FileChange
 from lonelycat.executor.filesystem import FileSystem
@@ -82,17 +82,9 @@ class _Bench:
 
     def check(self, root: Path, wanted: Tree, where: str) -> None:
         found = snapshot(root)
-        assert found == wanted, f"{where}: {_difference(found, wanted)}; {self.say}"
+        assert found == wanted, f"{where}: {difference(found, wanted)}; {self.say}"
         assert leftovers(root) == [], f"{where}; {self.say}"
         assert not (root / ".lonelycat" / "quarantine").exists(), f"{where}: quarantine; {self.say}"
-
-
-def _difference(found: Tree, wanted: Tree) -> str:
-    return "; ".join(
-        f"{path!r}: {found.get(path)} instead of {wanted.get(path)}"
-        for path in sorted({*found, *wanted})
-        if found.get(path) != wanted.get(path)
-    )
 
 
 def _every_death(seed: int, tmp_path: Path, *, keep: bool, test: str) -> None:
