@@ -18,6 +18,7 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 
 from lonelycat.changes.paths import printable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
@@ -211,7 +212,7 @@ class _Undo:
         return self.tree.directory(directory), name
 
     def _free_name(self, wanted: str) -> str:
-        for name in (wanted, *(f"{wanted}{n}" for n in range(1, 10_000))):
+        for name in chain((wanted,), (f"{wanted}{n}" for n in range(1, 10_000))):
             try:
                 self.fs.stat(self.stage, name)
             except FileNotFoundError:
