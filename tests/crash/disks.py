@@ -20,6 +20,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import gc
 import os
 import pickle
 import struct
@@ -46,6 +47,18 @@ _LO_FLAGS_AUTOCLEAR = 4
 _GOING_DOWN = 0x8004587D
 _GOING_FLAGS = {"logflush": 1, "nologflush": 2}
 _TRIES = 100
+
+
+def in_memory(base: Path, work: Callable[[], T]) -> T:
+    """Return what ``work`` returns; as root with a tmpfs at ``base``, where nothing has to wait for a disk."""
+    if os.geteuid() != 0:
+        return work()
+
+    def mounted() -> T:
+        mount("tmpfs", base, "tmpfs")
+        return work()
+
+    return in_own_mounts(mounted)
 
 
 @dataclass(frozen=True)
@@ -122,6 +135,7 @@ def in_own_mounts(work: Callable[[], T]) -> T:
     if child == 0:
         status = 1
         with suppress(BaseException):
+            gc.freeze()  # what was here before is never collected, so never copied for the children to come
             os.close(reading)
             with os.fdopen(writing, "wb") as pipe:
                 try:
