@@ -81,7 +81,7 @@ class Kind:
 
 _EXT4 = ("mkfs.ext4", "-q", "-F", "-b", "1024", "-N", "4096", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=1")
 _XFS = ("mkfs.xfs", "-q", "-f", "-K", "--unsupported")  # the flag allows for a disk below 300 MiB
-_BTRFS = ("mkfs.btrfs", "-q", "-f", "-K", "--mixed")
+_BTRFS = ("mkfs.btrfs", "-q", "-f", "-K", "--mixed")  # data and metadata together, for a disk below 109 MiB
 _EVERY_WAY: tuple[CutKind, ...] = ("nologflush", "logflush", "image")
 KINDS = {
     kind.name: kind

@@ -1,9 +1,12 @@
 """(e) The disk is full for real, from any call of a transaction on: small ext4, btrfs and tmpfs file systems.
 
-Somebody else takes all that is free, data and names, right before the call. The change is then refused, rolled back
-or completed, and the tree says the same while the disk is still full. Undo lives on the ballast, so it fails only if
-the ballast itself was taken, between its release and its use; recovery then ends what undo could not. When the space
-is given back nothing is lost and the change can be made.
+Somebody else takes all that is free right before the call. The change is then refused, rolled back or completed, and
+the tree says the same while the disk is still full. When the space is given back nothing is lost and the change can be
+made.
+
+Undo lives on the ballast. It fails only where that cannot help, and then recovery ends it once there is room: the
+ballast itself was taken between its release and its use; or what is short is not space but names, which every link
+takes one of on tmpfs, and which a small btrfs with mixed block groups sets aside by the megabyte.
 """
 
 from __future__ import annotations
@@ -28,11 +31,16 @@ from lonelycat.errors import LonelyCatError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.layout import BALLAST
 
+BTRFS = replace(KINDS["btrfs"], options="")
 SMALL = {
     "ext4": replace(KINDS["ext4"], make=(*KINDS["ext4"].make, "-N", "512", "-J", "size=1"), bytes=5 * MIB),
-    "btrfs": replace(KINDS["btrfs"], bytes=16 * MIB, options=""),
+    "btrfs": replace(BTRFS, make=BTRFS.make[:-1], bytes=112 * MIB),
+    "btrfs_mixed": replace(BTRFS, bytes=16 * MIB),
 }
-PLACES = (*SMALL, "tmpfs")
+PLACES = (*SMALL, "tmpfs", "tmpfs_names")
+SHORT_OF_NAMES = ("btrfs_mixed", "tmpfs_names")
+STRIDES = {"btrfs": 2, "btrfs_mixed": 4}
+"""How far apart the calls are in the long run, where it takes a while to be sure that a disk is full."""
 NAMES = 400
 """How many empty files are tried to use up the room for names."""
 SLICE = 17
@@ -42,10 +50,10 @@ SLICE = 17
 @contextmanager
 def small_disk(name: str, base: Path) -> Iterator[Path]:
     """Yield a place on a small file system."""
-    if name == "tmpfs":
+    if name.startswith("tmpfs"):
         place = base / "mounted"
         place.mkdir()
-        mount("tmpfs", place, "tmpfs", "size=1m,nr_inodes=300")
+        mount("tmpfs", place, "tmpfs", f"size=1m,nr_inodes={300 if name in SHORT_OF_NAMES else 3000}")
         try:
             yield place
         finally:
@@ -64,6 +72,9 @@ def fill(place: Path) -> None:
     filler.mkdir()
     fd = os.open(filler / "data", os.O_WRONLY | os.O_CREAT, 0o600)
     try:
+        end = iter(range(0, 1 << 40, MIB))
+        _until_full(lambda: os.posix_fallocate(fd, next(end), MIB), 1 << 20)
+        os.lseek(fd, 0, os.SEEK_END)
         for size in (64 * 1024, 4096, 1):
             _until_full(lambda size=size: os.write(fd, b"\xa5" * size), MIB)  # type: ignore[misc]
         with suppress(OSError):
@@ -104,7 +115,8 @@ class Filling(Hooked):
 class Bench:
     """One case on one small disk."""
 
-    def __init__(self, place: Path, seed: int, *, keep: bool) -> None:
+    def __init__(self, place: Path, seed: int, *, keep: bool, undo_may_fail: bool) -> None:
+        self._undo_may_fail = undo_may_fail
         self.old, self.changes, self.new = case(seed)
         self.place, self.root, self.keep = place, place / "workspace", keep
 
@@ -125,7 +137,10 @@ class Bench:
         layer = Filling(at, self.place)
         told = execute(layer, self.root, self.changes, keep=self.keep)
         failed = told == "rollback_failed"
-        assert told in ("refused", "rolled_back", "completed", "indeterminate") or (failed and layer.took_the_ballast)
+        if failed:
+            assert layer.took_the_ballast or self._undo_may_fail, "undo failed"
+        else:
+            assert told in ("refused", "rolled_back", "completed", "indeterminate"), told
         allowed = {"completed": [self.new], "indeterminate": [self.old, self.new]}.get(told, [self.old])
         if not failed:
             self._check(allowed)
@@ -152,7 +167,7 @@ def _fill_everywhere(name: str, seed: int, base: Path, stride: int) -> dict[str,
     ends: dict[str, int] = {}
     with small_disk(name, base) as place:
         for keep in (True, False):
-            bench = Bench(place, seed, keep=keep)
+            bench = Bench(place, seed, keep=keep, undo_may_fail=name in SHORT_OF_NAMES)
             trace = bench.calls()
             for at in range(seed % stride, len(trace), stride):
                 try:
@@ -167,16 +182,16 @@ def _fill_everywhere(name: str, seed: int, base: Path, stride: int) -> dict[str,
     return ends
 
 
-@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("name", [name for name in PLACES if name != "btrfs_mixed"])
 def test_full_from_any_call_on(name: str, tmp_path: Path) -> None:
     ends = in_own_mounts(lambda: _fill_everywhere(name, 0, tmp_path, SLICE))
-    assert {"refused", "rolled_back"} <= set(ends), ends
+    assert len(ends) > 1, ends
 
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", PLACES)
 def test_long_full_from_every_call_on(name: str, full_seed: int, tmp_path: Path) -> None:
-    stride = 3 if name == "btrfs" else 1  # which takes half a second to be sure that it is full
-    ends = in_own_mounts(lambda: _fill_everywhere(name, full_seed, tmp_path, stride))
+    ends = in_own_mounts(lambda: _fill_everywhere(name, full_seed, tmp_path, STRIDES.get(name, 1)))
     assert {"refused", "rolled_back", "completed"} <= set(ends), ends
+    assert name in SHORT_OF_NAMES or ends["rolled_back"] > 5, ends
