@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lonelycat.changes.changeset import FileChange
@@ -123,10 +123,23 @@ class Transaction:
 
     def abandon(self) -> None:
         """Remove a transaction that changed nothing; what cannot be removed is left to recovery."""
+        with self.abandoned():
+            pass
+
+    @contextmanager
+    def abandoned(self) -> Iterator[None]:
+        """Like :meth:`abandon`, but the empty directory stays for the block that records why.
+
+        A death in it leaves the directory, for which recovery looks whether the record is whole.
+        """
         if self._stage < 0:
+            yield
             return
         with suppress(OSError):
-            remove_transaction(self._filesystem, self._transactions, self._stage, self._id)
+            empty_transaction(self._filesystem, self._stage)
+        yield
+        with suppress(OSError):
+            self._filesystem.remove_directory(self._transactions, self._id)
 
     # -- 3 and 4 -------------------------------------------------------------------------------------------------
 
@@ -270,11 +283,16 @@ class Transaction:
 
 
 def remove_transaction(filesystem: FileSystem, transactions: int, stage: int, name: str) -> None:
-    """Remove a transaction directory: the journal first, so that what is left is never taken for unfinished."""
+    """Remove a transaction directory."""
+    empty_transaction(filesystem, stage)
+    filesystem.remove_directory(transactions, name)
+
+
+def empty_transaction(filesystem: FileSystem, stage: int) -> None:
+    """Remove what a transaction holds: the journal first, so that what is left is never taken for unfinished."""
     for member in (JOURNAL, *filesystem.list(stage)):
         with suppress(FileNotFoundError):
             try:
                 filesystem.unlink(stage, member)
             except IsADirectoryError:  # one that undo did not come to move into place
                 filesystem.remove_directory(stage, member)
-    filesystem.remove_directory(transactions, name)
