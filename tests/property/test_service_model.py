@@ -111,7 +111,8 @@ class Service(RuleBasedStateMachine):
         self.key.chmod(0o600)
         self.public_key = signer.public_key
         self.clock = JumpingClock()
-        self.dead: Plan | None = None
+        self.dead: tuple[Plan, Expected] | None = None
+        """The plan whose execution died, and how it would have ended."""
         self.deaths = 0
         tree = {"free/a": b"one\n", f"{HELD}a": b"two\n"}
         self.model = Model(tree, policy="first")
@@ -300,8 +301,8 @@ class Service(RuleBasedStateMachine):
     @rule(number=st.integers(0, 50), at=st.integers(0, 75), kind=kinds)
     def die_executing(self, number: int, at: int, kind: str) -> None:
         plan = self.some_plan(number)
+        self.dead = plan, self.model.execution(plan, self.clock.now())
         self._kill(lambda filesystem: self.cat(filesystem).execute(plan.id), at, kind)
-        self.dead = plan
 
     @rule(at=st.integers(0, 40), kind=kinds)
     def die_recovering(self, at: int, kind: str) -> None:
@@ -318,15 +319,14 @@ class Service(RuleBasedStateMachine):
         Args:
             ending: what was executed since, whose row is not that of the dead one.
         """
-        plan, self.dead = self.dead, None
-        if plan is None:
+        if self.dead is None:
             return
+        (plan, expected), self.dead = self.dead, None
         known = {*self.model.history, *([] if ending is None or ending.cached else [ending.execution_id])}
         new = [row.result for row in self.cat().log(limit=10_000) if row.result.execution_id not in known]
         assert len(new) <= 1, new
         for result in new:
             assert result.plan_id == plan.id
-            expected = self.model.execution(plan, result.started_at)
             assert str(result.status) == expected.status or (
                 (str(result.status), expected.status) == ("rolled_back", "completed")
                 and result.error_code == "EXECUTOR_DIED"
