@@ -8,7 +8,15 @@ from collections.abc import Iterator
 import pytest
 from tests.crash.trees import UMASK
 
-DEFAULTS = {"seed": 3, "long_seed": 150, "kill_seed": 12, "power_seed": 12, "full_seed": 3, "strace_seed": 3}
+DEFAULTS = {
+    "seed": 3,
+    "long_seed": 150,
+    "kill_seed": 12,
+    "power_seed": 12,
+    "service_seed": 3,
+    "full_seed": 3,
+    "strace_seed": 3,
+}
 """By fixture: how many seeds run when none are asked for."""
 
 

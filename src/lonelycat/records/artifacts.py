@@ -4,18 +4,21 @@ Invariants:
 - Directories are 0700 and files 0600; nothing is opened through a symbolic link.
 - Everything is redacted before it is written.
 - A document appears complete or not at all (temporary file, then rename); events and logs are appended to.
+- The receipt gets its name only when everything that it states the digests of is durable: after a power cut an
+  artifact that was lost must not look like one that was edited.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lonelycat.errors import InputError, StateError
@@ -28,6 +31,7 @@ _EXECUTION_ID = re.compile(r"[a-z]+_[0-9A-Za-z]{1,64}", re.ASCII)
 _NAME = re.compile(r"(?:steps/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _INDENTED_UP_TO = 16 * 1024
 """A longer document is for programs; indenting it takes thirty times as long as writing it."""
 
@@ -70,8 +74,12 @@ class ArtifactDirectory:
         self._write(name, self._redactor.bytes(data))
 
     def write_verbatim(self, name: str, data: bytes, *, fsync: bool = False) -> None:
-        """Write what was redacted already and is signed byte for byte: the receipt."""
+        """Write ``data`` as it is: what is private to the user like the workspace's own files."""
         self._write(name, data, fsync=fsync)
+
+    def seal(self, data: bytes) -> None:
+        """Write the receipt, which was redacted already and is signed byte for byte, and make everything durable."""
+        self._write(RECEIPT, data, fsync=True, sync=_syncfs)
 
     def append_event(self, event: dict[str, object]) -> None:
         """Append one line to ``events.jsonl``, redacted, in one write."""
@@ -121,7 +129,7 @@ class ArtifactDirectory:
                     result[name] = "unreadable"
         return result
 
-    def _write(self, name: str, data: bytes, *, fsync: bool = False) -> None:
+    def _write(self, name: str, data: bytes, *, fsync: bool = False, sync: Callable[[int], None] = os.fsync) -> None:
         temporary = f"{name.rpartition('/')[0]}/unfinished-{secrets.token_hex(8)}".lstrip("/")
         with self._open_folder(name) as folder:
             base, part = name.rpartition("/")[2], temporary.rpartition("/")[2]
@@ -130,7 +138,7 @@ class ArtifactDirectory:
             try:
                 _write_all(descriptor, data)
                 if fsync:
-                    os.fsync(descriptor)
+                    sync(descriptor)
                 os.rename(part, base, src_dir_fd=folder, dst_dir_fd=folder)
                 if fsync:
                     os.fsync(folder)
@@ -173,6 +181,13 @@ class ArtifactDirectory:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def _syncfs(descriptor: int) -> None:
+    """Make the whole file system durable: one call, where an fsync of each artifact would be ten."""
+    if _LIBC.syncfs(descriptor) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

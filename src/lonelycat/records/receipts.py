@@ -63,7 +63,7 @@ def write_receipt(
     }
     receipt = {**statement, "signature": signer.sign(statement)}
     text = json.dumps(receipt, indent=2, sort_keys=True, ensure_ascii=False)
-    directory.write_verbatim(RECEIPT, text.encode("utf-8") + b"\n", fsync=True)
+    directory.seal(text.encode("utf-8") + b"\n")
     return receipt
 
 
