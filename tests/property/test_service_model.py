@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -274,6 +275,12 @@ class Service(RuleBasedStateMachine):
         if result is not None:
             self._compare(plan, expected, result)
 
+    @precondition(has_plans)
+    @rule(number=st.integers(0, 50))
+    def approve_and_execute(self, number: int) -> None:
+        self.approve(number)
+        self.execute(number)
+
     def _compare(self, plan: Plan, expected: Expected, result: ExecutionResult) -> None:
         if expected.status == "cached":
             assert (result.cached, result.status) == (True, "completed"), result
@@ -303,6 +310,12 @@ class Service(RuleBasedStateMachine):
         plan = self.some_plan(number)
         self.dead = plan, self.model.execution(plan, self.clock.now())
         self._kill(lambda filesystem: self.cat(filesystem).execute(plan.id), at, kind)
+
+    @precondition(lambda self: self.has_plans() and self.nobody_is_dead())
+    @rule(number=st.integers(0, 50), at=st.integers(0, 75), kind=kinds)
+    def approve_and_die_executing(self, number: int, at: int, kind: str) -> None:
+        self.approve(number)
+        self.die_executing(number, at, kind)
 
     @rule(at=st.integers(0, 40), kind=kinds)
     def die_recovering(self, at: int, kind: str) -> None:
@@ -399,7 +412,8 @@ class Service(RuleBasedStateMachine):
                 left = self.root / ".lonelycat" / "tx"
                 assert not left.exists() or not os.listdir(left)
                 assert self.cat().status().quarantined == ()
-            tally("model", runs=1, executions=len(self.model.history), plans=len(self.model.plans), deaths=self.deaths)
+            ends = Counter(status for _, status in self.model.history.values())
+            tally("model", runs=1, plans=len(self.model.plans), deaths=self.deaths, **ends)
         finally:
             shutil.rmtree(self.base)
 
