@@ -229,9 +229,12 @@ def open_lock_file(directory: int, name: str) -> int:
         fd = os.open(name, flags, 0o600, dir_fd=directory)
     except OSError as error:
         raise _unsafe(f"the {name} cannot be opened: " + os.strerror(error.errno or errno.EIO)) from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise _unsafe(f"the {name} is not a regular file")
+    except (StateError, OSError):
         os.close(fd)
-        raise _unsafe(f"the {name} is not a regular file")
+        raise
     return fd
 
 
