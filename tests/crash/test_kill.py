@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from tests.crash.driver import clone, execute, in_dying_process, leftovers, recover
 from tests.crash.layers import Hooked, Killed
 from tests.crash.trees import Tree, case, materialise, snapshot
+from tests.tally import counting
 
 from lonelycat.changes.changeset import FileChange
 from lonelycat.executor.filesystem import FileSystem
@@ -46,6 +48,7 @@ class _Bench:
         self.keep = keep
         self.say = f"seed {seed}, keep={keep}; {_again(test, seed)}"
         self.root = base / "root"
+        self.counts: Counter[str] = Counter()
 
     def fresh(self) -> Path:
         shutil.rmtree(self.root, ignore_errors=True)
@@ -66,6 +69,7 @@ class _Bench:
         layer = Killed(at, torn=torn)
         killed = in_dying_process(lambda: execute(layer, root, self.changes, keep=self.keep))
         assert killed, self.say
+        self.counts["deaths"] += 1
         committed = _committed(root)
         if committed is None:  # nothing is left to recover: the tree is what it is to be
             # (an INTENT that is not there yet, or a transaction that was cleaned up already)
@@ -79,6 +83,10 @@ class _Bench:
             assert now in (self.old, self.new), self.say
             return root, now
         return root, self.new if committed else self.old
+
+    def recover(self, root: Path) -> None:
+        recover(FileSystem(), root)
+        self.counts["recoveries"] += 1
 
     def check(self, root: Path, wanted: Tree, where: str) -> None:
         found = snapshot(root)
@@ -98,20 +106,22 @@ def _difference(found: Tree, wanted: Tree) -> str:
 def _every_death(seed: int, tmp_path: Path, *, keep: bool, test: str) -> None:
     bench = _Bench(seed, tmp_path, keep=keep, test=test)
     trace = bench.calls()
-    for at, name in enumerate(trace):
-        for torn in (False, True) if name == "write" else (False,):
-            root, wanted = bench.die(at, torn=torn)
-            recover(FileSystem(), root)
-            bench.check(root, wanted, f"died before call {at} ({name}), torn={torn}")
+    with counting("kills") as bench.counts:
+        for at, name in enumerate(trace):
+            for torn in (False, True) if name == "write" else (False,):
+                root, wanted = bench.die(at, torn=torn)
+                bench.recover(root)
+                bench.check(root, wanted, f"died before call {at} ({name}), torn={torn}")
 
 
 def _two_deep(seed: int, tmp_path: Path, *, keep: bool, test: str, deaths: int | None) -> None:
     bench = _Bench(seed, tmp_path, keep=keep, test=test)
     points = list(range(len(bench.calls())))
     rng = random.Random(seed)
-    for at in points if deaths is None else sorted(rng.sample(points, min(deaths, len(points)))):
-        root, wanted = bench.die(at)
-        _die_recovering(bench, root, wanted, rng, f"died before call {at}")
+    with counting("kills") as bench.counts:
+        for at in points if deaths is None else sorted(rng.sample(points, min(deaths, len(points)))):
+            root, wanted = bench.die(at)
+            _die_recovering(bench, root, wanted, rng, f"died before call {at}")
 
 
 def _die_recovering(bench: _Bench, root: Path, wanted: Tree, rng: random.Random, where: str) -> None:
@@ -124,10 +134,11 @@ def _die_recovering(bench: _Bench, root: Path, wanted: Tree, rng: random.Random,
         layer = Killed(at, torn=rng.random() < 0.5)
         if not in_dying_process(lambda layer=layer: recover(layer, copy)):  # type: ignore[misc]
             return
+        bench.counts["deaths"] += 1
         for depth in range(rng.choice((0, 0, 1, 8))):
-            in_dying_process(lambda: recover(Killed(rng.randrange(12)), copy))
+            bench.counts["deaths"] += in_dying_process(lambda: recover(Killed(rng.randrange(12)), copy))
             where += f", again ({depth})"
-        recover(FileSystem(), copy)
+        bench.recover(copy)
         bench.check(copy, wanted, f"{where}, then before call {at} of the recovery")
         at += 1
 
