@@ -10,6 +10,8 @@ from tests.crash.trees import UMASK
 
 SLICE = 3
 LONG = 150
+STATES = 100
+"""A seed of the crash states stands for some thousands of them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,7 +27,7 @@ def _seeds(config: pytest.Config, default: int) -> range:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for name, default in (("seed", SLICE), ("long_seed", LONG)):
+    for name, default in (("seed", SLICE), ("long_seed", LONG), ("states_seed", STATES)):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, _seeds(metafunc.config, default))
 

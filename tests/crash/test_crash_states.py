@@ -80,8 +80,8 @@ def test_every_power_cut_leaves_old_or_new(seed: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
-def test_long_every_power_cut_leaves_old_or_new(long_seed: int) -> None:
-    counts = _enumerate(long_seed, _sessions(long_seed), "test_long_every_power_cut_leaves_old_or_new", 4, 100)
+def test_long_every_power_cut_leaves_old_or_new(states_seed: int) -> None:
+    counts = _enumerate(states_seed, _sessions(states_seed), "test_long_every_power_cut_leaves_old_or_new", 2, 40)
     assert counts["states"] > 500 and counts["of_recoveries"] > 50
 
 
