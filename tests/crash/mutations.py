@@ -56,6 +56,7 @@ def sessions(seed: int) -> Iterator[Session]:
     if theirs is not None:
         yield theirs
     yield set_aside(this, whole=False)
+    yield undone(EMPTYING)
     for each in (EMPTYING, this):
         calls = kept(each).calls
         applied = next(n for n, call in enumerate(calls) if call.phase == "commit" and call.barrier is not None)

@@ -92,8 +92,7 @@ class FileSystem:
 
     def list(self, directory: int) -> list[str]:
         """Return the names in a directory."""
-        with self._opened_anew(directory) as fd:
-            return os.listdir(fd)
+        return [*self.inodes(directory)]
 
     def inodes(self, directory: int) -> dict[str, int]:
         """Return the names in a directory with the numbers of their inodes, in one pass over it."""
