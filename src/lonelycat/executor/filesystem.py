@@ -93,12 +93,18 @@ class FileSystem:
 
     def list(self, directory: int) -> list[str]:
         """Return the names in a directory."""
-        return os.listdir(directory)
+        return [*self.inodes(directory)]
 
     def inodes(self, directory: int) -> dict[str, int]:
         """Return the names in a directory with the numbers of their inodes, in one pass over it."""
-        with os.scandir(directory) as entries:
+        with self._opened_anew(directory) as fd, os.scandir(fd) as entries:
             return {entry.name: entry.inode() for entry in entries}
+
+    @contextmanager
+    def _opened_anew(self, directory: int) -> Iterator[int]:
+        """btrfs shows through a descriptor only the names that were there when it was opened."""
+        with self.closing(os.open(".", DIRECTORY, dir_fd=directory)) as fd:
+            yield fd
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""

@@ -48,11 +48,7 @@ def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) ->
                     filesystem.close(fd)
                     raise
     except OSError as error:
-        raise StateError(
-            "STATE_DIRECTORY_UNSAFE",
-            f"{STATE_DIRECTORY}/{name} cannot be used: {error.strerror}",
-            "It must be a plain directory inside the workspace that this user can write.",
-        ) from error
+        raise _unusable(name, error) from error
     return fd
 
 
@@ -61,6 +57,14 @@ def _settle(filesystem: FileSystem, top: int, state: int, fd: int) -> None:
         filesystem.fsync(top)
         filesystem.fsync(state)
         filesystem.set_mode(fd, 0o700)
+
+
+def _unusable(name: str, error: OSError) -> StateError:
+    return StateError(
+        "STATE_DIRECTORY_UNSAFE",
+        f"{STATE_DIRECTORY}/{name} cannot be used: {error.strerror}",
+        "It must be a plain directory inside the workspace that this user can write.",
+    )
 
 
 def _check_private(fd: int, shown: str) -> None:
@@ -99,9 +103,12 @@ def open_lock_file(directory: int, name: str) -> int:
         fd = os.open(name, flags, 0o600, dir_fd=directory)
     except OSError as error:
         raise locks_unsafe(f"the {name} cannot be opened: " + os.strerror(error.errno or errno.EIO)) from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise locks_unsafe(f"the {name} is not a regular file")
+    except (StateError, OSError):
         os.close(fd)
-        raise locks_unsafe(f"the {name} is not a regular file")
+        raise
     return fd
 
 

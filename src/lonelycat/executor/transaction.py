@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lonelycat.changes.changeset import FileChange
@@ -151,10 +151,23 @@ class Transaction:
 
     def abandon(self) -> None:
         """Remove a transaction that changed nothing; what cannot be removed is left to recovery."""
+        with self.abandoned():
+            pass
+
+    @contextmanager
+    def abandoned(self) -> Iterator[None]:
+        """Like :meth:`abandon`, but the empty directory stays for the block that records why.
+
+        A death in it leaves the directory, for which recovery looks whether the record is whole.
+        """
         if self._stage < 0:
+            yield
             return
         with suppress(OSError):
-            remove_transaction(self._filesystem, self._transactions, self._stage, self._id)
+            empty_transaction(self._filesystem, self._stage)
+        yield
+        with suppress(OSError):
+            self._filesystem.remove_directory(self._transactions, self._id)
 
     def _check_fence(self, *, in_passing: bool = False) -> None:
         """Stop an executor that was overtaken: nothing of it may go into the tree or the journal any more."""
@@ -316,7 +329,13 @@ class Transaction:
 
 
 def remove_transaction(filesystem: FileSystem, transactions: int, stage: int, name: str) -> None:
-    """Remove a transaction directory: the journal first, so that what is left is never taken for unfinished.
+    """Remove a transaction directory."""
+    empty_transaction(filesystem, stage)
+    filesystem.remove_directory(transactions, name)
+
+
+def empty_transaction(filesystem: FileSystem, stage: int) -> None:
+    """Remove what a transaction holds: the journal first, so that what is left is never taken for unfinished.
 
     The order of the rest does not matter. Where blocks are discarded as they are freed, each removal waits for the
     disk; a large transaction therefore lets a few of them wait at a time.
@@ -325,14 +344,13 @@ def remove_transaction(filesystem: FileSystem, transactions: int, stage: int, na
     members = filesystem.list(stage)
     if len(members) < _REMOVE_SIDE_BY_SIDE_FROM:
         _remove(filesystem, stage, members)
-    else:
-        from concurrent.futures import ThreadPoolExecutor
+        return
+    from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(_REMOVERS) as removers:
-            parts = [members[number::_REMOVERS] for number in range(_REMOVERS)]
-            for done in [removers.submit(_remove, filesystem, stage, part) for part in parts]:
-                done.result()
-    filesystem.remove_directory(transactions, name)
+    with ThreadPoolExecutor(_REMOVERS) as removers:
+        parts = [members[number::_REMOVERS] for number in range(_REMOVERS)]
+        for done in [removers.submit(_remove, filesystem, stage, part) for part in parts]:
+            done.result()
 
 
 def _remove(filesystem: FileSystem, stage: int, members: list[str]) -> None:

@@ -60,7 +60,11 @@ class PinnedTree:
         self.path = root
         self._chunk = chunk
         self.root = filesystem.open_root(root)
-        status = os.fstat(self.root)
+        try:
+            status = os.fstat(self.root)
+        except OSError:
+            filesystem.close(self.root)
+            raise
         self.device = status.st_dev
         self.inode = status.st_ino
         self._open: OrderedDict[str, int] = OrderedDict()
@@ -109,11 +113,14 @@ class PinnedTree:
             fd = self.filesystem.open_beneath(self.root, path)
         except OSError as error:
             raise _unopenable(path, error, link=self._is_link(path)) from error
-        status = os.fstat(fd)
-        identity = (status.st_dev, status.st_ino)
-        if self._known.setdefault(path, identity) != identity:
+        try:
+            status = os.fstat(fd)
+            identity = (status.st_dev, status.st_ino)
+            if self._known.setdefault(path, identity) != identity:
+                raise _moved(path)
+        except (ConflictError, OSError):
             self.filesystem.close(fd)
-            raise _moved(path)
+            raise
         return fd
 
     def _is_link(self, path: str) -> bool:

@@ -206,8 +206,8 @@ class Pipeline:
             try:
                 self._stage(context, request, transaction, finisher, evidence, checks.healthy_before)
             except BaseException as error:  # noqa: BLE001 — nothing is touched yet, whatever it was
-                transaction.abandon()
-                return finisher.refuse(as_lonelycat_error(error))
+                with transaction.abandoned():
+                    return finisher.refuse(as_lonelycat_error(error))
             try:
                 self._apply_and_check(context, request, transaction, checks, evidence)
             except BaseException as error:  # noqa: BLE001 — whatever it was, the workspace goes back

@@ -93,6 +93,8 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
             wiring.records.audit(event)
             if found.outcome is RecoveryOutcome.DAMAGED:
                 wiring.records.freeze(found.message, found.execution_id)
+                return None
+            _complete_receipt(wiring, found)  # it may have died while it recorded a refusal
             return None
         result = _result(wiring, held, found, problems)
         if _ended_already(wiring, result):
@@ -108,14 +110,20 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
                 blobs=blobs_of_inverse(wiring, found.execution_id) if result.success else (),
                 receipt=wiring.records.find_plan_id(result.plan_id) is not None,
             )
-        with suppress(RefusedError):  # an edited proposal, which is on record by then, must not hold up recovery
-            wiring.records.write_missing_receipt(found.execution_id)
+        _complete_receipt(wiring, found)
         if result.status is not Status.ROLLBACK_FAILED:
             return None
         wiring.records.freeze(result.message, found.execution_id)
         return result.message
 
     return record
+
+
+def _complete_receipt(wiring: Wiring, found: Recovered) -> None:
+    if wiring.records.execution(found.execution_id) is None:
+        return
+    with suppress(RefusedError):  # an edited proposal, which is on record by then, must not hold up recovery
+        wiring.records.write_missing_receipt(found.execution_id)
 
 
 def _ended_already(wiring: Wiring, result: ExecutionResult) -> bool:

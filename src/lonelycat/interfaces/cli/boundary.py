@@ -78,7 +78,10 @@ def _answer(argv: list[str], asked: Invocation) -> Answer:
     except BrokenPipeError:
         return asked, Report(Exit.UNEXPECTED, code="BROKEN_PIPE", message="the reader of the output went away")
     except Exception as error:  # noqa: BLE001 (this is the boundary: nothing may pass it)
-        return asked, unexpected(error, _workspace_named(argv))
+        from lonelycat.runtime.steps import as_machine_error
+
+        refused = as_machine_error(error)
+        return asked, unexpected(error, _workspace_named(argv)) if refused is None else from_error(refused)
 
 
 def usage_error(message: str) -> Report:
