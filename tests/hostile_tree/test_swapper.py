@@ -155,6 +155,7 @@ def _judge(ground: Ground, work: Work, outside: object, *, shuffle: bool, again:
         escapes=int(escapes),
         lost=len(lost) + len(lost_of_ours),
         left_behind=len(strays),
+        violations=int(escapes) + len(lost) + len(lost_of_ours) + len(strays),
     )
     where = f"again with: python -m pytest {HERE} -k 'not long' {again}; {work.outcomes}"
     assert not escapes, f"something was written outside; {where}"

@@ -152,7 +152,7 @@ def _run(crowd: Crowd, seed: int, looks: int, mixes: int) -> None:
     tally(
         "readers",
         reads=sum(done for done, _ in seen),
-        mixes=sum(mixed for _, mixed in seen),
+        violations=sum(mixed for _, mixed in seen),
         reads_without_asking=heedless()[0],
         mixes_without_asking=heedless()[1],
         writers_killed=kills,

@@ -91,12 +91,16 @@ class Generation:
                 if error.errno in _NOT_A_FILE:
                     raise locks_unsafe(f"{STATE_DIRECTORY}/{GENERATION} is not a regular file") from error
                 raise
-            status = os.fstat(fd)
-            if stat.S_ISREG(status.st_mode) and status.st_size < _MAX_BYTES:
+            try:
+                status = os.fstat(fd)
+                if not stat.S_ISREG(status.st_mode):
+                    raise locks_unsafe(f"{STATE_DIRECTORY}/{GENERATION} is not a regular file")
+            except (StateError, OSError):
+                fs.close(fd)
+                raise
+            if status.st_size < _MAX_BYTES:
                 return fd
             fs.close(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise locks_unsafe(f"{STATE_DIRECTORY}/{GENERATION} is not a regular file")
             fs.unlink(state, GENERATION)  # a transaction is under way, so to find none is not to find it settled
             return fs.create_file(state, GENERATION)
 
