@@ -91,7 +91,11 @@ class Generation:
                 if error.errno in _NOT_A_FILE:
                     raise locks_unsafe(f"{STATE_DIRECTORY}/{GENERATION} is not a regular file") from error
                 raise
-            status = os.fstat(fd)
+            try:
+                status = os.fstat(fd)
+            except OSError:
+                fs.close(fd)
+                raise
             if stat.S_ISREG(status.st_mode) and status.st_size < _MAX_BYTES:
                 return fd
             fs.close(fd)
