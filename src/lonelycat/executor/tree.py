@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK
+from lonelycat.changes.conflict import Conflict, conflict_error
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.changes.paths import printable
 from lonelycat.errors import ConflictError, RefusedError
@@ -27,6 +28,7 @@ from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.operations import Identity, split
 
 _MAX_OPEN_DIRECTORIES = 256
+_SAME = "the directory that was there"
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
@@ -135,9 +137,10 @@ class PinnedTree:
         except OSError:
             same = False
         if not same:
-            raise ConflictError(
-                "ROOT_REPLACED",
-                f"the workspace root {printable(str(self.path))} was replaced while the change was being made",
+            shown = printable(str(self.path))
+            raise conflict_error(
+                [Conflict(path=shown, code="ROOT_REPLACED", expected=_SAME, found="another", phase="apply")],
+                f"the workspace root {shown} was replaced while the change was being made",
                 "Find out what moved it; then propose the change again.",
             )
         for path, identity in list(self._known.items()):
@@ -205,9 +208,7 @@ class PinnedTree:
 
     def _refuse_object(self, path: str, status: os.stat_result, links: int) -> None:
         if stat.S_ISDIR(status.st_mode):
-            raise ConflictError(
-                "PATH_IS_DIRECTORY", f"{printable(path)} is a directory, not a file", "Propose the change again."
-            )
+            raise _other(path, "PATH_IS_DIRECTORY", "a file", "a directory", f"{printable(path)} is a directory, not a file")
         if not stat.S_ISREG(status.st_mode):
             raise _special(path)
         if status.st_dev != self.device:
@@ -240,19 +241,22 @@ def _unopenable(path: str, error: OSError, *, link: bool) -> Exception:
             "A change stays on the workspace's own file system.",
         )
     if error.errno == errno.ENOTDIR:
-        return ConflictError(
-            "PATH_NOT_DIRECTORY", f"a directory of {printable(path)} is a file", "Propose the change again."
-        )
+        shown = f"a directory of {printable(path)} is a file"
+        return _other(path, "PATH_NOT_DIRECTORY", "a directory", "a file", shown)
     return error
 
 
 def _moved(path: str) -> ConflictError:
-    return ConflictError(
-        "DIRECTORY_CHANGED",
+    return conflict_error(
+        [Conflict(path=printable(path), code="DIRECTORY_CHANGED", expected=_SAME, found="another", phase="apply")],
         f"the directory {printable(path)} was replaced while the change was being made",
         "Find out what else writes here; then propose the change again.",
-        details={"path": printable(path)},
     )
+
+
+def _other(path: str, code: str, expected: str, found: str, message: str) -> ConflictError:
+    conflict = Conflict(path=printable(path), code=code, expected=expected, found=found)
+    return conflict_error([conflict], message, "Propose the change again.")
 
 
 def _special(path: str) -> RefusedError:

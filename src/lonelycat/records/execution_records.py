@@ -106,6 +106,11 @@ class ExecutionRecords(Foundation):
         found = self.executions(status=Status.COMPLETED, path=path, limit=1)
         return found[0] if found else None
 
+    def last_writers(self, paths: Collection[str] | None = None) -> dict[str, str]:
+        """Return the newest completed execution of every path that one wrote, or of those in ``paths``, by path."""
+        with self.database.read() as connection:
+            return history.last_writers(connection, paths)
+
     def idempotency_record(self, plan_id: str, checksum: str) -> ExecutionRecord | None:
         """Return what the newest execution of this plan and checksum came to, however old, or None.
 
