@@ -1,8 +1,9 @@
 """A change set that was made against yesterday's files, on today's: exactly, or not at all.
 
 Invariants:
-- A hunk's full old side, context included, stands in today's file exactly once (overlapping places counted); hunks keep
-  their order and do not overlap. No line of context is given up, and nothing is guessed.
+- A hunk's full old side, context included, stands in today's file exactly once (overlapping places counted), and what
+  it changes are the very lines that were there: untouched since, not equal ones that were moved or written anew.
+  So no line of context is given up, nothing is guessed, and nothing is done twice.
 - A hunk without context on one side has none because the file began or ended there; it still has to.
 - What is about the whole file (a creation, deletion, rename, mode, link or binary content) holds only where today's
   file is what it was before the change, or already what it is after it.
@@ -12,6 +13,7 @@ Why so strict: docs/adr/0010-rebase.md.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -22,7 +24,7 @@ from lonelycat.changes.conflict import Conflict
 from lonelycat.changes.diff import hunk_regions, hunk_span, is_binary
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.changes.formats.base import Side, change_between
-from lonelycat.changes.lines import split_lines
+from lonelycat.changes.lines import Region, changed_regions, split_lines
 from lonelycat.changes.paths import printable
 
 MAX_TEXT_BYTES = 1024 * 1024
@@ -149,22 +151,42 @@ def place_hunks(old: bytes, new: bytes, today: bytes) -> Placed | Misfit:
     if len(groups) > _MAX_HUNKS:
         return Misfit(_MAX_HUNKS + 1, 1, f"at most {_MAX_HUNKS} hunks", f"{len(groups)} of them")
     text = _Text(today)
+    kept = _Kept(changed_regions(before, text.lines))
     parts: list[bytes] = []
     offsets: list[int] = []
-    position = shift = 0
+    position = 0
     for number, group in enumerate(groups, 1):
         begin, end, new_begin, new_end = hunk_span(group, len(before))
         wanted, made = before[begin:end], after[new_begin:new_end]
         first, last = group[0][0] == 0, group[-1][1] == len(before)
         place = text.only_place(wanted, first=first, last=last)
         if place is None:
-            return _why_not(text, number, wanted, made, begin + shift)
-        if place < position:
-            return Misfit(number, place + 1, "a place behind the hunk before it", "one before or inside of it")
+            return _why_not(text, number, wanted, made, begin + (offsets[-1] if offsets else 0))
+        if kept.shift(group[0][0], group[-1][1]) != place - begin or place < position:
+            return Misfit(number, place + 1, "the lines that were there", "equal ones that were moved or written anew")
         parts += [*text.lines[position:place], *made]
-        position, shift = place + len(wanted), place - begin
-        offsets.append(shift)
+        position = place + len(wanted)
+        offsets.append(place - begin)
     return Placed(b"".join([*parts, *text.lines[position:]]), tuple(offsets))
+
+
+class _Kept:
+    """Which of the old lines are untouched today.
+
+    Args:
+        regions: where today's text differs from the old one, in order.
+    """
+
+    def __init__(self, regions: Sequence[Region]) -> None:
+        self._regions = regions
+        self._ends = [region[1] for region in regions]
+
+    def shift(self, begin: int, end: int) -> int | None:
+        """Return by how much the old lines from ``begin`` to ``end`` moved; None if they, or their edges, changed."""
+        after = bisect_left(self._ends, begin)
+        if after < len(self._regions) and self._regions[after][0] <= end:
+            return None
+        return self._regions[after - 1][3] - self._regions[after - 1][1] if after else 0
 
 
 class _Text:

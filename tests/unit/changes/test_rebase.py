@@ -66,15 +66,21 @@ def test_a_missing_newline_at_the_end_is_part_of_the_line() -> None:
     assert isinstance(place_hunks(OLD, OLD + b"end", OLD[:-1]), Misfit)
 
 
-def test_hunks_keep_their_order_and_do_not_overlap() -> None:
-    new = replaced(OLD, (b"\n5\n", b"\nfive\n"), (b"\n25\n", b"\nXXV\n"))
+def test_lines_that_were_moved_are_not_the_lines_that_were_there() -> None:
     lines = OLD.splitlines(keepends=True)
-    swapped = b"".join([*lines[15:], *lines[:15]])
-    assert place_hunks(OLD, new, swapped) == Misfit(
-        2, 7, "a place behind the hunk before it", "one before or inside of it"
-    )
+    new = replaced(OLD, (b"\n5\n", b"\nfive\n"), (b"\n25\n", b"\nXXV\n"))
+    for number, today in ((1, [*lines[12:], *lines[:12]]), (2, [*lines[20:], *lines[:20]])):
+        found = place_hunks(OLD, new, b"".join(today))
+        assert isinstance(found, Misfit) and found.found == "equal ones that were moved or written anew"
+        assert found.hunk in (number, 3 - number)
     joined = b"".join([*lines[1:8], *lines[24:]])  # the second hunk's context went
     assert isinstance(place_hunks(OLD, new, joined), Misfit)
+
+
+def test_what_was_done_already_is_not_done_twice() -> None:
+    old, new = b"line\nend", b"line\nline\nend"
+    assert isinstance(place_hunks(old, new, new), Misfit)
+    assert isinstance(place_hunks(old, new, b"line\n" + new), Misfit)
 
 
 # -- whole changes -----------------------------------------------------------------------------------------------
