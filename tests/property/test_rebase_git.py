@@ -1,4 +1,4 @@
-"""A rebase against git: where it succeeds, the text is the one that `git apply` or `git merge-file` makes; or it refuses.
+"""A rebase against git: the text that `git apply` or `git merge-file` makes, or a refusal.
 
 Both are asked about each example. ``git apply`` moves a hunk to where its context stands; ``git merge-file`` merges the
 two edits of the old text. Whoever of them answers has to answer as we do, and one of them has to.

@@ -100,8 +100,8 @@ class Conflict(Strict):
 
 
 REBASE_HINT = (
-    "The workspace is not what the change was made against; propose the change again on today's content, "
-    "or let `lonelycat propose --rebase PLAN_ID` do it where its hunks still apply."
+    "`lonelycat propose --rebase PLAN_ID` makes a new plan on today's content where the hunks still apply; "
+    "otherwise make the change again from the present files."
 )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from lonelycat.changes.changeset import Mode
 from lonelycat.changes.conflict import Conflict, Phase
 from lonelycat.changes.paths import printable
@@ -38,7 +36,7 @@ def difference(path: str, code: str, expected: Known, found: Known | str, phase:
     )
 
 
-def code_of_difference(expected: Known, found: Known) -> Literal["FILE_EXISTS", "FILE_MISSING", "FILE_CHANGED", "MODE_CHANGED"]:
+def code_of_difference(expected: Known, found: Known) -> str:
     """Return the code for two identities that are not the same."""
     if expected is None:
         return "FILE_EXISTS"

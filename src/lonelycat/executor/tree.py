@@ -208,7 +208,8 @@ class PinnedTree:
 
     def _refuse_object(self, path: str, status: os.stat_result, links: int) -> None:
         if stat.S_ISDIR(status.st_mode):
-            raise _other(path, "PATH_IS_DIRECTORY", "a file", "a directory", f"{printable(path)} is a directory, not a file")
+            told = f"{printable(path)} is a directory, not a file"
+            raise _other(path, "PATH_IS_DIRECTORY", "a file", "a directory", told)
         if not stat.S_ISREG(status.st_mode):
             raise _special(path)
         if status.st_dev != self.device:

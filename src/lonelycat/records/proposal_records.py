@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, select
@@ -24,9 +24,20 @@ class ProposalRecords(Foundation):
     """Plans with their change sets, decisions and approvals."""
 
     def save_proposal(
-        self, plan: ChangePlan, changeset: ChangeSet, decision: GovernanceDecision, status: Status
+        self,
+        plan: ChangePlan,
+        changeset: ChangeSet,
+        decision: GovernanceDecision,
+        status: Status,
+        *,
+        bases: Collection[str] = (),
+        rebased_from: str | None = None,
     ) -> bool:
         """Store a new proposal; return False, changing nothing, if the very same one is stored already.
+
+        Args:
+            bases: hashes of blobs that a rebase of the proposal needs; kept as long as it is.
+            rebased_from: the plan whose change this is, on today's content; goes into the audit log.
 
         Raises:
             RefusedError: ``PLAN_ID_TAKEN`` if another proposal has the plan's id.
@@ -43,12 +54,11 @@ class ProposalRecords(Foundation):
                     f"another proposal is stored as {plan.id}",
                     "Give the plan an id of its own, or leave the id out.",
                 )
-            digest = rows.write(connection, self.signer, stored, new=True)
-            made = AuditEvent(
-                AuditType.PROPOSAL_CREATED,
-                plan.created_by,
-                {"plan_id": plan.id, "changeset_id": changeset.id, "checksum": changeset.checksum},
-            )
+            digest = rows.write(connection, self.signer, stored, new=True, bases=bases)
+            payload = {"plan_id": plan.id, "changeset_id": changeset.id, "checksum": changeset.checksum}
+            if rebased_from is not None:
+                payload["rebased_from"] = rebased_from
+            made = AuditEvent(AuditType.PROPOSAL_CREATED, plan.created_by, payload)
             facts = _proposal_facts(plan.id, digest)
             log.append(connection, self.signer, created, [(made, facts), (_decision_event(decision, status), facts)])
         return True

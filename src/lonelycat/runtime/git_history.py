@@ -109,6 +109,6 @@ def history_of(repository: GitHistory) -> GitHistory | None:
 
 
 def object_hasher(size: int, like: str) -> hashlib._Hash:
-    """Return what takes a content of ``size`` bytes and gives its object id, SHA-1 or SHA-256 by the length of ``like``."""
+    """Return what takes a content of ``size`` bytes and gives its object id, of the kind that ``like`` is."""
     algorithm = "sha1" if len(like) == 40 else "sha256"
     return hashlib.new(algorithm, b"blob %d\0" % size, usedforsecurity=False)

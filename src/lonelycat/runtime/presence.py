@@ -10,14 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK, Mode
+from lonelycat.changes.rebase import MAX_TEXT_BYTES
 from lonelycat.errors import LonelyCatError
 from lonelycat.executor.operations import Identity, split
 from lonelycat.executor.tree import PinnedTree
 
 State = Literal["file", "absent", "other", "unreadable"]
+A_DIRECTORY = "a directory"
 _ANY_LINKS = 1 << 30
 _WORDS: dict[str, tuple[State, str]] = {
-    "PATH_IS_DIRECTORY": ("other", "a directory"),
+    "PATH_IS_DIRECTORY": ("other", A_DIRECTORY),
     "OBJECT_NOT_A_FILE": ("other", "a FIFO, socket or device"),
     "OBJECT_SPECIAL_BITS": ("other", "a file with setuid, setgid or sticky bits"),
     "OBJECT_ON_ANOTHER_MOUNT": ("other", "a file on another file system"),
@@ -43,6 +46,30 @@ class Presence:
     words: str
     identity: Identity | None = None
     size: int | None = None
+
+
+class TextSink:
+    """Keeps the bytes of a file as it is looked at, unless it is larger than a text may be."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def take(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._size += len(data)
+        if self._size <= MAX_TEXT_BYTES:
+            self._parts.append(data)
+
+    @property
+    def data(self) -> bytes | None:
+        """All of the bytes, or None when there were too many."""
+        return b"".join(self._parts) if self._size <= MAX_TEXT_BYTES else None
+
+
+def git_mode_of(identity: Identity) -> Mode:
+    """Return the identity's mode as one of git's three."""
+    return SYMLINK if identity.is_link else EXECUTABLE if identity.mode == EXECUTABLE else REGULAR
 
 
 def look_at(tree: PinnedTree, path: str, sink: Callable[[bytes], object] | None = None) -> Presence:

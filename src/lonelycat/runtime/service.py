@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lonelycat.runtime.initialising import InitReport
     from lonelycat.runtime.overview import RecoveryReport, ShowReport, StatusReport
     from lonelycat.runtime.policy_tools import PolicyReport, PolicyTestReport
+    from lonelycat.runtime.rebasing import RebaseReport
     from lonelycat.runtime.steps import EventSink
 
 _STATUS = {
@@ -101,16 +102,41 @@ class LonelyCat:
         plan, changeset = reader.read(request)
         return self.keep(plan, changeset)
 
-    def keep(self, plan: ChangePlan, changeset: ChangeSet) -> Judgement:
-        """Judge a ready plan and change set and keep them as a proposal."""
+    def keep(self, plan: ChangePlan, changeset: ChangeSet, *, rebased_from: str | None = None) -> Judgement:
+        """Judge a ready plan and change set and keep them as a proposal.
+
+        Args:
+            rebased_from: the plan that it takes the place of, for the audit log.
+        """
+        from lonelycat.runtime.bases import keep_bases
+
         policy = self._wiring.policy()
         decision = self._wiring.gate(policy).evaluate(plan, changeset)
         status = _STATUS[decision.verdict]
-        self._wiring.records.save_proposal(plan, changeset, decision, status)
+        bases: set[str] = set()
+        if decision.verdict is not Verdict.DENY:  # which is final: there is nothing to rebase
+            bases = keep_bases(self._wiring, changeset, self._wiring.contents(policy))
+        self._wiring.records.save_proposal(plan, changeset, decision, status, bases=bases, rebased_from=rebased_from)
         if policy.trusted and not policy.shipped and not policy.pinned:
             self._wiring.adopt_policy(policy.loaded.sha256, by="lonelycat")
         explanation = self._wiring.planner(policy).explain(plan, changeset).lines
         return Judgement(plan, changeset, decision, status, explanation, stored=True)
+
+    def rebase(self, plan_id: str) -> RebaseReport:
+        """Judge a stored proposal's change on today's content and keep it as a proposal of its own.
+
+        Raises:
+            InputError: ``PLAN_UNKNOWN``.
+            ConflictError: it does not apply any more; names file, hunk and line.
+            RefusedError: ``STORED_CHANGESET_TAMPERED``, ``PLAN_REJECTED``, ``CONTENT_NOT_KEPT``.
+        """
+        from lonelycat.runtime.rebasing import RebaseReport, rebase
+
+        plan, changeset, changes = rebase(self._wiring, self.proposal(plan_id))
+        judgement = None
+        if plan is not None and changeset is not None:
+            judgement = self.keep(plan, changeset, rebased_from=plan_id)
+        return RebaseReport(plan_id, judgement, changes)
 
     def check(self, request: ChangeRequest) -> Judgement:
         """Judge ``request`` exactly as :meth:`propose` would, and store nothing."""

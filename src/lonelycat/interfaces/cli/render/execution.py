@@ -118,7 +118,13 @@ def show_result(screen: Screen, result: ExecutionResult, *, advise: bool = True)
     took = duration((result.finished_at - result.started_at).total_seconds())
     screen.blank()
     screen.line((title, style), f"  {sentence}")
-    if result.error_code:
+    if result.conflicts:
+        from lonelycat.interfaces.cli.render.conflicts import show_conflicts
+
+        show_conflicts(screen, result.conflicts)
+    if any(result.error_code == conflict.code for conflict in result.conflicts):
+        pass  # said just before, path by path
+    elif result.error_code:
         screen.line(("because ", "title"), (result.error_code, style), f": {result.message}", indent=2)
     elif result.message and not result.success:
         screen.line(("because ", "title"), result.message, indent=2)
