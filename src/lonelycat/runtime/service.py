@@ -9,7 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lonelycat.runtime.bootstrap import Wiring
     from lonelycat.runtime.consent import Confirmation
     from lonelycat.runtime.doctor import Finding
+    from lonelycat.runtime.drift import DriftEvent, DriftReport
     from lonelycat.runtime.initialising import InitReport
     from lonelycat.runtime.overview import RecoveryReport, ShowReport, StatusReport
     from lonelycat.runtime.policy_tools import PolicyReport, PolicyTestReport
@@ -281,6 +282,32 @@ class LonelyCat:
 
         return diff(self._wiring, identifier)
 
+    def drift(self, paths: Sequence[str] = (), *, uncommitted: bool = False) -> DriftReport:
+        """Return where the workspace is not what the last executions left; changes nothing.
+
+        Args:
+            paths: files or directories to look at; everything that executions wrote by default.
+            uncommitted: leave out what git has committed since.
+
+        Raises:
+            InputError: ``PATH_NOT_WRITTEN``.
+        """
+        from lonelycat.runtime.drift import DriftExaminer
+
+        return DriftExaminer(self._wiring, paths, uncommitted=uncommitted).report()
+
+    def watch_drift(
+        self, paths: Sequence[str] = (), *, uncommitted: bool = False, interval: float = 2.0
+    ) -> Iterator[DriftEvent | DriftReport]:
+        """Yield the drift as :meth:`drift` returns it, then each change of it, until the caller stops.
+
+        Args:
+            interval: seconds between two looks.
+        """
+        from lonelycat.runtime.drift import DriftExaminer
+
+        return DriftExaminer(self._wiring, paths, uncommitted=uncommitted).watch(interval)
+
     def doctor(self) -> tuple[Finding, ...]:
         """Return what is wrong here, and what to do about it; empty when all is well."""
         from lonelycat.runtime.doctor import examine
@@ -346,8 +373,10 @@ class LonelyCat:
         return self._wiring.records.audit_export()
 
     def gc(self, *, keep_days: float = 90, keep_count: int = 10_000, dry_run: bool = False) -> GcReport:
-        """Remove old executions, proposals and blobs that nothing needs any more."""
+        """Remove old executions, proposals and blobs that nothing needs any more; quarantine is left to people."""
         from lonelycat.executor.recovery import pending_transactions
+        from lonelycat.runtime.quarantined import in_quarantine
 
-        in_use = pending_transactions(self._wiring.filesystem, self.settings.workspace)
+        pending = pending_transactions(self._wiring.filesystem, self.settings.workspace)
+        in_use = {*pending, *in_quarantine(self._wiring)}
         return self._wiring.records.gc(keep_days=keep_days, keep_count=keep_count, in_use=in_use, dry_run=dry_run)
