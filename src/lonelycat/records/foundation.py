@@ -18,6 +18,11 @@ SELF = "lonelycat"
 _TAMPERED = ("STORED_CHANGESET_TAMPERED", "IDEMPOTENCY_TAMPERED")
 
 
+def is_storable(identifier: str) -> bool:
+    """Tell whether the database can hold ``identifier`` at all; what is no Unicode text it surely does not hold."""
+    return not any("\ud800" <= char <= "\udfff" for char in identifier)
+
+
 class Foundation:
     """Database, signer, clock and blobs of one workspace.
 

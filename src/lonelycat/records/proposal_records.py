@@ -16,7 +16,7 @@ from lonelycat.records import audit as log
 from lonelycat.records import proposals as rows
 from lonelycat.records import tables
 from lonelycat.records.entries import AuditEvent, AuditType, Proposal
-from lonelycat.records.foundation import Foundation
+from lonelycat.records.foundation import Foundation, is_storable
 from lonelycat.records.redaction import redact_text
 
 
@@ -69,6 +69,8 @@ class ProposalRecords(Foundation):
         Raises:
             RefusedError: ``STORED_CHANGESET_TAMPERED``, which is recorded as a security event.
         """
+        if not is_storable(plan_id):
+            return None
         with self._recording_tampering(plan_id), self.database.read() as connection:
             stored = rows.read(connection, plan_id)
             return None if stored is None else self._complete(connection, stored)
@@ -89,6 +91,8 @@ class ProposalRecords(Foundation):
 
     def find_plan_id(self, identifier: str) -> str | None:
         """Return the plan that a plan, change set, decision, approval or execution id belongs to, or None."""
+        if not is_storable(identifier):
+            return None
         t, e, a = tables.proposals.c, tables.executions.c, tables.approvals.c
         questions = (
             select(t.plan_id).where(t.plan_id == identifier),
