@@ -17,11 +17,11 @@ from lonelycat.changes.conflict import Conflict, LineCount, Phase
 from lonelycat.changes.diff import is_binary
 from lonelycat.changes.lines import changed_regions, split_lines
 from lonelycat.changes.paths import printable
-from lonelycat.errors import LonelyCatError
+from lonelycat.errors import ConflictError, LonelyCatError
 from lonelycat.executor.conflicts import code_of_difference, describe, difference
 from lonelycat.executor.operations import plan_operations
 from lonelycat.executor.tree import PinnedTree
-from lonelycat.records.redaction import redact_json
+from lonelycat.records.redaction import redact_json, redact_text
 from lonelycat.runtime.bases import Bases
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.presence import Presence, TextSink, git_mode_of, look_at
@@ -94,6 +94,14 @@ class Explainer:
             removed=sum(region[1] - region[0] for region in regions),
             first=regions[0][2] + 1,
         )
+
+
+def redacted(error: ConflictError) -> ConflictError:
+    """Return ``error`` with every secret in its message and its details masked."""
+    details = redact_json(error.details)
+    return ConflictError(
+        error.code, redact_text(error.message), error.hint, details=details if isinstance(details, dict) else {}
+    )
 
 
 def _filled_in(conflict: Conflict, there: Presence) -> dict[str, Any]:

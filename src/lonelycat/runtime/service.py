@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.errors import InputError, RefusedError
+from lonelycat.errors import ConflictError, InputError, RefusedError
 from lonelycat.governance.decision import GovernanceDecision
 from lonelycat.governance.policy import Verdict
 from lonelycat.lifecycle import Status
@@ -100,7 +100,7 @@ class LonelyCat:
         """
         policy = self._wiring.policy()
         reader = RequestReader(self.settings, self._wiring.planner(policy), self._wiring.records.blobs.put_stream)
-        plan, changeset = reader.read(request)
+        plan, changeset = _read(reader, request)
         return self.keep(plan, changeset)
 
     def keep(self, plan: ChangePlan, changeset: ChangeSet, *, rebased_from: str | None = None) -> Judgement:
@@ -144,7 +144,7 @@ class LonelyCat:
         with self._wiring.scratch_blobs(needed=request.git_range is not None) as blobs:
             policy = self._wiring.policy()
             planner = self._wiring.planner(policy, blobs)
-            plan, changeset = RequestReader(self.settings, planner, blobs.put_stream).read(request)
+            plan, changeset = _read(RequestReader(self.settings, planner, blobs.put_stream), request)
             decision = self._wiring.gate(policy, stored=False, blobs=blobs).evaluate(plan, changeset)
         explanation = planner.explain(plan, changeset).lines
         return Judgement(plan, changeset, decision, _STATUS[decision.verdict], explanation, stored=False)
@@ -380,3 +380,13 @@ class LonelyCat:
         pending = pending_transactions(self._wiring.filesystem, self.settings.workspace)
         in_use = {*pending, *in_quarantine(self._wiring)}
         return self._wiring.records.gc(keep_days=keep_days, keep_count=keep_count, in_use=in_use, dry_run=dry_run)
+
+
+def _read(reader: RequestReader, request: ChangeRequest) -> tuple[ChangePlan, ChangeSet]:
+    """Read ``request``; a conflict names lines of files, which are redacted before they are shown."""
+    try:
+        return reader.read(request)
+    except ConflictError as error:
+        from lonelycat.runtime.conflicts import redacted
+
+        raise redacted(error) from error

@@ -8,6 +8,8 @@ from datetime import datetime
 from lonelycat.changes.conflict import Conflict, GitView, LastWrite, LineCount
 from lonelycat.interfaces.cli.screen import Screen
 
+MEANWHILE = frozenset({"rollback", "recovery"})
+"""The phases in which the change was in place already."""
 _MOST = 20
 _LABEL = 10
 _WHAT = {
@@ -23,6 +25,12 @@ _WHAT = {
     "HUNK_MISMATCH": "does not match",
     "CONTENT_MISMATCH": "does not hold what the patch was made against",
     "MODE_MISMATCH": "has another mode",
+}
+_MEANWHILE = {
+    "FILE_CHANGED": "was changed meanwhile",
+    "FILE_EXISTS": "was made again meanwhile",
+    "FILE_MISSING": "was removed meanwhile",
+    "MODE_CHANGED": "got another mode meanwhile",
 }
 _WHEN = {
     "propose": "seen when it was proposed",
@@ -40,7 +48,8 @@ def show_conflicts(screen: Screen, conflicts: Sequence[Conflict]) -> None:
     noun = "path" if len(conflicts) == 1 else "paths"
     screen.line((f"{len(conflicts)} {noun} in conflict", "title"))
     for conflict in conflicts[:_MOST]:
-        what = _WHAT.get(conflict.code, conflict.code)
+        known = _WHAT | _MEANWHILE if conflict.phase in MEANWHILE else _WHAT
+        what = known.get(conflict.code, conflict.code)
         screen.line((conflict.path, "path"), (f"  {what}{_where(conflict)}", "warn"), indent=2)
         for label, text in _facts(conflict):
             screen.line((f"{label:<{_LABEL}}", "dim"), text, indent=4)
