@@ -33,7 +33,8 @@ MANY = b"".join(
     (
         UPDATE_NOTES,
         create("made.txt"),
-        b"diff --git a/gone.txt b/gone.txt\ndeleted file mode 100644\n--- a/gone.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n",
+        b"diff --git a/gone.txt b/gone.txt\ndeleted file mode 100644\n"
+        b"--- a/gone.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n",
         b"diff --git a/run.sh b/run.sh\nold mode 100755\nnew mode 100644\n",
         b"diff --git a/there.txt b/there.txt\n--- a/there.txt\n+++ b/there.txt\n@@ -1 +1 @@\n-x\n+y\n",
     )
