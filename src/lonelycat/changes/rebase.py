@@ -116,6 +116,8 @@ def _updated(change: FileChange, today: Present, old: bytes | None, new: bytes |
     if today.data is None or old is None or new is None or any(is_binary(text) for text in (today.data, old, new)):
         return [_changed(change.path, before, present)]
     placed = place_hunks(old, new, today.data)
+    if isinstance(placed, Misfit) and isinstance(place_hunks(new, old, today.data), Placed):
+        return Rebased("already_there", change.path, None)  # all of it could be taken back, so all of it is there
     if isinstance(placed, Misfit):
         return [_misfit(change.path, before, present, placed)]
     side = Side(placed.data, sha256_hex(placed.data), today.mode)

@@ -302,4 +302,5 @@ def test_odd_names_and_a_repeat_of_one_plan(cli: Any, workspace: Path) -> None:
     assert first["plan_id"] != second["plan_id"] and first["checksum"] == second["checksum"]
     assert run(cli, workspace, create("docs/x.md"))["status"] == "completed"
     assert cli("-C", workspace, "execute", first["plan_id"], "--json").json["status"] == "completed"
-    assert rebase(cli, workspace, plan)["message"].startswith("all of the change is there already") is False
+    again = rebase(cli, workspace, plan)
+    assert (again["exit_code"], again["stored"], again["rebased"][0]["how"]) == (0, False, "already_there")

@@ -118,6 +118,19 @@ def test_a_moved_hunk_becomes_a_change_on_todays_bytes_and_todays_mode() -> None
     assert (found.change.old_mode, found.change.new_mode) == ("100755", "100755")
 
 
+def test_a_change_that_is_in_todays_text_already_is_left_out() -> None:
+    assert rebased(UPDATE, f=present(b"0\n" + NEW + b"31\n")) == Rebased("already_there", "f", None)
+    two = replaced(OLD, (b"\n5\n", b"\nfive\n"), (b"\n25\n", b"\nXXV\n"))
+    change = FileChange.update("f", OLD, two)
+    half = b"0\n" + replaced(OLD, (b"\n5\n", b"\nfive\n"))
+    found = rebased(change, OLD, two, f=present(half))
+    assert codes(found) == [("f", "HUNK_MISMATCH")]
+    assert isinstance(found, list) and (found[0].hunk, found[0].found) == (
+        1,
+        "what the hunk makes of it: it is already there",
+    )
+
+
 def test_another_mode_alone_is_kept() -> None:
     found = rebased(UPDATE, f=present(OLD, "100755"))
     assert isinstance(found, Rebased) and found.change is not None
