@@ -120,7 +120,9 @@ def _section(words: str, command: Any) -> str:
 
 
 def _shown(argument: Any) -> str:
-    return str(argument.metavar or argument.name.upper())
+    name = str(argument.metavar or argument.name.upper())
+    name = name if argument.required else f"[{name}]"
+    return name if argument.nargs == 1 else f"{name}..."
 
 
 def _spelled(option: Any) -> str:

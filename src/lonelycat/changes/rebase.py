@@ -13,7 +13,7 @@ Why so strict: docs/adr/0010-rebase.md.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -163,7 +163,7 @@ def place_hunks(old: bytes, new: bytes, today: bytes) -> Placed | Misfit:
         first, last = group[0][0] == 0, group[-1][1] == len(before)
         place = text.only_place(wanted, first=first, last=last)
         if place is None:
-            return _why_not(text, number, wanted, made, begin + (offsets[-1] if offsets else 0))
+            return _why_not(text, number, wanted, made, kept.now(begin))
         if kept.shift(group[0][0], group[-1][1]) != place - begin or place < position:
             return Misfit(number, place + 1, "the lines that were there", "equal ones that were moved or written anew")
         parts += [*text.lines[position:place], *made]
@@ -182,6 +182,11 @@ class _Kept:
     def __init__(self, regions: Sequence[Region]) -> None:
         self._regions = regions
         self._ends = [region[1] for region in regions]
+
+    def now(self, line: int) -> int:
+        """Return where the old line would be today if it, and what follows it, were untouched."""
+        before = bisect_right(self._ends, line)
+        return line + (self._regions[before - 1][3] - self._regions[before - 1][1] if before else 0)
 
     def shift(self, begin: int, end: int) -> int | None:
         """Return by how much the old lines from ``begin`` to ``end`` moved; None if they, or their edges, changed."""

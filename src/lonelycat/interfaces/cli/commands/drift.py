@@ -15,7 +15,7 @@ def command(
     call: Invocation,
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH]...", help="Only these files or directories; else all that executions wrote."),
+        typer.Argument(metavar="PATH", help="Only these files or directories; else all that executions wrote."),
     ] = None,
     uncommitted: Annotated[bool, typer.Option("--uncommitted", help="Leave out what git has committed since.")] = False,
     watch: Annotated[
