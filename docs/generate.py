@@ -36,7 +36,8 @@ Results go to standard output, diagnostics to standard error.
 
 With `--json` every answer has `ok`, `code` (null, or a code of [errors](errors.md)), `message`, `hint` and `exit_code`;
 and where they exist `plan_id`, `changeset_id`, `checksum`, `decision_id`, `verdict`, `reasons`, `execution_id`,
-`status`, `files_changed`, `steps`. A CONFLICT has each path in `details.conflicts`: see [concepts](concepts.md#a-conflict).
+`status`, `files_changed`, `steps`.
+A CONFLICT has each path in `details.conflicts`: see [concepts](concepts.md#a-conflict).
 
 The commands `serve`, `worker`, `mcp` and `hook` do not exist yet.
 

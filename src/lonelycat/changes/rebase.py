@@ -4,7 +4,7 @@ Invariants:
 - A hunk's full old side, context included, stands in today's file exactly once (overlapping places counted), and what
   it changes are the very lines that were there: untouched since, not equal ones that were moved or written anew.
   So no line of context is given up, nothing is guessed, and nothing is done twice.
-- A hunk without context on one side has none because the file began or ended there; it still has to.
+- So a hunk without context on one side, because the file began or ended there, needs that it still does.
 - What is about the whole file (a creation, deletion, rename, mode, link or binary content) holds only where today's
   file is what it was before the change, or already what it is after it.
 
@@ -31,6 +31,10 @@ MAX_TEXT_BYTES = 1024 * 1024
 """A larger file is rebased as a whole."""
 _MAX_HUNKS = 2_000
 _SHOWN = 80
+_NOT_THE_SAME = (
+    "the very lines that were there, beside the same ones",
+    "new lines beside them, or equal lines that were moved or written anew",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +164,12 @@ def place_hunks(old: bytes, new: bytes, today: bytes) -> Placed | Misfit:
     for number, group in enumerate(groups, 1):
         begin, end, new_begin, new_end = hunk_span(group, len(before))
         wanted, made = before[begin:end], after[new_begin:new_end]
-        first, last = group[0][0] == 0, group[-1][1] == len(before)
-        place = text.only_place(wanted, first=first, last=last)
-        if place is None:
+        places = text.places(wanted)
+        if len(places) != 1:
             return _why_not(text, number, wanted, made, kept.now(begin))
+        (place,) = places
         if kept.shift(group[0][0], group[-1][1]) != place - begin or place < position:
-            return Misfit(number, place + 1, "the lines that were there", "equal ones that were moved or written anew")
+            return Misfit(number, place + 1, *_NOT_THE_SAME)
         parts += [*text.lines[position:place], *made]
         position = place + len(wanted)
         offsets.append(place - begin)
@@ -217,21 +221,12 @@ class _Text:
             at = self.data.find(b"\n" + needle, at + 1)
         return found
 
-    def only_place(self, wanted: Sequence[bytes], *, first: bool, last: bool) -> int | None:
-        """Return the one line where ``wanted`` stands, or None; ``first``, ``last``: it has to begin, end the text."""
-        found = self.places(wanted)
-        if len(found) != 1 or (first and found[0] != 0) or (last and found[0] + len(wanted) != len(self.lines)):
-            return None
-        return found[0]
-
 
 def _why_not(text: _Text, number: int, wanted: list[bytes], made: list[bytes], near: int) -> Misfit:
     found = text.places(wanted)
     if len(found) > 1:
         lines = " and ".join(str(place + 1) for place in found)
         return Misfit(number, found[0] + 1, "one place where it applies", f"more than one: lines {lines}")
-    if found:
-        return Misfit(number, found[0] + 1, "the file to begin or end where the hunk does", "more lines")
     there = text.places(made) if made else []
     if len(there) == 1:
         return Misfit(number, there[0] + 1, _show(wanted[0]), "what the hunk makes of it: it is already there")

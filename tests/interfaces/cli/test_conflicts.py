@@ -118,8 +118,24 @@ def test_it_says_what_git_knows(cli: Any, workspace: Path) -> None:
     }  # fmt: skip
 
 
+def signed_by_nobody(workspace: Path) -> None:
+    """Make HEAD a commit that says it is signed, so that a git that is told to would check the signature."""
+    git = ["git", "-C", str(workspace)]
+    raw = subprocess.run([*git, "cat-file", "commit", "HEAD"], check=True, capture_output=True).stdout
+    head, _, body = raw.partition(b"\n\n")
+    seal = b"\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n YWJj\n -----END PGP SIGNATURE-----"
+    made = subprocess.run(
+        [*git, "hash-object", "-t", "commit", "-w", "--stdin"],
+        input=head + seal + b"\n\n" + body, check=True, capture_output=True,
+    )  # fmt: skip
+    subprocess.run([*git, "update-ref", "HEAD", made.stdout.decode().strip()], check=True)
+
+
 def test_git_runs_no_program_of_the_repository(cli: Any, workspace: Path, tmp_path: Path) -> None:
-    plan = propose(cli, workspace, UPDATE_NOTES)["plan_id"]
+    plan = propose(cli, workspace, UPDATE_NOTES + create("fresh.txt"))["plan_id"]
+    (workspace / "fresh.txt").write_text("theirs\n")
+    commit(workspace, "Theirs")
+    signed_by_nobody(workspace)
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\ncat\n")
     program.chmod(0o755)
@@ -131,7 +147,10 @@ def test_git_runs_no_program_of_the_repository(cli: Any, workspace: Path, tmp_pa
         )
         config.write(f"[core]\n\tfsmonitor = {program}\n\tpager = {program}\n[log]\n\tshowSignature = true\n")
         config.write(f"[gpg]\n\tprogram = {program}\n[diff]\n\texternal = {program}\n")
-    assert conflicts(cli("-C", workspace, "execute", plan, "--json").json)["notes.md"]["git"]["state"] == "uncommitted"
+    found = conflicts(cli("-C", workspace, "execute", plan, "--json").json)
+    states = {path: one["git"]["state"] for path, one in found.items()}
+    assert states == {"notes.md": "uncommitted", "fresh.txt": "committed"}
+    assert found["fresh.txt"]["git"]["author"] == "Grace"
     cli("-C", workspace, "propose", "--rebase", plan, "--json")
     cli("-C", workspace, "drift", "--json")
     assert not (tmp_path / "ran").exists()

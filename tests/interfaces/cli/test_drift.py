@@ -307,6 +307,14 @@ def test_it_works_where_nothing_can_be_written(cli: Any, written: Path, tmp_path
     assert [one["path"] for one in json.loads(done.stdout)["drift"]] == ["b.txt"]
 
 
+def test_somebody_who_writes_to_the_records_does_not_hold_it_up(cli: Any, written: Path) -> None:
+    with closing(sqlite3.connect(written / ".lonelycat/lonelycat.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("DELETE FROM steps")
+        assert kinds(cli, written) == {}
+        database.execute("ROLLBACK")
+
+
 @pytest.mark.parametrize("missing", ["keys", "lonelycat.db"])
 def test_lost_records_are_an_error_not_a_pass(cli: Any, written: Path, missing: str) -> None:
     place = written / ".lonelycat" / missing

@@ -71,7 +71,7 @@ def test_lines_that_were_moved_are_not_the_lines_that_were_there() -> None:
     new = replaced(OLD, (b"\n5\n", b"\nfive\n"), (b"\n25\n", b"\nXXV\n"))
     for number, today in ((1, [*lines[12:], *lines[:12]]), (2, [*lines[20:], *lines[:20]])):
         found = place_hunks(OLD, new, b"".join(today))
-        assert isinstance(found, Misfit) and found.found == "equal ones that were moved or written anew"
+        assert isinstance(found, Misfit) and "moved or written anew" in found.found
         assert found.hunk in (number, 3 - number)
     joined = b"".join([*lines[1:8], *lines[24:]])  # the second hunk's context went
     assert isinstance(place_hunks(OLD, new, joined), Misfit)
