@@ -13,11 +13,11 @@ from contextlib import suppress
 from typing import Any
 
 from lonelycat.changes.changeset import FileChange
-from lonelycat.changes.conflict import Conflict, LineCount, Phase
+from lonelycat.changes.conflict import Conflict, LineCount, Phase, conflicts_of
 from lonelycat.changes.diff import is_binary
 from lonelycat.changes.lines import changed_regions, split_lines
-from lonelycat.changes.paths import printable
-from lonelycat.errors import ConflictError, LonelyCatError
+from lonelycat.changes.paths import check_path, printable
+from lonelycat.errors import ConflictError, LonelyCatError, PathError
 from lonelycat.executor.conflicts import code_of_difference, describe, difference
 from lonelycat.executor.operations import plan_operations
 from lonelycat.executor.tree import PinnedTree
@@ -36,13 +36,22 @@ class Explainer:
     """Explains the conflicts of one change set.
 
     Args:
-        changes: the change set's; contents may be missing.
+        changes: the change set's; contents may be missing. None at all where there is no change set yet.
     """
 
-    def __init__(self, wiring: Wiring, changes: Sequence[FileChange]) -> None:
+    def __init__(self, wiring: Wiring, changes: Sequence[FileChange] = ()) -> None:
         self._wiring = wiring
         self._bases = Bases(wiring)
         self._changes = {printable(path): (path, change) for change in changes for path in change.paths}
+
+    def _path(self, conflict: Conflict) -> str | None:
+        """Return the path of the workspace that a conflict is about, or None where it is about something else."""
+        known = self._changes.get(conflict.path)
+        if known is not None or self._changes:
+            return known[0] if known else None
+        with suppress(PathError):
+            return check_path(conflict.path) if printable(conflict.path) == conflict.path else None
+        return None
 
     def explain(self, conflicts: Iterable[Conflict]) -> tuple[Conflict, ...]:
         """Return the conflicts with everything that could be found out, redacted."""
@@ -53,7 +62,7 @@ class Explainer:
 
     def _explained(self, conflicts: list[Conflict]) -> list[Conflict]:
         settings = self._wiring.settings
-        paths = {self._changes[one.path][0]: one for one in conflicts if one.path in self._changes}
+        paths = {path: one for one in conflicts if (path := self._path(one)) is not None}
         with PinnedTree(self._wiring.filesystem, settings.workspace, settings.limits.chunk_bytes) as tree:
             there: dict[str, Presence] = {}
             facts: dict[str, dict[str, Any]] = {one.path: {} for one in conflicts}
@@ -72,18 +81,21 @@ class Explainer:
         there: dict[str, Presence],
         facts: dict[str, dict[str, Any]],
     ) -> None:
-        provenance = Provenance(self._wiring, self._wiring.records)
+        records = None
         with suppress(LonelyCatError, OSError):
-            for path, writer in self._wiring.records.last_writers(paths).items():
+            records = self._wiring.records_to_read()
+        provenance = Provenance(self._wiring, records)
+        with suppress(LonelyCatError, OSError):
+            for path, writer in ({} if records is None else records.last_writers(paths)).items():
                 facts[paths[path].path]["last_execution"] = provenance.last_write(writer, path, there[path])
         with suppress(LonelyCatError, OSError):
             for path, view in provenance.git_views(tree, there).items():
                 facts[paths[path].path]["git"] = view
 
     def _lines(self, conflict: Conflict, today: bytes | None) -> LineCount | None:
-        change = self._changes[conflict.path][1]
-        if today is None or conflict.expected_hash is None:
+        if today is None or conflict.expected_hash is None or conflict.path not in self._changes:
             return None
+        change = self._changes[conflict.path][1]
         known = self._bases.old if conflict.expected_hash == change.old_hash else self._bases.new
         text = known(change)
         if text is None or is_binary(text) or is_binary(today) or text == today:
@@ -96,12 +108,14 @@ class Explainer:
         )
 
 
-def redacted(error: ConflictError) -> ConflictError:
-    """Return ``error`` with every secret in its message and its details masked."""
-    details = redact_json(error.details)
-    return ConflictError(
-        error.code, redact_text(error.message), error.hint, details=details if isinstance(details, dict) else {}
-    )
+def explained(wiring: Wiring, error: ConflictError) -> ConflictError:
+    """Return ``error``, of a change that could not even be read, with its conflicts explained and secrets masked."""
+    masked = redact_json(error.details)
+    details = dict(masked) if isinstance(masked, dict) else {}
+    conflicts = Explainer(wiring).explain(conflicts_of(error))
+    if conflicts:
+        details["conflicts"] = [conflict.model_dump(mode="json") for conflict in conflicts]
+    return ConflictError(error.code, redact_text(error.message), error.hint, details=details)
 
 
 def _filled_in(conflict: Conflict, there: Presence) -> dict[str, Any]:

@@ -34,7 +34,7 @@ _LOOKED_UP_COMMITS = 20
 class Provenance:
     """Answers for one workspace; what was asked once is remembered."""
 
-    def __init__(self, wiring: Wiring, records: ExecutionRecords) -> None:
+    def __init__(self, wiring: Wiring, records: ExecutionRecords | None) -> None:
         self._wiring = wiring
         self._records = records
         self._left: dict[str, Left | None] = {}
@@ -49,7 +49,7 @@ class Provenance:
         return self._left[execution_id]
 
     def _read_left(self, execution_id: str) -> Left | None:
-        row = self._records.execution(execution_id)
+        row = None if self._records is None else self._records.execution(execution_id)
         if row is None or not row.intact:
             return None
         try:
@@ -72,7 +72,7 @@ class Provenance:
         return write.model_copy(update={"left_this": same})
 
     def _read_write(self, execution_id: str) -> LastWrite | None:
-        row = self._records.execution(execution_id)
+        row = None if self._records is None else self._records.execution(execution_id)
         if row is None:
             return None
         intent = proposed_by = None

@@ -100,7 +100,7 @@ class LonelyCat:
         """
         policy = self._wiring.policy()
         reader = RequestReader(self.settings, self._wiring.planner(policy), self._wiring.records.blobs.put_stream)
-        plan, changeset = _read(reader, request)
+        plan, changeset = self._read(reader, request)
         return self.keep(plan, changeset)
 
     def keep(self, plan: ChangePlan, changeset: ChangeSet, *, rebased_from: str | None = None) -> Judgement:
@@ -144,10 +144,19 @@ class LonelyCat:
         with self._wiring.scratch_blobs(needed=request.git_range is not None) as blobs:
             policy = self._wiring.policy()
             planner = self._wiring.planner(policy, blobs)
-            plan, changeset = _read(RequestReader(self.settings, planner, blobs.put_stream), request)
+            reader = RequestReader(self.settings, planner, blobs.put_stream)
+            plan, changeset = self._read(reader, request)
             decision = self._wiring.gate(policy, stored=False, blobs=blobs).evaluate(plan, changeset)
         explanation = planner.explain(plan, changeset).lines
         return Judgement(plan, changeset, decision, _STATUS[decision.verdict], explanation, stored=False)
+
+    def _read(self, reader: RequestReader, request: ChangeRequest) -> tuple[ChangePlan, ChangeSet]:
+        try:
+            return reader.read(request)
+        except ConflictError as error:
+            from lonelycat.runtime.conflicts import explained
+
+            raise explained(self._wiring, error) from error
 
     # -- a person's say ------------------------------------------------------------------------------------------
 
@@ -380,13 +389,3 @@ class LonelyCat:
         pending = pending_transactions(self._wiring.filesystem, self.settings.workspace)
         in_use = {*pending, *in_quarantine(self._wiring)}
         return self._wiring.records.gc(keep_days=keep_days, keep_count=keep_count, in_use=in_use, dry_run=dry_run)
-
-
-def _read(reader: RequestReader, request: ChangeRequest) -> tuple[ChangePlan, ChangeSet]:
-    """Read ``request``; a conflict names lines of files, which are redacted before they are shown."""
-    try:
-        return reader.read(request)
-    except ConflictError as error:
-        from lonelycat.runtime.conflicts import redacted
-
-        raise redacted(error) from error

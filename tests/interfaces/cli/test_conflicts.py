@@ -174,11 +174,22 @@ def test_a_patch_that_does_not_fit_is_told_in_the_same_form(cli: Any, workspace:
     assert (one["code"], one["hunk"], one["line"], one["phase"]) == ("HUNK_MISMATCH", 1, 2, "propose")
     assert (one["expected"], one["found"]) == ("'two\\n'", "'zwei\\n'")
     assert done.json["details"]["line"] == 2  # as it was told before
+    assert (one["git"]["state"], one["last_execution"]) == ("uncommitted", None)
+    assert not (workspace / ".lonelycat/lonelycat.db").exists()
+    checked = cli("-C", workspace, "check", "--patch", "-", *BY, "--json", stdin=UPDATE_NOTES).json
+    assert checked["details"] == done.json["details"]
     text = cli("-C", workspace, "propose", "--patch", "-", *BY, stdin=UPDATE_NOTES)
     assert text.code == 5 and "notes.md  does not match: hunk 1 at line 2" in text.err
     missing = cli("-C", workspace, "run", "--patch", "-", *BY, "--json", stdin=UPDATE_NOTES.replace(b"notes", b"nodes"))
     assert conflicts(missing.json)["nodes.md"]["code"] == "FILE_MISSING"
     assert tree(workspace) == before
+
+
+def test_a_patch_that_does_not_fit_says_who_wrote_the_file(cli: Any, workspace: Path) -> None:
+    done = run(cli, workspace, UPDATE_NOTES.replace(b"+TWO", b"+zwei"))
+    one = conflicts(cli("-C", workspace, "propose", "--patch", "-", *BY, "--json", stdin=UPDATE_NOTES).json)["notes.md"]
+    assert one["last_execution"]["execution_id"] == done["execution_id"]
+    assert one["last_execution"]["left_this"] is True
 
 
 def test_what_is_changed_while_the_change_is_in_place(cli: Any, workspace: Path) -> None:

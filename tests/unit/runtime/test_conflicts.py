@@ -112,8 +112,9 @@ def test_an_outsider_between_a_crash_and_its_recovery(begun: Ground, monkeypatch
     place = begun.root / "app/settings.txt"
     assert place.read_bytes() == b"new\n"
     place.write_bytes(b"theirs\n")
-    begun.cat().recover()
+    told = begun.run("recover").facts["recovered"][0]["conflicts"]
     (row,) = begun.cat().log()
+    assert [one["path"] for one in told] == ["app/settings.txt"] == [one.path for one in row.result.conflicts]
     assert (row.result.status, row.result.error_code) == (Status.CONFLICT, "EXECUTOR_DIED")
     (one,) = row.result.conflicts
     assert (one.path, one.code, one.phase) == ("app/settings.txt", "FILE_CHANGED", "recovery")
