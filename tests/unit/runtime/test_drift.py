@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import pytest
 from tests.acceptance.ground import Ground
@@ -22,11 +22,8 @@ def settled(begun: Ground) -> Ground:
     return begun
 
 
-@pytest.mark.parametrize("at", [1, 2, 3])
-def test_an_execution_that_ends_meanwhile_is_no_drift(
-    settled: Ground, monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
-    plan = settled.keep([SECOND]).plan.id
+def acting(monkeypatch: pytest.MonkeyPatch, at: int, act: Callable[[], object]) -> None:
+    """Let ``act`` happen right after history was read for the time ``at``, when what was read is out of date."""
     asked = 0
     original = ExecutionRecords.last_writers
 
@@ -34,30 +31,45 @@ def test_an_execution_that_ends_meanwhile_is_no_drift(
         nonlocal asked
         found = original(self, paths)
         asked += 1
-        if asked == at:  # right after history was read: it is out of date by now
-            monkeypatch.setattr(ExecutionRecords, "last_writers", original)
-            assert settled.cat().execute(plan).success
-            monkeypatch.setattr(ExecutionRecords, "last_writers", last_writers)
+        if asked == at:
+            act()
         return found
 
     monkeypatch.setattr(ExecutionRecords, "last_writers", last_writers)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_an_execution_that_ends_meanwhile_is_no_drift(
+    settled: Ground, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    plan = settled.keep([SECOND]).plan.id
+    acting(monkeypatch, at, lambda: settled.cat().execute(plan))
     report = settled.cat().drift()
     assert (report.drift, report.in_progress) == ((), ())
+    assert (settled.root / "app/settings.txt").read_text() == "newer\n"
     assert settled.cat().drift().checked == 1
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_an_execution_on_what_was_drift_ends_it(settled: Ground, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    (settled.root / "app/settings.txt").write_text("by hand\n")
+    plan = settled.keep([FileChange.update("app/settings.txt", "by hand\n", "newer\n")]).plan.id
+    acting(monkeypatch, at, lambda: settled.cat().execute(plan))
+    assert settled.cat().drift().drift == ()
+    assert (settled.root / "app/settings.txt").read_text() == "newer\n"
+
+
+def test_what_is_back_at_the_second_look_is_no_drift(settled: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = settled.root / "app/settings.txt"
+    place.write_text("as a transaction has it that is taken back right now\n")
+    acting(monkeypatch, 2, lambda: place.write_text("new\n"))
+    assert settled.cat().drift().drift == ()
 
 
 def test_a_change_by_hand_is_drift_at_the_same_time(settled: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     other = settled.keep([FileChange.create("docs/a.md", "a\n")]).plan.id
     (settled.root / "app/settings.txt").write_text("by hand\n")
-    original = ExecutionRecords.last_writers
-
-    def last_writers(self: ExecutionRecords, paths: Collection[str] | None = None) -> dict[str, str]:
-        found = original(self, paths)
-        monkeypatch.setattr(ExecutionRecords, "last_writers", original)
-        assert settled.cat().execute(other).success
-        return found
-
-    monkeypatch.setattr(ExecutionRecords, "last_writers", last_writers)
+    acting(monkeypatch, 1, lambda: settled.cat().execute(other))
     assert [drift.path for drift in settled.cat().drift().drift] == ["app/settings.txt"]
 
 
