@@ -1,8 +1,8 @@
 """Conflicts as people need them: beside what was expected and found, how the text differs and who else wrote it.
 
 Invariants:
-- Explaining only reads, is bounded (the first ``EXPLAINED`` paths, git under a time limit) and never fails: what cannot
-  be found out is left out. The conflict itself does not depend on it.
+- Explaining only reads, is bounded (the first ``EXPLAINED`` paths, no huge files, git under a time limit) and never
+  fails: what cannot be found out is left out. The conflict itself does not depend on it.
 - What is told is redacted first; no line of a file is added to it.
 """
 
@@ -24,7 +24,7 @@ from lonelycat.executor.tree import PinnedTree
 from lonelycat.records.redaction import redact_json, redact_text
 from lonelycat.runtime.bases import Bases
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.presence import Presence, TextSink, git_mode_of, look_at
+from lonelycat.runtime.presence import MAX_COMPARED_BYTES, Presence, TextSink, git_mode_of, look_at, size_of
 from lonelycat.runtime.provenance import Provenance
 
 EXPLAINED = 20
@@ -56,8 +56,10 @@ class Explainer:
     def explain(self, conflicts: Iterable[Conflict]) -> tuple[Conflict, ...]:
         """Return the conflicts with everything that could be found out, redacted."""
         told = list(conflicts)
-        with suppress(LonelyCatError, OSError, ValueError):
+        try:
             told = [*self._explained(told[:EXPLAINED]), *told[EXPLAINED:]]
+        except Exception:  # noqa: BLE001 — whatever it is must not stop a rollback from being recorded
+            told = list(conflicts)
         return tuple(Conflict.model_validate(redact_json(conflict.model_dump(mode="json"))) for conflict in told)
 
     def _explained(self, conflicts: list[Conflict]) -> list[Conflict]:
@@ -67,6 +69,8 @@ class Explainer:
             there: dict[str, Presence] = {}
             facts: dict[str, dict[str, Any]] = {one.path: {} for one in conflicts}
             for path, conflict in paths.items():
+                if size_of(tree, path) > MAX_COMPARED_BYTES:
+                    continue
                 text = TextSink()
                 there[path] = look_at(tree, path, text.take)
                 facts[conflict.path] |= _filled_in(conflict, there[path])
@@ -86,7 +90,7 @@ class Explainer:
             records = self._wiring.records_to_read()
         provenance = Provenance(self._wiring, records)
         with suppress(LonelyCatError, OSError):
-            for path, writer in ({} if records is None else records.last_writers(paths)).items():
+            for path, writer in ({} if records is None else records.last_writers(there)).items():
                 facts[paths[path].path]["last_execution"] = provenance.last_write(writer, path, there[path])
         with suppress(LonelyCatError, OSError):
             for path, view in provenance.git_views(tree, there).items():

@@ -17,6 +17,8 @@ from lonelycat.executor.operations import Identity, split
 from lonelycat.executor.tree import PinnedTree
 
 State = Literal["file", "absent", "other", "unreadable"]
+MAX_COMPARED_BYTES = 64 * 1024 * 1024
+"""A larger file is not read only to say more about it than is known already."""
 A_DIRECTORY = "a directory"
 _ANY_LINKS = 1 << 30
 _WORDS: dict[str, tuple[State, str]] = {
@@ -65,6 +67,15 @@ class TextSink:
     def data(self) -> bytes | None:
         """All of the bytes, or None when there were too many."""
         return b"".join(self._parts) if self._size <= MAX_TEXT_BYTES else None
+
+
+def size_of(tree: PinnedTree, path: str) -> int:
+    """Return the size of what is at ``path``, in bytes; 0 where nothing is."""
+    directory, name = split(path)
+    try:
+        return tree.filesystem.stat(tree.directory(directory), name).st_size
+    except (LonelyCatError, OSError):
+        return 0
 
 
 def git_mode_of(identity: Identity) -> Mode:

@@ -22,7 +22,7 @@ from lonelycat.executor.quarantine import QUARANTINE
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.evidence import described_changes
-from lonelycat.runtime.presence import look_at
+from lonelycat.runtime.presence import MAX_COMPARED_BYTES, look_at, size_of
 from lonelycat.settings import STATE_DIRECTORY
 
 _NAME = re.compile(r"([a-z]+_[0-9A-Za-z]{1,64})\.(?:([0-9]{6})\.(old|new|undo)|(transaction))?.*", re.DOTALL)
@@ -76,22 +76,27 @@ class Quarantined:
 def quarantined(wiring: Wiring) -> tuple[Quarantined, ...]:
     """Return everything in quarantine, by name."""
     directory = wiring.settings.local_dir / QUARANTINE
-    try:
-        if not stat.S_ISDIR(directory.lstat().st_mode):
-            return ()
-        names = sorted(item.name for item in directory.iterdir())
-    except OSError:
-        return ()
     operations: dict[str, dict[int, FileOperation]] = {}
     settings = wiring.settings
     with PinnedTree(wiring.filesystem, settings.workspace, settings.limits.chunk_bytes) as tree:
-        found = (_one(wiring, tree, directory, name, operations) for name in names)
+        found = (_one(wiring, tree, directory, name, operations) for name in _names(wiring))
         return tuple(item for item in found if item is not None)
+
+
+def _names(wiring: Wiring) -> list[str]:
+    directory = wiring.settings.local_dir / QUARANTINE
+    try:
+        if not stat.S_ISDIR(directory.lstat().st_mode):
+            return []
+        return sorted(item.name for item in directory.iterdir())
+    except OSError:
+        return []
 
 
 def in_quarantine(wiring: Wiring) -> frozenset[str]:
     """Return the executions that something in quarantine comes from: what explains it has to stay."""
-    return frozenset(item.execution_id for item in quarantined(wiring) if item.execution_id is not None)
+    matches = (_NAME.fullmatch(name) for name in _names(wiring))
+    return frozenset(match[1] for match in matches if match is not None)
 
 
 def _one(
@@ -116,6 +121,8 @@ def _one(
     holds: Holds = "old_content" if kind == "old" else "outside_content"
     if operation is None:
         return Quarantined(place, holds, None, execution_id, size, kept_at)
+    if max(size or 0, size_of(tree, operation.path)) > MAX_COMPARED_BYTES:
+        return Quarantined(place, holds, operation.path, execution_id, size, kept_at)
     there, kept = look_at(tree, operation.path), look_at(tree, place)
     same = kept.identity == there.identity if kept.identity and there.state in ("file", "absent") else None
     free = there.state == "absent" and there.words == "nothing"

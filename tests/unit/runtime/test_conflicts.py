@@ -143,12 +143,13 @@ def test_a_dry_run_tells_the_same_conflict(begun: Ground) -> None:
     assert dry.conflicts == begun.cat().execute(proposed.plan.id).conflicts
 
 
-def test_explaining_never_fails(begun: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError, RuntimeError])
+def test_explaining_never_fails(begun: Ground, monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
     from lonelycat.runtime.git_history import GitHistory
     from lonelycat.runtime.provenance import Provenance
 
     def broken(*_: object, **__: object) -> None:
-        raise OSError("no")
+        raise error("no")
 
     monkeypatch.setattr(GitHistory, "at_head", broken)
     monkeypatch.setattr(GitHistory, "content", broken)
@@ -158,6 +159,19 @@ def test_explaining_never_fails(begun: Ground, monkeypatch: pytest.MonkeyPatch) 
     result = begun.cat().execute(proposed.plan.id)
     assert [one.code for one in result.conflicts] == ["FILE_CHANGED"]
     assert result.conflicts[0].git is None
+    assert [row.result.status for row in begun.cat().log()] == [Status.CONFLICT]
+
+
+def test_a_huge_file_is_not_read_again_to_explain_it(begun: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lonelycat.runtime import conflicts
+
+    proposed = begun.keep([UPDATE])
+    with (begun.root / "app/settings.txt").open("wb") as file:
+        file.truncate(65 * 1024 * 1024)
+    looked: list[object] = []
+    monkeypatch.setattr(conflicts, "look_at", lambda *given: looked.append(given))
+    (one,) = begun.cat().execute(proposed.plan.id).conflicts
+    assert (one.code, one.lines, looked) == ("FILE_CHANGED", None, [])
 
 
 def test_a_git_that_hangs_does_not_hold_the_workspace(begun: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
