@@ -7,8 +7,6 @@ Invariants:
 - No line of a file stands in it, unless the reader of a patch names the line that did not match.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal
 

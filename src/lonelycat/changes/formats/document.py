@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from lonelycat.changes.changeset import REGULAR, BlobRef, ChangeSet, FileChange
-from lonelycat.changes.conflict import Conflict, conflict_error
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.changes.formats.base import OldFile, ReadOld
 from lonelycat.changes.model import Strict
@@ -120,6 +119,8 @@ def _old_file(draft: Mapping[str, Any], read_old: ReadOld, place: str, key: str)
     path = check_path(from_wire(raw))
     old = read_old(path)
     if old is None:
+        from lonelycat.changes.conflict import Conflict, conflict_error
+
         shown = printable(path)
         raise conflict_error(
             [Conflict(path=shown, code="FILE_MISSING", expected="a file", found="nothing", phase="propose")],

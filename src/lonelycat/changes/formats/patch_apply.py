@@ -9,7 +9,6 @@ Invariants:
 from __future__ import annotations
 
 from lonelycat.changes.changeset import REGULAR, SYMLINK, FileChange, Mode
-from lonelycat.changes.conflict import Conflict, conflict_error
 from lonelycat.changes.formats.base import OldFile, ReadOld, change_between, side_of
 from lonelycat.changes.formats.patch_binary import Budget, apply_delta, blob_id
 from lonelycat.changes.formats.patch_hunks import apply_hunks
@@ -149,6 +148,8 @@ def _check_mode(patch: FilePatch, found: OldFile) -> None:
 
 
 def _conflict(code: str, path: str, why: str, expected: str, found: str) -> ConflictError:
+    from lonelycat.changes.conflict import Conflict, conflict_error
+
     conflict = Conflict(path=printable(path), code=code, expected=expected, found=found, phase="propose")
     return conflict_error([conflict], f"{conflict.path}: {why}", _STALE)
 

@@ -12,13 +12,13 @@ import io
 import re
 from collections.abc import Sequence
 
-from lonelycat.changes.conflict import Conflict, conflict_error
 from lonelycat.changes.formats.patch_model import Hunk
 from lonelycat.changes.formats.patch_reader import PatchReader
 from lonelycat.changes.paths import printable
 from lonelycat.errors import ConflictError
+from lonelycat.patterns import late_pattern
 
-_HEADER = re.compile(rb"@@ -([0-9]{1,10})(?:,([0-9]{1,10}))? \+([0-9]{1,10})(?:,([0-9]{1,10}))? @@.*", re.DOTALL)
+_HEADER = late_pattern(rb"@@ -([0-9]{1,10})(?:,([0-9]{1,10}))? \+([0-9]{1,10})(?:,([0-9]{1,10}))? @@.*", re.DOTALL)
 _SIGNATURE = b"-- "
 _SHOWN = 80
 
@@ -149,6 +149,8 @@ def _show(line: bytes) -> str:
 
 
 def _mismatch(path: str, number: int, hunk: Hunk, line: int, expected: str, found: str) -> ConflictError:
+    from lonelycat.changes.conflict import Conflict, conflict_error
+
     conflict = Conflict(
         path=printable(path),
         code="HUNK_MISMATCH",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,7 @@ def rebase_report(report: RebaseReport) -> Report:
         show_rebased(screen, report)
         answer.show(screen)
 
-    return replace(answer, payload={**answer.payload, **facts}, show=show)
+    return answer._replace(payload={**answer.payload, **facts}, show=show)
 
 
 def show_rebased(screen: Screen, report: RebaseReport) -> None:
