@@ -74,7 +74,8 @@ def test_the_check_was_made(checked: Start) -> None:
     [
         "alembic", "asyncio", "email.message", "httpx", "psutil", "rich", "sqlalchemy", "sqlite3", "zipfile",
         "lonelycat.changes.conflict", "lonelycat.checks", "lonelycat.executor.transaction",
-        "lonelycat.governance.explain", "lonelycat.governance.policy_tests", "lonelycat.interfaces.cli.commands.propose", "lonelycat.planner.survey",
+        "lonelycat.governance.explain", "lonelycat.governance.policy_tests",
+        "lonelycat.interfaces.cli.commands.propose", "lonelycat.planner.survey",
         "lonelycat.records.store", "lonelycat.records.audit", "lonelycat.runtime.git", "lonelycat.runtime.pipeline",
     ],
 )  # fmt: skip
