@@ -39,13 +39,19 @@ def keep_bases(wiring: Wiring, changeset: ChangeSet, contents: WorkspaceContents
     for change in changeset.changes:
         if not has_hunks(change) or change.old_hash in kept:
             continue
+        if not _is_text(contents.new(change), MAX_TEXT_BYTES):
+            continue
         old = contents.old(change)
-        if old is None or len(old) > min(MAX_TEXT_BYTES, left) or is_binary(old) or any(find_secrets(old)):
+        if old is None or not _is_text(old, min(MAX_TEXT_BYTES, left)) or any(find_secrets(old)):
             continue
         with suppress(OSError):
             kept.add(wiring.blobs.put_bytes(old).sha256)
             left -= len(old)
     return kept
+
+
+def _is_text(data: bytes | None, most: int) -> bool:
+    return data is not None and len(data) <= most and not is_binary(data)
 
 
 class Bases:

@@ -206,6 +206,14 @@ def test_a_base_with_a_secret_is_not_kept_and_one_goes_with_its_proposal(cli: An
     propose(cli, long, create("docs/a.md"))
     blobs = long / ".lonelycat/blobs"
     assert [path for path in blobs.rglob("*") if path.is_file()] == []
+    (long / "image").write_bytes(b"\0old")
+    (long / "text").write_bytes(b"becomes binary\n")
+    draft = [
+        {"operation": "update", "path": name, "content": {"base64": "AG5ldw=="}} for name in ("image", "text")
+    ]  # what is binary on one side has no hunks
+    document = json.dumps({"changes": draft}).encode()
+    assert cli("-C", long, "propose", "--changeset", "-", *BY, "--json", stdin=document).json["stored"]
+    assert [path for path in blobs.rglob("*") if path.is_file()] == []
     (long / "notes.md").write_text("one\ntwo\nthree\n")
     propose(cli, long, UPDATE_NOTES)
     (kept,) = [path for path in blobs.rglob("*") if path.is_file()]
