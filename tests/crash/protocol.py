@@ -13,9 +13,8 @@ from tests.crash.disk import STATE, Data, Disk, Effect, Entry
 from tests.crash.memory import EVERYTHING, Call
 from tests.crash.sessions import Promise, Session
 
-from lonelycat.executor.generation import GENERATION
-
 TREE = "the tree"
+TOLD_READERS = "make generation"
 
 
 def steps(session: Session) -> list[str]:
@@ -28,19 +27,13 @@ def steps(session: Session) -> list[str]:
             if what == TREE and _gives_a_place(session.calls[:index], disk):
                 what = "the place of a directory made again"
             named.append(f"{call.phase}: {call.name} {what}")
-        elif call.effects and not _tells_readers(disk, call):
-            named.append(f"{call.phase}: {_change(disk, call)}")
+        elif call.effects and (change := _change(disk, call)) != TOLD_READERS:
+            named.append(f"{call.phase}: {change}")
         else:
-            named.append(named[-1])  # nothing was written, or nothing that recovery looks at
+            named.append(named[-1])  # nothing was written, or nothing that a crash is to leave
         for effect in call.effects:
             disk.make(effect, session.born)
     return named
-
-
-def _tells_readers(disk: Disk, call: Call) -> bool:
-    """Tell whether a call only tells readers of the tree what is going on; it is in no order to anything durable."""
-    names = {effect.name if isinstance(effect, Entry) else disk.path_of(effect.home) for effect in call.effects}
-    return names <= {GENERATION, f"{STATE}/{GENERATION}"}
 
 
 def _gives_a_place(before: list[Call], disk: Disk) -> bool:

@@ -93,14 +93,14 @@ class Generation:
                 raise
             try:
                 status = os.fstat(fd)
-                if not stat.S_ISREG(status.st_mode):
-                    raise locks_unsafe(f"{STATE_DIRECTORY}/{GENERATION} is not a regular file")
-            except (StateError, OSError):
+            except OSError:
                 fs.close(fd)
                 raise
-            if status.st_size < _MAX_BYTES:
+            if stat.S_ISREG(status.st_mode) and status.st_size < _MAX_BYTES:
                 return fd
             fs.close(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise locks_unsafe(f"{STATE_DIRECTORY}/{GENERATION} is not a regular file")
             fs.unlink(state, GENERATION)  # a transaction is under way, so to find none is not to find it settled
             return fs.create_file(state, GENERATION)
 

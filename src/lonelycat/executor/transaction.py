@@ -22,8 +22,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lonelycat.changes.changeset import FileChange
+from lonelycat.changes.conflict import conflict_error
 from lonelycat.changes.paths import printable
 from lonelycat.errors import ConflictError, LonelyCatError, StateError
+from lonelycat.executor.conflicts import code_of_difference, difference
 from lonelycat.executor.fence import FenceCheck
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.generation import Generation, Phase
@@ -31,7 +33,7 @@ from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
 from lonelycat.executor.rollback import sweep, undo
-from lonelycat.executor.staging import BlobOpener, Difference, SmallContents, Stager, conflict
+from lonelycat.executor.staging import BlobOpener, SmallContents, Stager
 from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.executor.undo_report import UndoReport
@@ -218,9 +220,9 @@ class Transaction:
             else:
                 fs.move(parent, name, stage, operation.staged_name)
         except FileExistsError as error:
-            raise conflict([Difference(operation.path, "FILE_EXISTS", "nothing", "a file")]) from error
+            raise conflict_error([difference(operation.path, "FILE_EXISTS", None, "a file", "apply")]) from error
         except FileNotFoundError as error:
-            raise conflict([Difference(operation.path, "FILE_MISSING", "the file", "nothing")]) from error
+            raise conflict_error([difference(operation.path, "FILE_MISSING", operation.old, None, "apply")]) from error
         self._check_displaced(operation)
 
     def _check_displaced(self, operation: FileOperation) -> None:
@@ -229,7 +231,9 @@ class Transaction:
         except LonelyCatError:
             found = None  # not a file at all: someone put it in the file's place, and undo puts it back
         if found is None or found.identity != operation.old:
-            raise conflict([Difference(operation.path, "FILE_CHANGED", "the file as proposed against", "other bytes")])
+            seen = "what is not a file" if found is None else found.identity
+            code = "FILE_CHANGED" if found is None else code_of_difference(operation.old, found.identity)
+            raise conflict_error([difference(operation.path, code, operation.old, seen, "apply")])
         self._displaced[operation.number] = found.status
 
     def _make_directory(self, path: str) -> None:
@@ -246,11 +250,7 @@ class Transaction:
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 if must:
-                    raise ConflictError(
-                        "DIRECTORY_NOT_EMPTY",
-                        f"{printable(path)} must make room for a file, but holds files that the change does not know",
-                        "Move those files away; then propose the change again.",
-                    ) from error
+                    raise _not_empty(path) from error
                 return
             if error.errno != errno.ENOENT:
                 raise
@@ -326,6 +326,14 @@ class Transaction:
             f"a program wrote to the old {printable(path)} after it was replaced; its bytes are kept in {place}"
             for path, place in kept
         )
+
+
+def _not_empty(path: str) -> ConflictError:
+    return conflict_error(
+        [difference(path, "DIRECTORY_NOT_EMPTY", None, "files that the change does not know", "apply")],
+        f"{printable(path)} must make room for a file, but holds files that the change does not know",
+        "Move those files away; then propose the change again.",
+    )
 
 
 def remove_transaction(filesystem: FileSystem, transactions: int, stage: int, name: str) -> None:

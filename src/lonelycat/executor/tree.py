@@ -30,6 +30,7 @@ from lonelycat.settings import STATE_DIRECTORY
 _MAX_OPEN_DIRECTORIES = 256
 NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES})
 """How a file system says that it has no extended attributes; a full disk is none of them."""
+_SAME = "the directory that was there"
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
@@ -253,9 +254,8 @@ class PinnedTree:
 
     def _refuse_object(self, path: str, status: os.stat_result, links: int) -> None:
         if stat.S_ISDIR(status.st_mode):
-            raise ConflictError(
-                "PATH_IS_DIRECTORY", f"{printable(path)} is a directory, not a file", "Propose the change again."
-            )
+            told = f"{printable(path)} is a directory, not a file"
+            raise _other(path, "PATH_IS_DIRECTORY", "a file", "a directory", told)
         if not stat.S_ISREG(status.st_mode):
             raise _special(path)
         if status.st_dev != self.device:
@@ -298,27 +298,37 @@ def _unopenable(path: str, error: OSError, *, link: bool) -> Exception:
             "A change stays on the workspace's own file system.",
         )
     if error.errno == errno.ENOTDIR:
-        return ConflictError(
-            "PATH_NOT_DIRECTORY", f"a directory of {printable(path)} is a file", "Propose the change again."
-        )
+        shown = f"a directory of {printable(path)} is a file"
+        return _other(path, "PATH_NOT_DIRECTORY", "a directory", "a file", shown)
     return error
 
 
 def _root_replaced(path: Path) -> ConflictError:
-    return ConflictError(
-        "ROOT_REPLACED",
-        f"the workspace root {printable(str(path))} was replaced while the change was being made",
+    from lonelycat.changes.conflict import Conflict, conflict_error
+
+    shown = printable(str(path))
+    return conflict_error(
+        [Conflict(path=shown, code="ROOT_REPLACED", expected=_SAME, found="another", phase="apply")],
+        f"the workspace root {shown} was replaced while the change was being made",
         "Find out what moved it; then propose the change again.",
     )
 
 
 def _moved(path: str) -> ConflictError:
-    return ConflictError(
-        "DIRECTORY_CHANGED",
+    from lonelycat.changes.conflict import Conflict, conflict_error
+
+    return conflict_error(
+        [Conflict(path=printable(path), code="DIRECTORY_CHANGED", expected=_SAME, found="another", phase="apply")],
         f"the directory {printable(path)} was replaced while the change was being made",
         "Find out what else writes here; then propose the change again.",
-        details={"path": printable(path)},
     )
+
+
+def _other(path: str, code: str, expected: str, found: str, message: str) -> ConflictError:
+    from lonelycat.changes.conflict import Conflict, conflict_error
+
+    conflict = Conflict(path=printable(path), code=code, expected=expected, found=found)
+    return conflict_error([conflict], message, "Propose the change again.")
 
 
 def _special(path: str) -> RefusedError:

@@ -76,6 +76,12 @@ class Wiring:
         except (StateError, OSError):
             return 0
 
+    def records_to_read(self) -> Records | None:
+        """The records for looking alone: nothing is made or changed; None where there are none yet."""
+        from lonelycat.records.store import Records
+
+        return Records.open_to_read(self.settings, self.clock, self.ids)
+
     @cached_property
     def blobs(self) -> BlobStore:
         """The content-addressed store."""

@@ -11,9 +11,11 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from lonelycat.changes.changeset import ChangeSet, checksum_of
+from lonelycat.changes.conflict import Conflict, conflicts_of
 from lonelycat.changes.paths import to_wire
 from lonelycat.clock import isoformat
 from lonelycat.errors import ConflictError, LonelyCatError, StateError, StepFailedError
@@ -28,6 +30,7 @@ from lonelycat.records.execution import ExecutionResult
 from lonelycat.records.receipts import write_receipt
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks
+from lonelycat.runtime.conflicts import Explainer, left_alone, merged
 from lonelycat.runtime.execution_request import Request
 from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error, changed_paths
 
@@ -70,7 +73,7 @@ class Finisher:
     def refuse(self, error: LonelyCatError, *, dry_run: bool = False) -> ExecutionResult:
         """End an execution that touched nothing."""
         self._context.move(Status.CONFLICT if isinstance(error, ConflictError) else Status.REJECTED)
-        result = self._context.result(error=error, dry_run=dry_run)
+        result = self._told(self._context.result(error=error, dry_run=dry_run), conflicts_of(error))
         return result if dry_run else self._record(result, self._security_events(error))
 
     def _security_events(self, error: LonelyCatError) -> list[AuditEvent]:
@@ -106,8 +109,24 @@ class Finisher:
         context.move(Status.CONFLICT if report.conflicts or isinstance(error, ConflictError) else Status.ROLLED_BACK)
         for path, place in report.quarantined:
             context.warn(f"{path} holds somebody else's content, which was left alone; its old content is in {place}")
-        result = self._record(context.result(error=error))
+        told = self._told(context.result(error=error), conflicts_of(error), report)
+        result = self._record(told)
         return self._clean_up(transaction, result)
+
+    def _told(
+        self, result: ExecutionResult, conflicts: Sequence[Conflict], report: UndoReport | None = None
+    ) -> ExecutionResult:
+        """Return ``result`` with its conflicts, those that the undo found among them, and what to do about them."""
+        changes = self._request.changeset.changes
+        left: list[Conflict] = []
+        if report is not None and report.conflicts:
+            with suppress(LonelyCatError, OSError):
+                left = left_alone(self._wiring, changes, report.conflicts, report.quarantined, "rollback")
+        if not conflicts and not left:
+            return result
+        told = Explainer(self._wiring, changes).explain(merged(conflicts, left))
+        hint = result.hint.replace("PLAN_ID", result.plan_id)
+        return result.model_copy(update={"conflicts": told, "hint": hint})
 
     def _undo(self, transaction: Transaction) -> tuple[UndoReport | None, list[str]]:
         try:

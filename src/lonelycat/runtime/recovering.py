@@ -11,15 +11,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
+from lonelycat.changes.conflict import Conflict
 from lonelycat.changes.paths import from_wire
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.errors import PolicyError, RefusedError, StateError, StepFailedError
+from lonelycat.errors import LonelyCatError, PolicyError, RefusedError, StateError, StepFailedError
 from lonelycat.executor.execution_lock import HeldLock
 from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome, pending_transactions
 from lonelycat.lifecycle import Status
 from lonelycat.records.entries import AuditEvent, AuditType
 from lonelycat.records.execution import ExecutionResult
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.conflicts import Explainer, left_alone
+from lonelycat.runtime.evidence import described_changes
 from lonelycat.runtime.reverting import blobs_of_inverse
 from lonelycat.runtime.steps import ExecutionContext
 
@@ -165,6 +168,7 @@ def _result(wiring: Wiring, held: HeldLock, found: Recovered, problems: list[str
     why = "; ".join([_MESSAGE[status], *undo_problems, *problems])
     error = None if status is Status.COMPLETED else StepFailedError("EXECUTOR_DIED", why)
     identity = found.identity
+    conflicts, quarantined = _conflicts(wiring, found)
     return ExecutionResult(
         success=status is Status.COMPLETED,
         status=status,
@@ -176,11 +180,25 @@ def _result(wiring: Wiring, held: HeldLock, found: Recovered, problems: list[str
         message=why,
         hint="" if error is None else "Execute the plan again; nothing of the interrupted attempt is left.",
         files_changed=tuple(from_wire(path) for path in _texts(identity["files_changed"])),
-        warnings=tuple(f"{path}: kept in {place}" for path, place in found.kept),
+        warnings=tuple(f"{path}: kept in {place}" for path, place in (*found.kept, *quarantined)),
+        conflicts=conflicts,
         started_at=datetime.fromisoformat(str(identity["started_at"])),
         finished_at=wiring.clock.now(),
         fence=held.fence,
     )
+
+
+def _conflicts(wiring: Wiring, found: Recovered) -> tuple[tuple[Conflict, ...], list[tuple[str, str]]]:
+    """Return what the undo left alone, explained as far as the artifacts still tell it, and what it quarantined."""
+    undo = found.undo or {}
+    pairs = undo.get("quarantined", [])
+    quarantined = [(str(path), str(place)) for path, place in pairs] if isinstance(pairs, list) else []
+    paths = _texts(undo.get("conflicts", []))
+    with suppress(LonelyCatError, OSError, ValueError):
+        changes = described_changes(wiring, found.execution_id) if paths else ()
+        left = left_alone(wiring, changes, paths, quarantined, "recovery")
+        return Explainer(wiring, changes).explain(left), quarantined
+    return (), quarantined
 
 
 def _texts(value: object) -> list[str]:
