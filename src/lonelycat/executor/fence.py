@@ -5,7 +5,7 @@ Invariants:
 - A counter that was lost restarts above every number that is known: the time in microseconds, what the records and
   the journals of the dead hold. A counter goes up by one each time, so it never overtakes the clock that it began at.
 - Who holds a lower fence than the newest has been overtaken: it must not write any more. It can still be in the middle
-  of the one system call that it was stopped at; what the journal and the database refuse does not depend on that.
+  of the one system call that it was stopped at; the database, which compares in the same transaction, does not.
 """
 
 from __future__ import annotations
