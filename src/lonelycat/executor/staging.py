@@ -7,7 +7,6 @@ durable; the workspace is as it was.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
@@ -23,7 +22,7 @@ from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.layout import BALLAST, BALLAST_BYTES, Directory, Intent
 from lonelycat.executor.operations import FileOperation, Identity, OperationPlan, split
-from lonelycat.executor.tree import Found, PinnedTree
+from lonelycat.executor.tree import NO_ATTRIBUTES, Found, PinnedTree
 
 BlobOpener = Callable[[BlobRef], Iterable[bytes]]
 """Yields a blob's bytes in chunks."""
@@ -60,9 +59,7 @@ class Stager:
             RefusedError: an object that cannot be part of a transaction; a content that is not what was approved.
         """
         found = check_base(self._tree, plan.operations, self.old_contents)
-        for operation in plan.operations:
-            if operation.old is not None:
-                self._back_up(operation, found[operation.path])
+        self._back_up([operation for operation in plan.operations if operation.old is not None], found)
         by_path = {operation.path: operation for operation in plan.operations}
         each = sum(1 for operation in plan.operations if operation.new is not None) < SYNC_WHOLE_FROM
         for operation in plan.operations:
@@ -83,16 +80,14 @@ class Stager:
 
     # -- backups and new contents --------------------------------------------------------------------------------
 
-    def _back_up(self, operation: FileOperation, found: Found) -> None:
-        directory, name = split(operation.path)
-        self._filesystem.hard_link(self._tree.directory(directory), name, self._stage, operation.backup_name)
-        linked = self._filesystem.stat(self._stage, operation.backup_name)
-        if (linked.st_ino, linked.st_mtime_ns, linked.st_size) != (
-            found.status.st_ino,
-            found.status.st_mtime_ns,
-            found.status.st_size,
-        ):
-            raise conflict([Difference(operation.path, "FILE_CHANGED", _describe(operation.old), "another file")])
+    def _back_up(self, operations: list[FileOperation], found: dict[str, Found]) -> None:
+        for operation in operations:
+            directory, name = split(operation.path)
+            self._filesystem.hard_link(self._tree.directory(directory), name, self._stage, operation.backup_name)
+        linked = self._filesystem.inodes(self._stage) if operations else {}
+        for operation in operations:  # the file that was looked at, and not one that was put in its place since
+            if linked[operation.backup_name] != found[operation.path].status.st_ino:
+                raise conflict([Difference(operation.path, "FILE_CHANGED", _describe(operation.old), "another file")])
 
     def _write_new(
         self, operation: FileOperation, by_path: dict[str, FileOperation], found: dict[str, Found], *, durable: bool
@@ -107,7 +102,7 @@ class Stager:
         replaced = None if source is None else found.get(source.path)
         permissions = _permissions(new, replaced)
         fd = self._filesystem.create_file(self._stage, operation.staged_name, permissions)
-        with self._filesystem.closing(fd):
+        try:
             digest, size = hashlib.sha256(), 0
             for data in self._content(operation, by_path):
                 digest.update(data)
@@ -120,6 +115,8 @@ class Stager:
                 self._settle_mode(fd, permissions)
             if durable:
                 self._filesystem.fsync(fd)
+        finally:
+            self._filesystem.close(fd)
 
     def _write_link(self, operation: FileOperation, new: Identity, by_path: dict[str, FileOperation]) -> None:
         target = b"".join(self._content(operation, by_path))
@@ -154,23 +151,20 @@ class Stager:
             with suppress(PermissionError):
                 self._filesystem.set_owner(fd, replaced.status.st_uid, replaced.status.st_gid)
         self._settle_mode(fd, permissions)
-        # By way of the stage's descriptor, as a look by path is all that nearly every file needs.
-        place = f"/proc/self/fd/{self._stage}/{source.backup_name}"
-        with _tolerating_no_attributes():
-            if any(_is_carried_over(name) for name in os.listxattr(place, follow_symlinks=False)):
-                self._copy_extended_attributes(fd, source)
+        if replaced.attributes:
+            with _tolerating_no_attributes():
+                self._copy_extended_attributes(fd, source, replaced.attributes)
 
     def _settle_mode(self, fd: int, permissions: int) -> None:
         """Set the mode where creating the file has not already: nearly always the umask leaves it as asked."""
         if stat.S_IMODE(os.fstat(fd).st_mode) != permissions:
             self._filesystem.set_mode(fd, permissions)
 
-    def _copy_extended_attributes(self, fd: int, source: FileOperation) -> None:
+    def _copy_extended_attributes(self, fd: int, source: FileOperation, names: tuple[str, ...]) -> None:
         old = self._filesystem.open_file(self._stage, source.backup_name)
         with self._filesystem.closing(old):
-            for name in os.listxattr(old):
-                if _is_carried_over(name):
-                    self._filesystem.set_attribute(fd, name, os.getxattr(old, name))
+            for name in names:
+                self._filesystem.set_attribute(fd, name, os.getxattr(old, name))
 
     # -- directories ---------------------------------------------------------------------------------------------
 
@@ -297,12 +291,8 @@ def _tolerating_no_attributes() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
+        if error.errno not in NO_ATTRIBUTES:
             raise
-
-
-def _is_carried_over(attribute: str) -> bool:
-    return attribute.startswith(("user.", "system.posix_acl_access"))
 
 
 def _permissions(new: Identity, replaced: Found | None) -> int:

@@ -5,7 +5,7 @@ The protocol, and what each step establishes:
 2. INTENT, durable: from here on recovery undoes unless it finds COMMITTED;
 3. apply: creates by rename that refuses to replace, updates by exchange, deletes by rename into the stage; what was
    displaced is hashed *afterwards*, so that an outsider's edit can be put back and is never overwritten;
-4. the touched directories are made durable;
+4. settle: what was applied is made durable, once it is known to be kept;
 5. COMMITTED, durable: the commit point. The caller then records the result and calls :meth:`Transaction.clean_up`.
 
 Failures between 2 and 5 are undone by ``rollback.py``, which works by identity and is the same code for a living
@@ -28,9 +28,12 @@ from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
 from lonelycat.executor.rollback import UndoReport, sweep, undo
-from lonelycat.executor.staging import SYNC_WHOLE_FROM, BlobOpener, Difference, SmallContents, Stager, conflict
+from lonelycat.executor.staging import BlobOpener, Difference, SmallContents, Stager, conflict
 from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.executor.tree import PinnedTree
+
+_REMOVERS = 4
+_REMOVE_SIDE_BY_SIDE_FROM = 256
 
 
 class Transaction:
@@ -67,6 +70,7 @@ class Transaction:
         self._intent: Intent | None = None
         self._old_contents = SmallContents()
         self._displaced: dict[int, os.stat_result] = {}
+        self._settled = False
 
     def __enter__(self) -> Transaction:
         return self
@@ -141,7 +145,7 @@ class Transaction:
         with suppress(OSError):
             self._filesystem.remove_directory(self._transactions, self._id)
 
-    # -- 3 and 4 -------------------------------------------------------------------------------------------------
+    # -- 3 -------------------------------------------------------------------------------------------------
 
     def apply(self, stop: Callable[[], None] = lambda: None) -> None:
         """Put the new contents in place.
@@ -165,7 +169,6 @@ class Transaction:
             self._apply_one(operation)
         for directory in intent.pruned:
             self._remove_directory(directory.path, must=False)
-        self._make_durable(intent)
         self.tree.check_pins()
 
     def _apply_one(self, operation: FileOperation) -> None:
@@ -217,31 +220,32 @@ class Transaction:
                 raise
         self.tree.forget(path)
 
-    def _make_durable(self, intent: Intent) -> None:
-        touched = {split(operation.path)[0] for operation in intent.operations}
-        touched |= {split(path)[0] for path in intent.made}
-        touched |= {split(item.path)[0] for item in (*intent.rooms, *intent.pruned)}
-        touched -= {item.path for item in intent.rooms}
-        if len(touched) >= SYNC_WHOLE_FROM:
-            self._filesystem.syncfs(self._stage)
-            return
-        for path in sorted(touched):
-            with suppress(FileNotFoundError):  # pruned
-                self._filesystem.fsync(self.tree.directory(path))
-
-    # -- 5 and after ---------------------------------------------------------------------------------------------
+    # -- 4, 5 and after ---------------------------------------------------------------------------------------------
 
     def note(self, type_: RecordType, body: dict[str, object]) -> None:
         """Append a frame to the journal, durably."""
         if self._journal is not None:
             self._journal.append(type_, body)
 
+    def settle(self) -> None:
+        """Make what was applied durable, and with it all else on the workspace's file system, such as evidence.
+
+        Nothing before this needs it: until COMMITTED, recovery takes back whatever of it outlived a crash.
+
+        Raises:
+            OSError: it is not durable; take it back.
+        """
+        self._filesystem.syncfs(self._stage)
+        self._settled = True
+
     def commit(self, body: dict[str, object]) -> None:
-        """Pass the commit point: after this returns the change stays.
+        """Pass the commit point: after this returns the change stays. Settles first, if that was not done.
 
         Raises:
             OSError: it is not known whether COMMITTED is durable; the outcome is ``indeterminate``.
         """
+        if not self._settled:
+            self.settle()
         self.note(RecordType.COMMITTED, body)
 
     def old_content(self, operation: FileOperation, limit: int) -> bytes | None:
@@ -289,8 +293,26 @@ def remove_transaction(filesystem: FileSystem, transactions: int, stage: int, na
 
 
 def empty_transaction(filesystem: FileSystem, stage: int) -> None:
-    """Remove what a transaction holds: the journal first, so that what is left is never taken for unfinished."""
-    for member in (JOURNAL, *filesystem.list(stage)):
+    """Remove what a transaction holds: the journal first, so that what is left is never taken for unfinished.
+
+    The order of the rest does not matter. Where blocks are discarded as they are freed, each removal waits for the
+    disk; a large transaction therefore lets a few of them wait at a time.
+    """
+    _remove(filesystem, stage, [JOURNAL])
+    members = filesystem.list(stage)
+    if len(members) < _REMOVE_SIDE_BY_SIDE_FROM:
+        _remove(filesystem, stage, members)
+    else:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_REMOVERS) as removers:
+            parts = [members[number::_REMOVERS] for number in range(_REMOVERS)]
+            for done in [removers.submit(_remove, filesystem, stage, part) for part in parts]:
+                done.result()
+
+
+def _remove(filesystem: FileSystem, stage: int, members: list[str]) -> None:
+    for member in members:
         with suppress(FileNotFoundError):
             try:
                 filesystem.unlink(stage, member)

@@ -16,8 +16,8 @@ import stat
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK
 from lonelycat.changes.digest import sha256_hex
@@ -27,15 +27,21 @@ from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.operations import Identity, split
 
 _MAX_OPEN_DIRECTORIES = 256
+NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES})
+"""How a file system says that it has no extended attributes; a full disk is none of them."""
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a path holds, and the inode that holds it."""
+class Found(NamedTuple):
+    """What a path holds, and the inode that holds it.
+
+    Attributes:
+        attributes: names of the extended attributes that a new version of a regular file keeps; filled by ``look``.
+    """
 
     identity: Identity
     status: os.stat_result
+    attributes: tuple[str, ...] = ()
 
 
 def git_mode(status: os.stat_result) -> str:
@@ -171,14 +177,26 @@ class PinnedTree:
         """
         directory, name = split(path)
         try:
-            return self.look_in(self.directory(directory), name, path, sink)
+            return self.look_in(self.directory(directory), name, path, sink, whole=True)
         except FileNotFoundError:
             return None
 
     def look_in(
-        self, directory: int, name: str, path: str, sink: Callable[[bytes], object] | None = None, links: int = 1
+        self,
+        directory: int,
+        name: str,
+        path: str,
+        sink: Callable[[bytes], object] | None = None,
+        *,
+        links: int = 1,
+        whole: bool = False,
     ) -> Found | None:
-        """Like :meth:`look`, for ``name`` in an open directory; ``links`` is how many names the file may have."""
+        """Like :meth:`look`, for ``name`` in an open directory.
+
+        Args:
+            links: how many names the file may have.
+            whole: look at the extended attributes as well.
+        """
         try:
             fd = self.filesystem.open_file(directory, name)
         except FileNotFoundError:
@@ -189,17 +207,26 @@ class PinnedTree:
             if error.errno in (errno.ENXIO, errno.ENODEV):
                 raise _special(path) from error
             raise
-        with self.filesystem.closing(fd):
+        try:
             status = os.fstat(fd)
             self._refuse_object(path, status, links)
-            digest = hashlib.sha256()
-            while data := self.filesystem.read(fd, self._chunk):
-                digest.update(data)
-                if sink is not None:
-                    sink(data)
-                if len(data) < self._chunk and len(data) == status.st_size:
-                    break
-        return Found(Identity(digest.hexdigest(), git_mode(status)), status)
+            identity = Identity(self._hash(fd, status.st_size, sink), git_mode(status))
+            return Found(identity, status, _kept_attributes(fd) if whole else ())
+        finally:
+            self.filesystem.close(fd)
+
+    def _hash(self, fd: int, size: int, sink: Callable[[bytes], object] | None) -> str:
+        """Return the SHA-256 of what ``fd`` holds; ``size`` is what it should be, and saves a look for the end."""
+        digest = hashlib.sha256()
+        wanted = min(self._chunk, size + 1)
+        while data := self.filesystem.read(fd, wanted):
+            digest.update(data)
+            if sink is not None:
+                sink(data)
+            if len(data) == size < wanted:
+                break
+            wanted = self._chunk
+        return digest.hexdigest()
 
     def _look_at_link(self, directory: int, name: str, path: str, links: int) -> Found | None:
         with suppress(FileNotFoundError):
@@ -231,6 +258,16 @@ class PinnedTree:
                 f"{printable(path)} has setuid, setgid or sticky bits",
                 "LonelyCat does not touch such files; remove the bits first.",
             )
+
+
+def _kept_attributes(fd: int) -> tuple[str, ...]:
+    try:
+        names = os.listxattr(fd)
+    except OSError as error:
+        if error.errno in NO_ATTRIBUTES:
+            return ()
+        raise
+    return tuple(name for name in names if name.startswith(("user.", "system.posix_acl_access")))
 
 
 def _unopenable(path: str, error: OSError, *, link: bool) -> Exception:

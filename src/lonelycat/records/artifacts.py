@@ -4,6 +4,7 @@ Invariants:
 - Directories are 0700 and files 0600; nothing is opened through a symbolic link.
 - Everything is redacted before it is written.
 - A document appears complete or not at all (temporary file, then rename); events and logs are appended to.
+- Durable is what was there at the last :meth:`ArtifactDirectory.settle`.
 - The receipt gets its name only when everything that it states the digests of is durable: after a power cut an
   artifact that was lost must not look like one that was edited.
 """
@@ -11,16 +12,16 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import json
 import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from lonelycat.durable import sync_file_system
 from lonelycat.errors import InputError, StateError
 from lonelycat.records.keys import private_directory
 from lonelycat.records.redaction import Redactor
@@ -31,7 +32,6 @@ _EXECUTION_ID = re.compile(r"[a-z]+_[0-9A-Za-z]{1,64}", re.ASCII)
 _NAME = re.compile(r"(?:steps/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _INDENTED_UP_TO = 16 * 1024
 """A longer document is for programs; indenting it takes thirty times as long as writing it."""
 
@@ -61,25 +61,30 @@ class ArtifactDirectory:
         """Tell whether anything was written yet."""
         return self.path.is_dir() and not self.path.is_symlink()
 
-    def write_json(self, name: str, value: object, *, fsync: bool = False) -> None:
+    def write_json(self, name: str, value: object) -> None:
         """Write the JSON-compatible ``value``, redacted, as an indented document."""
-        clean = self._redactor.json(value)
-        text = json.dumps(clean, sort_keys=True, ensure_ascii=False)
-        if len(text) <= _INDENTED_UP_TO:
-            text = json.dumps(clean, indent=2, sort_keys=True, ensure_ascii=False)
-        self._write(name, text.encode("utf-8") + b"\n", fsync=fsync)
+        self._write(name, json_document(self._redactor.json(value)))
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write ``data``, redacted."""
         self._write(name, self._redactor.bytes(data))
 
-    def write_verbatim(self, name: str, data: bytes, *, fsync: bool = False) -> None:
-        """Write ``data`` as it is: what is private to the user like the workspace's own files."""
-        self._write(name, data, fsync=fsync)
+    def write_verbatim(self, name: str, data: bytes) -> None:
+        """Write ``data`` as it is: what was redacted already, or must not be."""
+        self._write(name, data)
+
+    def settle(self) -> None:
+        """Make every artifact durable, with its name and all directories above; one barrier, whatever their number."""
+        with self._open_folder(RECEIPT) as folder:
+            sync_file_system(folder)
+
+    def is_on(self, device: int) -> bool:
+        """Tell whether the artifacts lie on the file system with this device number."""
+        return self.path.stat().st_dev == device
 
     def seal(self, data: bytes) -> None:
-        """Write the receipt, which was redacted already and is signed byte for byte, and make everything durable."""
-        self._write(RECEIPT, data, fsync=True, sync=_syncfs)
+        """Write the receipt: one barrier for it and all that it speaks of, then its name, durably."""
+        self._write(RECEIPT, data, seals=True)
 
     def append_event(self, event: dict[str, object]) -> None:
         """Append one line to ``events.jsonl``, redacted, in one write."""
@@ -129,7 +134,7 @@ class ArtifactDirectory:
                     result[name] = "unreadable"
         return result
 
-    def _write(self, name: str, data: bytes, *, fsync: bool = False, sync: Callable[[int], None] = os.fsync) -> None:
+    def _write(self, name: str, data: bytes, *, seals: bool = False) -> None:
         temporary = f"{name.rpartition('/')[0]}/unfinished-{secrets.token_hex(8)}".lstrip("/")
         with self._open_folder(name) as folder:
             base, part = name.rpartition("/")[2], temporary.rpartition("/")[2]
@@ -137,10 +142,10 @@ class ArtifactDirectory:
             descriptor = os.open(part, flags, 0o600, dir_fd=folder)
             try:
                 _write_all(descriptor, data)
-                if fsync:
-                    sync(descriptor)
+                if seals:
+                    sync_file_system(descriptor)
                 os.rename(part, base, src_dir_fd=folder, dst_dir_fd=folder)
-                if fsync:
+                if seals:
                     os.fsync(folder)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
@@ -183,11 +188,12 @@ class ArtifactDirectory:
             os.close(descriptor)
 
 
-def _syncfs(descriptor: int) -> None:
-    """Make the whole file system durable: one call, where an fsync of each artifact would be ten."""
-    if _LIBC.syncfs(descriptor) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+def json_document(value: object) -> bytes:
+    """Return the JSON-compatible ``value`` as a document: indented, for people, unless it is long."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    if len(text) <= _INDENTED_UP_TO:
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    return text.encode("utf-8") + b"\n"
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

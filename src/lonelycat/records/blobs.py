@@ -18,10 +18,11 @@ from pathlib import Path
 
 from lonelycat.changes.changeset import BlobRef
 from lonelycat.errors import InputError, RefusedError
+from lonelycat.patterns import late_pattern
 from lonelycat.records.keys import private_directory
 from lonelycat.settings import Limits
 
-_NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_NAME = late_pattern(r"[0-9a-f]{64}", re.ASCII)
 
 
 class BlobStore:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from lonelycat.clock import Clock, IdSource, isoformat
 from lonelycat.records import audit as log
@@ -103,7 +103,9 @@ class Records(ProposalRecords, ExecutionRecords):
     def frozen(self) -> Freeze | None:
         """Return why the workspace is frozen, or None; the newest freeze or unfreeze in the audit log decides."""
         t = tables.audit
-        query = select(t).where(t.c.type.in_(_FREEZES)).order_by(t.c.seq.desc()).limit(1)
+        # The newest of each type by the index: asked for the newest of either, SQLite walks the whole log backwards.
+        newest = [select(func.max(t.c.seq)).where(t.c.type == kind).scalar_subquery() for kind in _FREEZES]
+        query = select(t).where(t.c.seq.in_(newest)).order_by(t.c.seq.desc())
         with self.database.read() as connection:
             found = connection.execute(query).first()
         if found is None:

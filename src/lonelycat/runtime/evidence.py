@@ -1,7 +1,9 @@
 """The artifacts of one execution, written while it runs: what was asked, what was decided, both sides of every file.
 
-Invariant: ``inverse.json``, from which a revert is made, holds the old contents exactly and is durable before the first
-change. Like the workspace's own files it is private to the user and is not redacted; every other artifact is.
+Invariants:
+- ``inverse.json``, from which a revert is made, holds the old contents exactly. Like the workspace's own files it is
+  private to the user and is not redacted; every other artifact is.
+- What was written until then is durable before the commit point; the end's artifacts are before the transaction goes.
 """
 
 from __future__ import annotations
@@ -57,9 +59,14 @@ class Evidence:
             inverse.append(_inverse(change, old))
             entries.append(_entry(change, old))
         document = json.dumps({"changes": inverse}, separators=(",", ":")).encode("ascii")
-        self._directory.write_verbatim(INVERSE, document, fsync=True)
+        self._directory.write_verbatim(INVERSE, document)
         self._directory.write_bytes(DIFF, render_diff(entries))
         return {entry.old.sha256 for entry in entries if isinstance(entry.old, BlobRef)}
+
+    def settle(self, transaction: Transaction) -> None:
+        """Make the artifacts durable where settling the transaction has not: on another file system."""
+        if not self._directory.is_on(transaction.tree.device):
+            self._directory.settle()
 
     def _old(self, transaction: Transaction, operation: FileOperation) -> bytes | BlobRef:
         data = transaction.old_content(operation, self._wiring.settings.limits.inline_bytes)

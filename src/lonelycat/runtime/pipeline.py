@@ -10,7 +10,8 @@ What each step establishes:
 4. baseline: which health checks held *before* the change, so that a rollback can be held against it;
 5. stage, apply: the transaction (``executor/transaction.py``);
 6. restart, verify, health: the change works; no answer is a failure;
-7. commit: the commit point; then one database transaction records result, history and audit.
+7. settle, commit: change and evidence are durable, then the commit point; then one database transaction records
+   result, history and audit.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ class Pipeline:
                 with transaction.abandoned():
                     return finisher.refuse(as_lonelycat_error(error))
             try:
-                self._apply_and_check(context, request, transaction, checks)
+                self._apply_and_check(context, request, transaction, checks, evidence)
             except BaseException as error:  # noqa: BLE001 — whatever it was, the workspace goes back
                 return finisher.roll_back(as_lonelycat_error(error), transaction, checks)
             return finisher.commit(transaction)
@@ -227,7 +228,12 @@ class Pipeline:
             finisher.blobs = evidence.keep_both_sides(transaction)
 
     def _apply_and_check(
-        self, context: ExecutionContext, request: Request, transaction: Transaction, checks: ServiceChecks
+        self,
+        context: ExecutionContext,
+        request: Request,
+        transaction: Transaction,
+        checks: ServiceChecks,
+        evidence: Evidence,
     ) -> None:
         context.move(Status.APPLYING)
         with context.step("apply"):
@@ -244,6 +250,8 @@ class Pipeline:
         context.seconds_left()
         transaction.tree.check_pins()
         context.check_evidence()
+        transaction.settle()
+        evidence.settle(transaction)
 
 
 def _ignore(_: float) -> None:

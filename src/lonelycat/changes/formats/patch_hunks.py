@@ -16,8 +16,9 @@ from lonelycat.changes.formats.patch_model import Hunk
 from lonelycat.changes.formats.patch_reader import PatchReader
 from lonelycat.changes.paths import printable
 from lonelycat.errors import ConflictError
+from lonelycat.patterns import late_pattern
 
-_HEADER = re.compile(rb"@@ -([0-9]{1,10})(?:,([0-9]{1,10}))? \+([0-9]{1,10})(?:,([0-9]{1,10}))? @@.*", re.DOTALL)
+_HEADER = late_pattern(rb"@@ -([0-9]{1,10})(?:,([0-9]{1,10}))? \+([0-9]{1,10})(?:,([0-9]{1,10}))? @@.*", re.DOTALL)
 _SIGNATURE = b"-- "
 _SHOWN = 80
 
