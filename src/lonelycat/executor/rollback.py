@@ -198,7 +198,11 @@ class _Undo:
         """Whether the tree has the very file that was there, whatever it holds by now."""
         if not isinstance(current, Found | _Foreign):
             return False
-        now, backup = self.status(operation.path), self.fs.stat(self.stage, operation.backup_name)
+        try:
+            backup = self.fs.stat(self.stage, operation.backup_name)
+        except FileNotFoundError:  # INTENT outlived a power cut that its backups did not: nothing was applied
+            return False
+        now = self.status(operation.path)
         return now is not None and os.path.samestat(now, backup)
 
     def _keep_what_was_left(self) -> None:
@@ -234,10 +238,15 @@ class _Undo:
                 self.report.problems.append(f"{printable(directory.path)}: {_why(error)}")
 
     def _make_directory(self, directory: Directory, draft: str) -> None:
-        """Make it in the stage and move it into place complete: a crash leaves none with other permissions."""
+        """Make it in the stage and move it into place complete: a crash leaves none with other permissions.
+
+        It has its place durably before anything is put into it: a crash leaves nothing in the stage below a draft.
+        """
         parent, name = self._parent(directory.path)
         with suppress(FileNotFoundError):
-            if not stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
+            if stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
+                self.fs.fsync(parent)
+            else:
                 self.report.conflicts.append(directory.path)
             return
         with suppress(FileExistsError):
@@ -247,8 +256,10 @@ class _Undo:
                 with suppress(PermissionError):
                     self.fs.set_owner(fd, directory.uid, directory.gid)
             self.fs.set_mode(fd, directory.mode)
+            self.fs.fsync(fd)
         with suppress(FileExistsError):
             self.fs.move(self.stage, draft, parent, name)
+        self.fs.fsync(parent)
         self.tree.forget(directory.path)
 
     def remove_directory(self, path: str, replaced: set[str]) -> None:
@@ -299,6 +310,8 @@ class _Undo:
         for path in sorted(touched):
             with suppress(FileNotFoundError, ConflictError, RefusedError):
                 self.fs.fsync(self.tree.directory(path))
+        if self.intent.rooms or self.intent.pruned:
+            self.fs.fsync(self.stage)  # where they came from: what the stage holds now is about to be removed
 
     def _verify(self) -> None:
         for operation in reversed(self._not_back()):

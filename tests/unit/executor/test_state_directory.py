@@ -111,3 +111,36 @@ def test_it_can_be_opened_below_a_descriptor(root: Path) -> None:
     finally:
         os.close(fd)
     assert (root.with_name("moved") / ".lonelycat/tx").is_dir() and not root.exists()
+
+
+class _Watching(FileSystem):
+    """Notes the directories that are made durable; dies at the first, if it is to."""
+
+    def __init__(self, *, dies: bool = False) -> None:
+        self.dies = dies
+        self.durable: list[int] = []
+
+    def fsync(self, fd: int) -> None:
+        if self.dies:
+            raise KeyboardInterrupt
+        self.durable.append(os.fstat(fd).st_ino)
+        super().fsync(fd)
+
+
+@pytest.mark.parametrize("left", ["nothing", "a state directory that somebody else made", "one whose maker died"])
+def test_what_is_opened_is_durable_whoever_made_it(left: str, root: Path) -> None:
+    """Else a power cut takes the transactions away with the directory they lie in, and leaves the tree half new."""
+    state = root / ".lonelycat"
+    if left.startswith("a state"):
+        state.mkdir(mode=0o700)
+    elif left.startswith("one whose"):
+        with pytest.raises(KeyboardInterrupt):
+            open_state_directory(_Watching(dies=True), root, "tx")
+        assert (state / "tx").is_dir()
+    watching = _Watching()
+    os.close(open_state_directory(watching, root, "tx"))
+    assert watching.durable == [root.stat().st_ino, state.stat().st_ino]
+    assert stat.S_IMODE((state / "tx").stat().st_mode) == 0o700
+    again = _Watching()
+    os.close(open_state_directory(again, root, "tx"))
+    assert again.durable == []

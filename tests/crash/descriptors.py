@@ -1,0 +1,105 @@
+"""Descriptors of file systems in memory, and what ``os`` answers about them.
+
+``os.fstat``, ``os.dup``, ``os.listxattr`` and ``os.getxattr``, which the executor may ask about a descriptor, answer
+for these while :func:`mounted`; a call of ``os`` that does not know them fails with EBADF.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from tests.crash.disk import Inode
+
+
+class Status(NamedTuple):
+    """What the executor looks at in an ``os.stat_result``."""
+
+    st_mode: int
+    st_ino: int
+    st_dev: int
+    st_nlink: int
+    st_uid: int
+    st_gid: int
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+
+class Holder(Protocol):
+    """A file system that has given out descriptors."""
+
+    def inode(self, fd: int) -> int:
+        """Return the inode behind a descriptor."""
+
+    def found(self, directory: int, name: str) -> int:
+        """Return the inode that a name in a directory means."""
+
+    def node(self, inode: int) -> Inode:
+        """Return what an inode holds."""
+
+    def status(self, inode: int) -> Status:
+        """Return the status of an inode."""
+
+    def duplicate(self, fd: int) -> int:
+        """Return a further descriptor of the same inode."""
+
+
+_FIRST = 1 << 24
+_holders: dict[int, Holder] = {}
+_given = itertools.count(_FIRST)
+
+
+def give(holder: Holder) -> int:
+    """Return a descriptor that no other file system of this process has."""
+    fd = next(_given)
+    _holders[fd] = holder
+    return fd
+
+
+def take_back(fd: int) -> None:
+    """A descriptor is closed."""
+    del _holders[fd]
+
+
+@contextmanager
+def mounted() -> Iterator[None]:
+    """Let ``os`` know the descriptors of file systems in memory."""
+    real = (os.fstat, os.dup, os.listxattr, os.getxattr)
+
+    def fstat(fd: int) -> object:
+        holder = _holders.get(fd)
+        return real[0](fd) if holder is None else holder.status(holder.inode(fd))
+
+    def dup(fd: int) -> int:
+        holder = _holders.get(fd)
+        return real[1](fd) if holder is None else holder.duplicate(fd)
+
+    def listxattr(place: int | str, **how: bool) -> list[str]:
+        node = _by_descriptor(place)
+        return real[2](place, **how) if node is None else [name for name, _ in node.attributes]
+
+    def getxattr(place: int | str, name: str, **how: bool) -> bytes:
+        node = _by_descriptor(place)
+        return real[3](place, name, **how) if node is None else dict(node.attributes)[name]
+
+    os.fstat, os.dup, os.listxattr, os.getxattr = fstat, dup, listxattr, getxattr  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.fstat, os.dup, os.listxattr, os.getxattr = real
+
+
+def _by_descriptor(place: int | str) -> Inode | None:
+    """Return the inode at a descriptor or at ``/proc/self/fd/N/name``; None when it is none of ours."""
+    parts = [str(place)] if isinstance(place, int) else str(place).removeprefix("/proc/self/fd/").split("/")
+    holder = _holders.get(int(parts[0])) if parts[0].isdecimal() else None
+    if holder is None:
+        return None
+    at = holder.inode(int(parts[0]))
+    for name in parts[1:]:
+        at = holder.found(at, name)
+    return holder.node(at)
