@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.crash.disks import KINDS, MIB, Disk, in_own_mounts, mount, unmount
 from tests.crash.driver import execute, leftovers, quarantined, recover
 from tests.crash.layers import Hooked
+from tests.crash.real_disks import KINDS, MIB, Disk, in_own_mounts, mount, unmount
 from tests.crash.trees import Tree, case, difference, materialise, snapshot
 from tests.tally import tally
 

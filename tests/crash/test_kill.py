@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.crash.disks import in_memory
 from tests.crash.driver import clone, execute, in_dying_process, leftovers, recover
 from tests.crash.layers import Hooked, Killed
+from tests.crash.real_disks import in_memory
 from tests.crash.trees import Tree, case, difference, materialise, snapshot
 from tests.tally import tally
 

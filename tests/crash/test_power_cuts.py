@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.crash.disks import KINDS, CutKind, Disk, in_own_mounts
 from tests.crash.driver import Dropped, execute, leftovers, quarantined, recover
 from tests.crash.layers import Hooked
+from tests.crash.real_disks import KINDS, CutKind, Disk, in_own_mounts
 from tests.crash.trees import (
     Tree,
     applied,

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.ground import Ground
-from tests.crash.disks import KINDS, Disk, in_own_mounts
 from tests.crash.driver import Dropped
+from tests.crash.real_disks import KINDS, Disk, in_own_mounts
 from tests.crash.test_power_cuts import PowerCut, SuddenCut
 from tests.tally import tally
 

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.crash.disks import KINDS, Disk, in_own_mounts
 from tests.crash.driver import execute, leftovers
+from tests.crash.real_disks import KINDS, Disk, in_own_mounts
 from tests.crash.trees import case, materialise, snapshot
 
 from lonelycat.executor.filesystem import FileSystem

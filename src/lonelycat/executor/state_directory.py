@@ -21,6 +21,7 @@ from lonelycat.settings import STATE_DIRECTORY
 
 _UNSETTLED = 0o500
 
+
 def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) -> int:
     """Return a descriptor of ``<root>/.lonelycat/<name>``, made if need be, private to the user.
 
