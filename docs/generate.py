@@ -1,6 +1,7 @@
-"""Writes docs/cli.md from the command line itself: ``python docs/generate.py``.
+"""Writes docs/cli.md from the command line itself, and what evidence.py does: ``python docs/generate.py``.
 
-Run it after a change to a command, an option or a help text; a test fails when the page lags.
+Run it after a change to a command, an option or a help text, and after ``make test-long`` has written new figures; a
+test fails when a page lags.
 """
 
 from __future__ import annotations
@@ -134,5 +135,8 @@ def _help(parameter: Any) -> str:
 
 
 if __name__ == "__main__":
+    import evidence
+
     PAGE.write_text(page(), encoding="utf-8")
+    evidence.write()
     sys.exit(0)

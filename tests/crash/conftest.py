@@ -12,12 +12,13 @@ DEFAULTS = {
     "seed": 3,
     "long_seed": 150,
     "kill_seed": 12,
+    "states_seed": 100,
     "power_seed": 12,
     "service_seed": 3,
     "full_seed": 3,
     "strace_seed": 3,
 }
-"""By fixture: how many seeds run when none are asked for."""
+"""By fixture: how many seeds run when none are asked for. A seed of the crash states stands for thousands of them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

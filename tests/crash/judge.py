@@ -41,7 +41,7 @@ class Verdict:
 
 
 @dataclass
-class Tally:
+class Enumerated:
     """What an enumeration did."""
 
     states: int = 0
@@ -98,9 +98,9 @@ def enumerate_session(
     exhaustive: int = 300,
     holds: Callable[[int], bool] = lambda call: True,
     stop_early: bool = False,
-) -> Tally:
+) -> Enumerated:
     """Look at every crash state of ``session`` under ``model``; states that are alike count and run once."""
-    done = Tally()
+    done = Enumerated()
     known: dict[tuple[Key, frozenset[str]], Verdict] = {}
     for state in crash_states(session, model, rng, sample=sample, exhaustive=exhaustive, holds=holds):
         shape = state.disk.key()

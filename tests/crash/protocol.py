@@ -67,12 +67,11 @@ def _change(disk: Disk, call: Call) -> str:
     things = [_about(disk, effect, call.phase) for effect in call.effects]
     if things == ["ballast"] and call.name == "unlink":
         return "free the ballast"
-    if call.phase in ("clean-up", "abandon"):
+    if call.name in ("unlink", "remove_directory") and TREE not in things:
         return "remove the journal" if things == ["the journal"] else "remove the rest"
-    if TREE in things and call.name != "hard_link":
+    # A backup that gets a further name is linked into the tree, or to be exchanged into it.
+    if call.phase != "stage" and (TREE in things or call.name == "hard_link"):
         return "change the tree"
-    if call.name == "hard_link" and call.phase == "undo":
-        return "change the tree"  # a backup gets a further name, in the tree or to be exchanged into it
     if call.name == "move" and "the journal" in things:
         return "publish the journal"
     return f"make {things[-1]}"

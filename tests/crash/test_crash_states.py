@@ -11,15 +11,16 @@ missing or there, and a seeded sample. States that are alike are counted, and re
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 from tests.crash.descriptors import mounted
-from tests.crash.judge import enumerate_session
+from tests.crash.judge import Enumerated, enumerate_session
 from tests.crash.persistence import Model
 from tests.crash.sessions import WAYS, Session, died, failed, met_an_outsider, recovering, set_aside
 from tests.crash.trees import case
-from tests.tally import tally
+from tests.tally import counting
 
 
 def _sessions(seed: int) -> Iterator[Session]:
@@ -45,32 +46,31 @@ def _sessions(seed: int) -> Iterator[Session]:
             yield session
 
 
-def _enumerate(seed: int, sessions: Iterator[Session], test: str, sample: int, exhaustive: int) -> dict[str, int]:
-    """Enumerate sessions and, for two crash states of each that leave work, the recovery from there."""
-    rng = random.Random(seed)
-    counts = {"states": 0, "of_recoveries": 0, "sessions": 0, "violations": 0}
-    violations: list[str] = []
-    with mounted():
-        for session in sessions:
-            interesting = []
-            for model in Model:
-                done = enumerate_session(session, model, rng, sample=sample, exhaustive=exhaustive)
-                counts["states"] += done.states
-                violations += done.violations
-                interesting += done.interesting
-            counts["sessions"] += 1
-            for state, tree in rng.sample(interesting, min(1, len(interesting))):
-                again = recovering(state.disk, tree, session, state.promises[-1])
-                for model in Model:
-                    done = enumerate_session(again, model, rng, sample=sample, exhaustive=exhaustive)
-                    counts["states"] += done.states
-                    counts["of_recoveries"] += done.states
-                    violations += done.violations
-    counts["violations"] = len(violations)
-    tally("crash-states", **counts)
+def _enumerate(seed: int, sessions: Iterator[Session], test: str, sample: int, exhaustive: int) -> Counter[str]:
+    """Enumerate sessions and, for a crash state of each that leaves work, the recovery from there."""
     again_with = f"again with: python -m pytest tests/crash/test_crash_states.py -k {test} --seeds {seed}:{seed + 1}"
-    assert not violations, f"{len(violations)} violations, first: {violations[0]}; seed {seed}; {again_with}"
+    rng = random.Random(seed)
+    with mounted(), counting("crash-states") as counts:
+        for session in sessions:
+            counts["sessions"] += 1
+            found = _every_model(session, rng, counts, sample, exhaustive)
+            interesting = [one for done in found for one in done.interesting]
+            for state, tree in rng.sample(interesting, min(1, len(interesting))):
+                before = counts["states"]
+                again = recovering(state.disk, tree, session, state.promises[-1])
+                found += _every_model(again, rng, counts, sample, exhaustive)
+                counts["of_recoveries"] += counts["states"] - before
+            violations = [violation for done in found for violation in done.violations]
+            assert not violations, f"{len(violations)} violations, first: {violations[0]}; seed {seed}; {again_with}"
     return counts
+
+
+def _every_model(
+    session: Session, rng: random.Random, counts: Counter[str], sample: int, exhaustive: int
+) -> list[Enumerated]:
+    found = [enumerate_session(session, model, rng, sample=sample, exhaustive=exhaustive) for model in Model]
+    counts["states"] += sum(done.states for done in found)
+    return found
 
 
 def test_every_power_cut_leaves_old_or_new(seed: int) -> None:
@@ -80,8 +80,8 @@ def test_every_power_cut_leaves_old_or_new(seed: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
-def test_long_every_power_cut_leaves_old_or_new(long_seed: int) -> None:
-    counts = _enumerate(long_seed, _sessions(long_seed), "test_long_every_power_cut_leaves_old_or_new", 4, 100)
+def test_long_every_power_cut_leaves_old_or_new(states_seed: int) -> None:
+    counts = _enumerate(states_seed, _sessions(states_seed), "test_long_every_power_cut_leaves_old_or_new", 2, 40)
     assert counts["states"] > 500 and counts["of_recoveries"] > 50
 
 

@@ -27,7 +27,13 @@ def test_long_every_model_notices_what_the_table_says(mutation: Mutation) -> Non
     with mounted():
         found = {model: noticed(mutation, model) for model in Model}
     by = tuple(model for model in Model if found[model])
-    tally("protocol-mutations", mutations=1, caught=bool(by), harmless=not by, violations=by != mutation.caught_by)
+    tally(
+        "protocol-mutations",
+        mutations=1,
+        caught=int(bool(by)),
+        harmless=int(not by),
+        violations=int(by != mutation.caught_by),
+    )
     assert by == mutation.caught_by, f"{mutation.what}: noticed by {by}: {found}"
 
 

@@ -49,11 +49,6 @@ def _fail(name: str | bytes) -> OSError:
     return OSError(code, os.strerror(code), os.fsdecode(name))
 
 
-def _rewind(directory: int) -> None:
-    """Let an open directory be read as it is now: on btrfs it is read as it was when it was opened, or rewound."""
-    os.lseek(directory, 0, os.SEEK_SET)
-
-
 class FileSystem:
     """The real system calls. Names are single components below ``directory`` descriptors unless said otherwise."""
 
@@ -97,14 +92,18 @@ class FileSystem:
 
     def list(self, directory: int) -> list[str]:
         """Return the names in a directory."""
-        _rewind(directory)
-        return os.listdir(directory)
+        return [*self.inodes(directory)]
 
     def inodes(self, directory: int) -> dict[str, int]:
         """Return the names in a directory with the numbers of their inodes, in one pass over it."""
-        _rewind(directory)
-        with os.scandir(directory) as entries:
+        with self._opened_anew(directory) as fd, os.scandir(fd) as entries:
             return {entry.name: entry.inode() for entry in entries}
+
+    @contextmanager
+    def _opened_anew(self, directory: int) -> Iterator[int]:
+        """btrfs shows through a descriptor only the names that were there when it was opened."""
+        with self.closing(os.open(".", DIRECTORY, dir_fd=directory)) as fd:
+            yield fd
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""

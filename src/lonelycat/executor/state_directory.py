@@ -47,11 +47,7 @@ def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) ->
                     filesystem.close(fd)
                     raise
     except OSError as error:
-        raise StateError(
-            "STATE_DIRECTORY_UNSAFE",
-            f"{STATE_DIRECTORY}/{name} cannot be used: {error.strerror}",
-            "It must be a plain directory inside the workspace that this user can write.",
-        ) from error
+        raise _unusable(name, error) from error
     return fd
 
 
@@ -60,6 +56,14 @@ def _settle(filesystem: FileSystem, top: int, state: int, fd: int) -> None:
         filesystem.fsync(top)
         filesystem.fsync(state)
         filesystem.set_mode(fd, 0o700)
+
+
+def _unusable(name: str, error: OSError) -> StateError:
+    return StateError(
+        "STATE_DIRECTORY_UNSAFE",
+        f"{STATE_DIRECTORY}/{name} cannot be used: {error.strerror}",
+        "It must be a plain directory inside the workspace that this user can write.",
+    )
 
 
 def _check_private(fd: int, shown: str) -> None:

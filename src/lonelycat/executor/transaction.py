@@ -302,13 +302,13 @@ def empty_transaction(filesystem: FileSystem, stage: int) -> None:
     members = filesystem.list(stage)
     if len(members) < _REMOVE_SIDE_BY_SIDE_FROM:
         _remove(filesystem, stage, members)
-    else:
-        from concurrent.futures import ThreadPoolExecutor
+        return
+    from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(_REMOVERS) as removers:
-            parts = [members[number::_REMOVERS] for number in range(_REMOVERS)]
-            for done in [removers.submit(_remove, filesystem, stage, part) for part in parts]:
-                done.result()
+    with ThreadPoolExecutor(_REMOVERS) as removers:
+        parts = [members[number::_REMOVERS] for number in range(_REMOVERS)]
+        for done in [removers.submit(_remove, filesystem, stage, part) for part in parts]:
+            done.result()
 
 
 def _remove(filesystem: FileSystem, stage: int, members: list[str]) -> None:

@@ -4,9 +4,8 @@ Invariants:
 - Directories are 0700 and files 0600; nothing is opened through a symbolic link.
 - Everything is redacted before it is written.
 - A document appears complete or not at all (temporary file, then rename); events and logs are appended to.
-- Durable is what was there at the last :meth:`ArtifactDirectory.settle`.
-- The receipt gets its name only when everything that it states the digests of is durable: after a power cut an
-  artifact that was lost must not look like one that was edited.
+- Durable is what was there at the last :meth:`ArtifactDirectory.settle`. The receipt gets its name only when all that
+  it states the digests of is durable: after a power cut an artifact that was lost must not look like an edit.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class ArtifactDirectory:
         self._write(name, self._redactor.bytes(data))
 
     def write_verbatim(self, name: str, data: bytes) -> None:
-        """Write ``data`` as it is: what was redacted already, or must not be."""
+        """Write ``data`` as it is: what is private to the user like the workspace's own files."""
         self._write(name, data)
 
     def settle(self) -> None:
@@ -83,8 +82,8 @@ class ArtifactDirectory:
         return self.path.stat().st_dev == device
 
     def seal(self, data: bytes) -> None:
-        """Write the receipt: one barrier for it and all that it speaks of, then its name, durably."""
-        self._write(RECEIPT, data, seals=True)
+        """Write the receipt, which was redacted already and is signed byte for byte, and make everything durable."""
+        self._write(RECEIPT, data, sealing=True)
 
     def append_event(self, event: dict[str, object]) -> None:
         """Append one line to ``events.jsonl``, redacted, in one write."""
@@ -134,7 +133,7 @@ class ArtifactDirectory:
                     result[name] = "unreadable"
         return result
 
-    def _write(self, name: str, data: bytes, *, seals: bool = False) -> None:
+    def _write(self, name: str, data: bytes, *, sealing: bool = False) -> None:
         temporary = f"{name.rpartition('/')[0]}/unfinished-{secrets.token_hex(8)}".lstrip("/")
         with self._open_folder(name) as folder:
             base, part = name.rpartition("/")[2], temporary.rpartition("/")[2]
@@ -142,10 +141,10 @@ class ArtifactDirectory:
             descriptor = os.open(part, flags, 0o600, dir_fd=folder)
             try:
                 _write_all(descriptor, data)
-                if seals:
+                if sealing:
                     sync_file_system(descriptor)
                 os.rename(part, base, src_dir_fd=folder, dst_dir_fd=folder)
-                if seals:
+                if sealing:
                     os.fsync(folder)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
