@@ -19,7 +19,7 @@ from tests.crash.driver import clone, execute, in_dying_process, leftovers, reco
 from tests.crash.layers import Hooked, Killed
 from tests.crash.real_disks import in_memory
 from tests.crash.trees import Tree, case, difference, materialise, snapshot
-from tests.tally import tally
+from tests.tally import counting
 
 from lonelycat.changes.changeset import FileChange
 from lonelycat.executor.filesystem import FileSystem
@@ -105,6 +105,9 @@ class _Reach:
     deeper: int
 
 
+_DEPTHS = ("kills_of_the_transaction", "kills_of_its_recovery", "kills_of_the_recovery_from_that")
+
+
 class _Killer:
     """Kills one case's transaction, its recoveries, and theirs; counts the kills by depth."""
 
@@ -150,13 +153,11 @@ class _Killer:
 def _kill(seed: int, base: Path, reach: _Reach, *, keep: bool, test: str) -> list[int]:
     """Kill one case; return the kills by depth."""
     killer = _Killer(_Bench(seed, base, keep=keep, test=test), reach, seed)
-    try:
-        killer.run()
-    except BaseException:
-        tally("kills", violations=1)
-        raise
-    transaction, recovery, second = killer.kills
-    tally("kills", transaction=transaction, recovery=recovery, recovery_of_recovery=second, violations=0)
+    with counting("kills") as counts:
+        try:
+            killer.run()
+        finally:
+            counts.update(dict(zip(_DEPTHS, killer.kills, strict=True)))
     return killer.kills
 
 
