@@ -172,7 +172,7 @@ def test_dying_at_every_call(seed: int, keep: bool, tmp_path: Path) -> None:
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("keep", [True, False])
 def test_long_dying_three_deep(kill_seed: int, keep: bool, tmp_path: Path) -> None:
-    reach = _Reach(deaths=6, deeper=3)
+    reach = _Reach(deaths=6, deeper=2)
     kills = in_memory(tmp_path, lambda: _kill(kill_seed, tmp_path, reach, keep=keep, test="test_long_dying_three_deep"))
     assert all(kills)
 
