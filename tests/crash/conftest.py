@@ -11,7 +11,7 @@ from tests.crash.trees import UMASK
 DEFAULTS = {
     "seed": 3,
     "long_seed": 150,
-    "kill_seed": 12,
+    "kill_seed": 9,
     "states_seed": 100,
     "power_seed": 12,
     "service_seed": 3,

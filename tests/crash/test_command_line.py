@@ -1,4 +1,4 @@
-"""(f) The real command line, killed or failed by strace at one system call, be it Python's, SQLite's or LonelyCat's.
+"""(i) The real command line, killed or failed by strace at one system call, be it Python's, SQLite's or LonelyCat's.
 
 After it and ``lonelycat recover`` the tree is the old or the new one, history and audit log say the same, the exit code
 is a documented one that fits, and the change can be made. The calls are chosen from a recorded run: those of the main
@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from tests.debian import program
 from tests.interfaces.hostile.siege import BY, Siege, Tree, answered, draft
-from tests.tally import tally
+from tests.tally import counting
 
 from lonelycat.interfaces.cli.exits import Exit
 
@@ -174,18 +174,18 @@ def rigs(tmp_path: Path) -> Iterator[list[Rig]]:
 def _hit_some(rigs: list[Rig], seed: int, count: int, again: str) -> Counter[str]:
     rng = random.Random(seed)
     ends: Counter[str] = Counter()
-    for number in range(count):
-        rig, fault = rng.choice(rigs), list(FAULTS)[number % len(FAULTS)]
-        call = rng.choice(sorted({point.call for point in rig.points}))
-        point = rng.choice([point for point in rig.points if point.call == call])
-        try:
-            end = rig.hit(point, fault)
-        except AssertionError as error:
-            tally("command-line", violations=1)
-            where = f"{rig.name} workspace, {fault} at {point.call} number {point.when}: {point.text}"
-            raise AssertionError(f"{error}\n{where}; seed {seed}, number {number}; again with: {again}") from error
-        ends[end] += 1
-    tally("command-line", **ends, violations=0)
+    with counting("command-line") as counts:
+        for number in range(count):
+            rig, fault = rng.choice(rigs), list(FAULTS)[number % len(FAULTS)]
+            call = rng.choice(sorted({point.call for point in rig.points}))
+            point = rng.choice([point for point in rig.points if point.call == call])
+            try:
+                end = rig.hit(point, fault)
+            except AssertionError as error:
+                where = f"{rig.name} workspace, {fault} at {point.call} number {point.when}: {point.text}"
+                raise AssertionError(f"{error}\n{where}; seed {seed}, number {number}; again with: {again}") from error
+            ends[end] += 1
+            counts["missed" if end == "missed" else fault] += 1
     assert ends["missed"] <= count // 5, ends
     return ends
 

@@ -1,4 +1,4 @@
-"""(e) The disk is full for real, from any call of a transaction on: small ext4, btrfs and tmpfs file systems.
+"""(h) The disk is full for real, from any call of a transaction on: small ext4, btrfs and tmpfs file systems.
 
 Somebody else takes all that is free right before the call. The change is then refused, rolled back or completed, and
 the tree says the same while the disk is still full. When the space is given back nothing is lost and the change can be
@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -21,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.crash.disks import KINDS, MIB, Disk, in_own_mounts, mount, unmount
 from tests.crash.driver import execute, leftovers, quarantined, recover
 from tests.crash.layers import Hooked
+from tests.crash.real_disks import KINDS, MIB, Disk, in_own_mounts, mount, unmount
 from tests.crash.trees import Tree, case, difference, materialise, snapshot
-from tests.tally import tally
+from tests.tally import counting
 
 from lonelycat.errors import LonelyCatError
 from lonelycat.executor.filesystem import FileSystem
@@ -162,23 +163,21 @@ class Bench:
         assert found in allowed, difference(found, allowed[-1])
 
 
-def _fill_everywhere(name: str, seed: int, base: Path, stride: int) -> dict[str, int]:
+def _fill_everywhere(name: str, seed: int, base: Path, stride: int) -> Counter[str]:
     """Fill the disk before every ``stride``-th call; return how often each end was told."""
-    ends: dict[str, int] = {}
-    with small_disk(name, base) as place:
+    ends: Counter[str] = Counter()
+    with counting("disk-full") as counts, small_disk(name, base) as place:
         for keep in (True, False):
             bench = Bench(place, seed, keep=keep, undo_may_fail=name in SHORT_OF_NAMES)
             trace = bench.calls()
             for at in range(seed % stride, len(trace), stride):
                 try:
-                    told = bench.fill_at(at)
+                    ends[bench.fill_at(at)] += 1
                 except (AssertionError, LonelyCatError, OSError) as error:
-                    tally("disk-full", violations=1)
                     again = f"python -m pytest tests/crash/test_full_disks.py -k {name} --seeds {seed}:{seed + 1}"
                     where = f"{name} full before call {at} ({trace[at]}), keep={keep}, seed {seed}"
                     raise AssertionError(f"{error}\n{where}; again with: {again}") from error
-                ends[told] = ends.get(told, 0) + 1
-    tally("disk-full", **{name: sum(ends.values())}, **ends, violations=0)
+                counts[name] += 1
     return ends
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.crash.disks import in_memory
 from tests.crash.driver import clone, execute, in_dying_process, leftovers, recover
 from tests.crash.layers import Hooked, Killed
+from tests.crash.real_disks import in_memory
 from tests.crash.trees import Tree, case, difference, materialise, snapshot
-from tests.tally import tally
+from tests.tally import counting
 
 from lonelycat.changes.changeset import FileChange
 from lonelycat.executor.filesystem import FileSystem
@@ -105,6 +105,9 @@ class _Reach:
     deeper: int
 
 
+_DEPTHS = ("kills_of_the_transaction", "kills_of_its_recovery", "kills_of_the_recovery_from_that")
+
+
 class _Killer:
     """Kills one case's transaction, its recoveries, and theirs; counts the kills by depth."""
 
@@ -150,13 +153,11 @@ class _Killer:
 def _kill(seed: int, base: Path, reach: _Reach, *, keep: bool, test: str) -> list[int]:
     """Kill one case; return the kills by depth."""
     killer = _Killer(_Bench(seed, base, keep=keep, test=test), reach, seed)
-    try:
-        killer.run()
-    except BaseException:
-        tally("kills", violations=1)
-        raise
-    transaction, recovery, second = killer.kills
-    tally("kills", transaction=transaction, recovery=recovery, recovery_of_recovery=second, violations=0)
+    with counting("kills") as counts:
+        try:
+            killer.run()
+        finally:
+            counts.update(dict(zip(_DEPTHS, killer.kills, strict=True)))
     return killer.kills
 
 
@@ -171,7 +172,7 @@ def test_dying_at_every_call(seed: int, keep: bool, tmp_path: Path) -> None:
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("keep", [True, False])
 def test_long_dying_three_deep(kill_seed: int, keep: bool, tmp_path: Path) -> None:
-    reach = _Reach(deaths=6, deeper=3)
+    reach = _Reach(deaths=6, deeper=2)
     kills = in_memory(tmp_path, lambda: _kill(kill_seed, tmp_path, reach, keep=keep, test="test_long_dying_three_deep"))
     assert all(kills)
 

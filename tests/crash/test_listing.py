@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.crash.disks import KINDS, Disk, in_own_mounts
-from tests.crash.driver import CHUNK, EXECUTION, FENCE, no_blobs
+from tests.crash.driver import CHUNK, EXECUTION, FENCE, execute, leftovers, no_blobs
+from tests.crash.real_disks import KINDS, Disk, in_own_mounts
+from tests.crash.trees import case, materialise, snapshot
 
 from lonelycat.changes.changeset import FileChange
 from lonelycat.executor.filesystem import FileSystem
@@ -52,3 +53,26 @@ def test_what_was_written_to_a_replaced_file_is_kept(kind: str, tmp_path: Path) 
             disk.close()
 
     assert in_own_mounts(kept) == b"theirs"
+
+
+def _ends(kind: str, base: Path) -> list[tuple[str, bool, list[str]]]:
+    """Return what was told of some transactions, whether the tree was right, and what they left behind."""
+    disk = Disk(KINDS[kind], base)
+    try:
+        found = []
+        for seed in range(6):
+            for keep in (True, False):
+                root = disk.place / f"{seed}-{keep}"
+                old, changes, new = case(seed)
+                materialise(root, old)
+                told = execute(FileSystem(), root, changes, keep=keep)
+                found.append((told, snapshot(root) == (new if keep else old), leftovers(root)))
+        return found
+    finally:
+        disk.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_transaction_ends_and_leaves_nothing(kind: str, tmp_path: Path) -> None:
+    expected = [("completed", True, []), ("rolled_back", True, [])] * 6
+    assert in_own_mounts(lambda: _ends(kind, tmp_path)) == expected

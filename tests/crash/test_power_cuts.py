@@ -1,4 +1,4 @@
-"""(d) The power is cut under real file systems, at random points of transactions and of their recovery.
+"""(f) The power is cut under real file systems, at random points of transactions and of their recovery.
 
 One file system lives through many cuts: each transaction begins where the recovery from the last cut ended, so that
 what recovery and clean-up did without making it durable is lost as well. After each cut and recovery the tree is the
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.crash.disks import KINDS, CutKind, Disk, in_own_mounts
 from tests.crash.driver import Dropped, execute, leftovers, quarantined, recover
 from tests.crash.layers import Hooked
+from tests.crash.real_disks import KINDS, CutKind, Disk, in_own_mounts
 from tests.crash.trees import (
     Tree,
     applied,
@@ -32,7 +32,7 @@ from tests.crash.trees import (
     snapshot,
     with_parents,
 )
-from tests.tally import tally
+from tests.tally import counting
 
 from lonelycat.errors import LonelyCatError
 from lonelycat.executor.filesystem import FileSystem
@@ -181,17 +181,17 @@ def _live(kind: str, seed: int, base: Path, cuts: int) -> int:
     disk = Disk(KINDS[kind], base)
     life = Life(disk, rng, with_parents(random_tree(rng, 10)))
     try:
-        life.begin()
-        while life.cuts < cuts:
-            life.one_transaction()
+        with counting("power-cuts") as counts:
+            life.begin()
+            while life.cuts < cuts:
+                life.one_transaction()
+                counts[kind] = life.cuts
     except Exception as error:
-        tally("power-cuts", violations=1)
         again = f"python -m pytest tests/crash/test_power_cuts.py -k {kind} --seeds {seed}:{seed + 1}"
         told = "\n  ".join(life.history)
         raise AssertionError(f"{error}\nafter {life.cuts} cuts:\n  {told}\nagain with: {again}") from error
     finally:
         disk.close()
-    tally("power-cuts", **{kind: life.cuts}, violations=0)
     return life.cuts
 
 

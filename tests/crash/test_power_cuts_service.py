@@ -1,4 +1,4 @@
-"""(d) The power is cut under the whole service: files, database, receipts and keys on one real disk.
+"""(g) The power is cut under the whole service: files, database, receipts and keys on one real disk.
 
 After each cut and recovery the tree is the old or the new one, and everything that was told before the power went is
 still so: a stored proposal, a recorded result, a kept change. History agrees with the tree, and the audit log is whole.
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.ground import Ground
-from tests.crash.disks import KINDS, Disk, in_own_mounts
 from tests.crash.driver import Dropped
+from tests.crash.real_disks import KINDS, Disk, in_own_mounts
 from tests.crash.test_power_cuts import PowerCut, SuddenCut
-from tests.tally import tally
+from tests.tally import counting
 
 from lonelycat import ExecutionResult, FileChange
 from lonelycat.errors import LonelyCatError
@@ -113,17 +113,17 @@ class Life:
 def _live(kind: str, seed: int, base: Path, cuts: int) -> int:
     disk, stories = Disk(KINDS[kind], base), list[str]()
     try:
-        life = Life(disk, random.Random(f"service {kind} {seed}"))
-        for _ in range(cuts):
-            stories.append(life.one_execution())
+        with counting("power-cuts") as counts:
+            life = Life(disk, random.Random(f"service {kind} {seed}"))
+            for _ in range(cuts):
+                stories.append(life.one_execution())
+                counts[f"{kind}_under_the_service"] += 1
     except Exception as error:
-        tally("power-cuts", violations=1)
         again = f"python -m pytest tests/crash/test_power_cuts_service.py -k {kind} --seeds {seed}:{seed + 1}"
         told = "\n  ".join(stories)
         raise AssertionError(f"{error}\nafter {len(stories)} cuts:\n  {told}\nagain with: {again}") from error
     finally:
         disk.close()
-    tally("power-cuts", **{f"{kind}_under_the_service": len(stories)}, violations=0)
     return len(stories)
 
 

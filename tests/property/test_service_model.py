@@ -35,7 +35,7 @@ from sqlalchemy import Connection
 from tests.crash.driver import in_dying_process
 from tests.crash.layers import Killed
 from tests.property.service_model import HELD, Expected, Model, Plan, Yes
-from tests.tally import tally
+from tests.tally import counting, tally
 
 from lonelycat.clock import RandomIds
 from lonelycat.errors import LonelyCatError
@@ -54,8 +54,8 @@ CONTENTS = (b"", b"one\n", b"two\n", b"three\n")
 JUMPS = {"a minute": 60, "ten minutes": 600, "two hours": 7_200, "a day and an hour": 90_000}
 PROPOSER = "agent:coder"
 APPROVER = "maria"
-SLICE_EXAMPLES, SLICE_STEPS = 5, 25
-LONG_EXAMPLES, LONG_STEPS = 10, 50
+SLICE_SEED, SLICE, LONG = 5, (5, 35), (12, 50)
+"""How many runs of how many steps."""
 
 
 class JumpingClock:
@@ -427,23 +427,20 @@ _COMMON = settings(
 )
 
 
-def _run(chosen: settings) -> None:
-    try:
-        run_state_machine_as_test(Service, settings=chosen)  # type: ignore[no-untyped-call]  # hypothesis has no types here
-    except BaseException:
-        tally("model", violations=1)
-        raise
-    tally("model", violations=0)
+def _run(seed: int, examples: int, steps: int, again: str) -> None:
+    print(f"again with: {again}")  # noqa: T201 — shown when it fails
+    with_seed(seed)(Service)
+    with counting("model"):
+        chosen = settings(_COMMON, max_examples=examples, stateful_step_count=steps)
+        run_state_machine_as_test(Service, settings=chosen)  # type: ignore[no-untyped-call]  # hypothesis has none here
 
 
 def test_the_service_follows_the_model() -> None:
-    _run(settings(_COMMON, max_examples=SLICE_EXAMPLES, stateful_step_count=SLICE_STEPS, derandomize=True))
+    _run(SLICE_SEED, *SLICE, "python -m pytest tests/property/test_service_model.py -m 'not long'")
 
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("seed", range(4))
 def test_long_the_service_follows_the_model(seed: int) -> None:
-    print(f"again with: python -m pytest tests/property/test_service_model.py -m long -k 'model[{seed}]'")  # noqa: T201
-    with_seed(seed)(Service)
-    _run(settings(_COMMON, max_examples=LONG_EXAMPLES, stateful_step_count=LONG_STEPS))
+    _run(seed, *LONG, f"python -m pytest tests/property/test_service_model.py -m long -k 'model[{seed}]'")
