@@ -43,6 +43,8 @@ class Mutation:
     harmless: str = ""
 
 
+taken_out: set[str] = set()
+"""Every barrier that a mutation takes out."""
 EMPTYING: Case = ({"d": Folder(0o711), "d/a": File(b"old")}, (FileChange.delete("d/a", b"old"),), {})
 """The smallest change that takes a directory away."""
 
@@ -79,6 +81,7 @@ def intact(seed: int) -> Iterator[tuple[Session, Callable[[int], bool]]]:
 
 def without(*names: str) -> Variant:
     """A program that lacks these barriers."""
+    taken_out.update(names)
 
     def variant(seed: int) -> Iterator[tuple[Session, Callable[[int], bool]]]:
         for session in sessions(seed):
@@ -322,6 +325,16 @@ MUTATIONS = (
             ("undo: fsync the tree", "undo: make the UNDONE frame"),
             ("undo: syncfs everything", "undo: make the UNDONE frame"),
         ),
+        WEAK,
+    ),
+    Mutation(
+        "UNDONE written before quarantine is durable",
+        in_other_order(("undo: fsync quarantine", "undo: make the UNDONE frame")),
+        WEAK,
+    ),
+    Mutation(
+        "a directory made again made durable before it has its mode",
+        in_other_order(("undo: make a directory made again", "undo: fsync a directory made again")),
         WEAK,
     ),
     Mutation(

@@ -66,7 +66,7 @@ def _member(name: str) -> str:
 def _change(disk: Disk, call: Call) -> str:
     """Say what a changing call is about: the step that neighbouring calls of a kind make up."""
     things = [_about(disk, effect, call.phase) for effect in call.effects]
-    if things == ["ballast"] and call.name == "unlink":
+    if things == ["ballast"] and call.phase in ("undo", "recovery") and call.name == "unlink":
         return "free the ballast"
     if call.name in ("unlink", "remove_directory") and TREE not in things:
         return "remove the journal" if things == ["the journal"] else "remove the rest"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 from tests.crash.descriptors import mounted
-from tests.crash.mutations import MUTATIONS, Model, Mutation, intact, noticed
+from tests.crash.mutations import MUTATIONS, SEEDS, Model, Mutation, intact, noticed, sessions, taken_out
+from tests.crash.protocol import steps
 from tests.tally import tally
 
 SLICE = [mutation for mutation in MUTATIONS if mutation.caught_by][::6]
@@ -43,6 +44,18 @@ def test_long_every_model_notices_what_the_table_says(mutation: Mutation) -> Non
 def test_long_with_nothing_wrong_nothing_is_noticed(model: Model) -> None:
     with mounted():
         assert not noticed(Mutation("nothing", intact, ()), model)
+
+
+def test_every_barrier_that_the_executor_makes_is_taken_out_by_one() -> None:
+    with mounted():
+        recordings = [session for seed in SEEDS for session in sessions(seed)]
+    barriers = {
+        step
+        for session in recordings
+        for step, call in zip(steps(session), session.calls, strict=True)
+        if call.barrier is not None
+    }
+    assert barriers == taken_out
 
 
 def test_what_no_model_notices_says_why() -> None:
