@@ -176,7 +176,7 @@ def test_a_swapper_finds_no_way_out_and_nothing_is_lost(shuffle: bool, only: int
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("shuffle", [False, True], ids=["contents", "contents-and-files"])
 def test_long_a_swapper_finds_no_way_out_and_nothing_is_lost(shuffle: bool, tmp_path: Path) -> None:
-    _run(tmp_path, 1, 1_000_000, 4_000, shuffle=shuffle)
+    _run(tmp_path, 1, 1_000_000, 2_500, shuffle=shuffle)
 
 
 def _in_swapped_roots(base: Path, seed: int, swaps: int, transactions: int) -> None:
@@ -250,7 +250,7 @@ def test_swapped_roots_are_never_mixed(only: int | None, tmp_path: Path) -> None
 @pytest.mark.long
 @pytest.mark.timeout(0)
 def test_long_swapped_roots_are_never_mixed(tmp_path: Path) -> None:
-    _in_swapped_roots(tmp_path, 1, 400_000, 2_500)
+    _in_swapped_roots(tmp_path, 1, 400_000, 1_500)
 
 
 # -- it can fail -----------------------------------------------------------------------------------------------------
