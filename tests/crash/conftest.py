@@ -10,7 +10,7 @@ from tests.crash.trees import UMASK
 
 SLICE = 3
 LONG = 150
-STATES = 60
+STATES = 100
 """A seed of the crash states stands for some thousands of them."""
 
 

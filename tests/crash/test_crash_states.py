@@ -126,7 +126,7 @@ def test_the_smallest_changes_dying_anywhere(name: str) -> None:
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", SMALLEST)
 def test_long_the_smallest_changes_dying_anywhere(name: str) -> None:
-    _enumerate(0, _dying_anywhere(name, tuple(WAYS), 0.4), "long_the_smallest_changes", 2, 100)
+    _enumerate(0, _dying_anywhere(name, tuple(WAYS), 0.1), "long_the_smallest_changes", 2, 100)
 
 
 def test_a_journal_that_rotted_is_set_aside_whole_and_once(seed: int) -> None:
