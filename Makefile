@@ -19,6 +19,10 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/core.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	touch $@
 
+$(VENV)/bench.stamp: requirements/bench.txt $(VENV)/dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	touch $@
+
 demo: $(VENV)/core.stamp          ## the whole story in a throwaway workspace with a real service
 	$(BIN)/lonelycat demo
 
@@ -39,12 +43,13 @@ replay: $(VENV)/dev.stamp         ## make replay REPO=path N=300: replay real hi
 gate-quality: $(VENV)/dev.stamp   ## make gate-quality REPO=path N=300: how the gate judges real history
 	$(BIN)/python -m tests.conformance.gate_quality --repo "$(REPO)" --commits $(N)
 
-bench: $(VENV)/dev.stamp          ## the benchmark table, as ratios
+bench: $(VENV)/bench.stamp        ## the benchmark table, as ratios, and the growth curves, into docs/performance.md
 	$(BIN)/python -m benchmarks
 
 requirements:                     ## compile the pinned, hashed requirement files (needs uv)
 	uv pip compile pyproject.toml --group build --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' --upgrade -o requirements/core.txt
 	uv pip compile pyproject.toml --group build --group dev --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' -c requirements/core.txt --upgrade -o requirements/dev.txt
+	uv pip compile pyproject.toml --group build --group bench --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' -c requirements/core.txt --upgrade -o requirements/bench.txt
 
 clean:
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

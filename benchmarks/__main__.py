@@ -1,43 +1,63 @@
-"""The benchmark table: ``make bench``. Ratios within one run; the absolute times are of the machine at hand."""
+"""``make bench``: measures everything and writes the tables and pictures of docs/performance.md.
+
+The figures are ratios within one run; the absolute times are of the machine at hand. ``--print`` writes nothing.
+"""
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
-from benchmarks import apply_many, check_start, gate_decision, large_file
+from benchmarks import apply_many, check_start, gate_decision, growth, history, large_file, peer, plots, recovery
 
-Row = tuple[str, str, str, str]
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "performance.md"
+BEGIN, END = "<!-- measured by make bench: begin -->\n", "<!-- measured by make bench: end -->\n"
+Row = tuple[str, ...]
 
 
-def rows() -> list[Row]:
-    """Measure everything and return (what, measured, limit, aim)."""
+def against_peers() -> list[Row]:
+    """Measure what has a limit; return rows of what, measured, limit, aim."""
     many = apply_many.measure()
-    memory = large_file.measure()
+    memory = large_file.measure(512)
+    larger = large_file.measure(1024)
     start = check_start.measure()
     gate = gate_decision.measure()
+    tool = peer.measure()
     return [
         (
             f"{many.files} small updates, against a loop of write, fsync, rename",
-            f"{many.to_naive:.2f} × ({many.lonelycat * 1000:.0f} ms to {many.naive * 1000:.0f} ms)",
+            f"{many.to_naive:.2f} × ({_ms(many.lonelycat)} to {_ms(many.naive)})",
             "1.0 ×",
-            "0.3 ×",
+            "0.25 ×",
         ),
         (
             f"{many.files} small updates, against `git apply` (neither durable nor atomic)",
-            f"{many.to_git:.1f} × ({many.lonelycat * 1000:.0f} ms to {many.git * 1000:.0f} ms)",
-            "6 ×",
+            f"{many.to_git:.1f} × ({_ms(many.lonelycat)} to {_ms(many.git)})",
+            "3 ×",
             "2 ×",
         ),
         (
-            f"one {memory.file_mib} MiB binary file, peak memory above the interpreter",
-            f"{memory.above_mib:.0f} MiB",
-            "100 MiB",
+            f"{tool.files} small updates, whole process, against pyinfra (neither durable nor atomic)",
+            f"{1 / tool.ratio:.2f} × ({_ms(tool.lonelycat)} to {_ms(tool.pyinfra)})",
             "",
+            "",
+        ),
+        *(
+            (
+                f"one {each.file_mib} MiB binary file, peak memory above the interpreter",
+                f"{each.above_mib:.0f} MiB",
+                "100 MiB",
+                "",
+            )
+            for each in (memory, larger)
         ),
         (
             "`lonelycat check` on a one-file patch, against the bare interpreter's start",
-            f"{start.ratio:.1f} × ({start.check * 1000:.0f} ms to {start.interpreter * 1000:.0f} ms)",
+            f"{start.ratio:.1f} × ({_ms(start.check)} to {_ms(start.interpreter)})",
             "20 ×",
             "10 ×",
         ),
@@ -50,14 +70,92 @@ def rows() -> list[Row]:
     ]
 
 
-def main() -> int:
-    """Print the table as Markdown."""
-    print(f"Python {platform.python_version()}, Linux {platform.release()}\n")
-    print("| what | measured | limit | aim |\n| --- | --- | --- | --- |")
-    for row in rows():
-        print("| " + " | ".join(row) + " |", flush=True)
+def _growth_rows(found: list[growth.Growth]) -> list[Row]:
+    return [
+        (
+            f"{row.files:,}",
+            _ms(row.lonelycat),
+            f"{row.lonelycat / row.naive:.2f} ×",
+            f"{row.lonelycat / row.git:.1f} ×",
+            f"{row.memory_mib:.0f} MiB",
+        )
+        for row in found
+    ]
+
+
+def _history_rows(found: list[history.Cost]) -> list[Row]:
+    return [(f"{row.rows:,}", _ms(row.execute), f"{row.to_none:.2f} ×", f"{row.database_mib:.0f} MiB") for row in found]
+
+
+def _recovery_rows(found: list[recovery.Recovery]) -> list[Row]:
+    by_files: dict[int, list[str]] = {}
+    for row in found:
+        by_files.setdefault(row.files, []).append(_ms(row.seconds))
+    return [(f"{files:,}", *times) for files, times in by_files.items()]
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
+
+
+def _table(heads: Row, rows: list[Row]) -> str:
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def measured() -> tuple[str, tuple[list[growth.Growth], list[history.Cost], list[recovery.Recovery]]]:
+    """Measure everything; return the page's section and what its pictures are drawn from."""
+    tables = _table(("what", "measured", "limit", "aim"), against_peers())
+    sizes, costs, recovered = growth.measure(), history.measure(), recovery.measure()
+    earlier = sorted({row.rows for row in recovered})
+    text = (
+        f"One run of `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, Linux {platform.release()},"
+        f" Python {platform.python_version()}, {_file_system()}.\n\n{tables}\n"
+        "### By the number of files\n\n"
+        "Memory is the peak of proposing and executing a git range of that many files.\n\n"
+        + _table(
+            ("files", "LonelyCat", "against the loop", "against `git apply`", "peak memory above the interpreter"),
+            _growth_rows(sizes),
+        )
+        + "\n![Time by the number of files](images/growth-time.svg)\n\n"
+        "![Memory by the number of files](images/growth-memory.svg)\n\n"
+        "### By what is on record\n\nA one-file execution; the ratio is to the same with nothing on record.\n\n"
+        + _table(
+            ("executions on record", "the next execution", "against none", "size of the database"), _history_rows(costs)
+        )
+        + "\n![The next execution by the executions on record](images/growth-history.svg)\n\n"
+        "### Recovery\n\nThe executor was killed with everything applied and nothing committed.\n\n"
+        + _table(
+            ("files in the transaction", *(f"with {rows:,} earlier executions" for rows in earlier)),
+            _recovery_rows(recovered),
+        )
+        + "\n![Recovery by the size of the transaction](images/growth-recovery.svg)\n"
+    )
+    return text, (sizes, costs, recovered)
+
+
+def _file_system() -> str:
+    """Return the kind and the options of the file system that the benchmarks ran on."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    found = max((m for m in mounts if Path("/var/tmp").is_relative_to(m[1])), key=lambda m: len(m[1]))  # noqa: S108
+    options = [each for each in found[3].split(",") if each in ("discard", "sync", "data=ordered", "data=journal")]
+    return " ".join([found[2], *options])
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, then print the section or write the page."""
+    text, curves = measured()
+    if "--print" in arguments:
+        print(text)
+        return 0
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    plots.draw(DOCS / "images", *curves)
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    print(text)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

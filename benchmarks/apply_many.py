@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.workspace import fill, govern, text, throwaway
 
 from lonelycat import ChangePlan, ChangeSet, Executor, FileChange, WriteGate
+from lonelycat.governance.decision import GovernanceDecision
 
 ROUNDS = 7
 
@@ -59,12 +60,17 @@ def git_apply(root: Path, paths: list[str], before: int, after: int) -> float:
     return time.perf_counter() - begun
 
 
-def lonelycat(root: Path, paths: list[str], before: int, after: int) -> float:
-    """Execute the same edits through the library, without checks; return the seconds of ``execute``."""
+def prepared(root: Path, paths: list[str], before: int, after: int) -> tuple[ChangePlan, ChangeSet, GovernanceDecision]:
+    """Return the same edits as plan, change set and decision."""
     changes = [FileChange.update(path, text(number, before), text(number, after)) for number, path in enumerate(paths)]
     plan = ChangePlan.new(intent="benchmark", created_by="agent:benchmark", affected_paths=paths)
     changeset = ChangeSet.build(plan_id=plan.id, changes=changes)
-    decision = WriteGate.from_workspace(root).evaluate(plan, changeset)
+    return plan, changeset, WriteGate.from_workspace(root).evaluate(plan, changeset)
+
+
+def lonelycat(root: Path, paths: list[str], before: int, after: int) -> float:
+    """Execute the same edits through the library, without checks; return the seconds of ``execute``."""
+    plan, changeset, decision = prepared(root, paths, before, after)
     executor = Executor(root)
     begun = time.perf_counter()
     result = executor.execute(plan, changeset, decision)

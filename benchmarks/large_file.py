@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.workspace import govern, throwaway
 
 # VmHWM starts anew with every program; ru_maxrss remembers the process that this one was forked from.
-_PEAK = """
+PEAK = """
 import re, sys
 print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
 """
@@ -41,7 +41,7 @@ result = Executor(root).execute(plan, changeset, decision)
 assert result.success, (decision.reasons, result)
 assert (root / "big.bin").stat().st_size == blob.size
 """
-    + _PEAK
+    + PEAK
 )
 
 
@@ -59,7 +59,7 @@ class Memory:
         return self.lonelycat_mib - self.interpreter_mib
 
 
-def _peak(script: str, *arguments: str) -> float:
+def peak(script: str, *arguments: str) -> float:
     done = subprocess.run([sys.executable, "-c", script, *arguments], check=True, stderr=subprocess.PIPE, text=True)
     return int(done.stderr.split()[-1]) / 1024
 
@@ -71,7 +71,7 @@ def measure(mebibytes: int = 512) -> Memory:
         workspace.mkdir()
         govern(workspace)
         _write_random(source, mebibytes)
-        return Memory(mebibytes, _peak(_PEAK), _peak(_EXECUTE, str(workspace), str(source)))
+        return Memory(mebibytes, peak(PEAK), peak(_EXECUTE, str(workspace), str(source)))
 
 
 def _write_random(path: Path, mebibytes: int) -> None:

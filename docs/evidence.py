@@ -36,8 +36,20 @@ HARNESSES: dict[str, tuple[str, str]] = {
     "power-cuts": ("a file system shut down under a running transaction, then mounted again", _CRASH),
     "disk-full": ("real file systems that fill up at every step", _CRASH),
     "command-line": ("the installed command, killed or failed at its system calls", "tests/"),
-    "lock": ("processes that hammer one workspace while they are killed and stopped", "tests/"),
-    "swapper": ("a process that turns directories into links and back while transactions run", "tests/"),
+    "lock": (
+        "processes that hammer one workspace while they are killed, stopped and robbed of the lock files; operations "
+        "are whole acquisitions, releases and tries refused; zombies are stopped at a call, overtaken and woken up",
+        "tests/lock/",
+    ),
+    "swapper": (
+        "processes that turn directories into links and back, and write, while transactions run",
+        "tests/hostile_tree/test_swapper.py",
+    ),
+    "folding": ("transactions on file systems that fold case and normal form", "tests/hostile_tree/test_folding.py"),
+    "readers": (
+        "looks at the whole tree while writers run and are killed; a mix seen without asking is what is to be expected",
+        "tests/readers/",
+    ),
     "model": ("random histories of everything, held against a dictionary", "tests/"),
 }
 """By name in the tally: what a harness does, and where it is."""

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 STATE_DIRECTORY = ".lonelycat"
 DEFAULT_POLICY_PATH = "agent/policies/default.yaml"
 WORKFLOW_PATH = "agent/workflows/execute_changeset.md"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Hard limits that hold under every policy; over a limit is a refusal, never a shortcut."""
 
     max_input_bytes: int = 256 * 1024 * 1024
@@ -37,8 +36,7 @@ class Limits:
     """Time limit of a rollback, its restarts and its health checks, apart from the execution's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What one process was told from outside.
 
     Attributes:
@@ -58,7 +56,7 @@ class Settings:
     database_url: str | None = None
     approver_key: Path | None = None
     user: str = "unknown"
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
 
     @property
     def local_dir(self) -> Path:

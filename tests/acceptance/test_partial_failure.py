@@ -227,7 +227,7 @@ STEPS: dict[str, tuple[type, str]] = {
     "evidence": (Evidence, "keep_both_sides"),
     "apply": (Transaction, "apply"),
     "one file": (Transaction, "_check_displaced"),
-    "durable": (Transaction, "_make_durable"),
+    "durable": (Transaction, "settle"),
     "journal": (Transaction, "note"),
     "restart": (ServiceRestarter, "restart"),
     "verify": (Verifier, "run"),

@@ -8,10 +8,17 @@ from collections.abc import Iterator
 import pytest
 from tests.crash.trees import UMASK
 
-SLICE = 3
-LONG = 150
-STATES = 100
-"""A seed of the crash states stands for some thousands of them."""
+DEFAULTS = {
+    "seed": 3,
+    "long_seed": 150,
+    "kill_seed": 9,
+    "states_seed": 100,
+    "power_seed": 12,
+    "service_seed": 3,
+    "full_seed": 3,
+    "strace_seed": 3,
+}
+"""By fixture: how many seeds run when none are asked for. A seed of the crash states stands for thousands of them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,7 +34,7 @@ def _seeds(config: pytest.Config, default: int) -> range:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for name, default in (("seed", SLICE), ("long_seed", LONG), ("states_seed", STATES)):
+    for name, default in DEFAULTS.items():
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, _seeds(metafunc.config, default))
 

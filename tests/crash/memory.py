@@ -175,6 +175,9 @@ class MemoryFileSystem(FileSystem):
     def list(self, directory: int) -> list[str]:
         return [*self.disk.entries[self.inode(directory)]]
 
+    def inodes(self, directory: int) -> dict[str, int]:
+        return dict(self.disk.entries[self.inode(directory)])
+
     def close(self, fd: int) -> None:
         self.inode(fd)
         del self._open[fd]

@@ -21,8 +21,8 @@ from tests.crash.trees import File, Folder, Link, Tree
 from lonelycat.changes.changeset import FileChange
 from lonelycat.errors import LonelyCatError
 from lonelycat.executor.recovery import Recovered, Recovery
-from lonelycat.executor.rollback import UndoReport
 from lonelycat.executor.transaction import Transaction
+from lonelycat.executor.undo_report import UndoReport
 
 SECOND = "exec_zweite"
 

@@ -7,8 +7,6 @@ Invariants:
   :meth:`ChangeSet.integrity_error`, by the gate and again by the executor: a tampered set must be refusable.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
@@ -132,7 +130,7 @@ class FileChange(Strict):
         return self
 
     @classmethod
-    def create(cls, path: str, content: bytes | str | BlobRef, *, mode: Mode = REGULAR) -> FileChange:
+    def create(cls, path: str, content: bytes | str | BlobRef, *, mode: Mode = REGULAR) -> Self:
         """Return the creation of ``path`` with ``content``; it must not exist yet."""
         data = _as_content(content)
         return cls(operation=Operation.CREATE, path=check_path(path), new_hash=_hash(data), new_mode=mode, content=data)
@@ -146,7 +144,7 @@ class FileChange(Strict):
         *,
         old_mode: Mode = REGULAR,
         new_mode: Mode | None = None,
-    ) -> FileChange:
+    ) -> Self:
         """Return the replacement of ``old`` by ``new`` at ``path``; ``new_mode`` defaults to ``old_mode``."""
         before, after = _as_content(old), _as_content(new)
         return cls(
@@ -160,7 +158,7 @@ class FileChange(Strict):
         )
 
     @classmethod
-    def delete(cls, path: str, old: bytes | str | BlobRef, *, mode: Mode = REGULAR) -> FileChange:
+    def delete(cls, path: str, old: bytes | str | BlobRef, *, mode: Mode = REGULAR) -> Self:
         """Return the deletion of ``path``, whose bytes are ``old``."""
         return cls(operation=Operation.DELETE, path=check_path(path), old_hash=_hash(_as_content(old)), old_mode=mode)
 
@@ -174,7 +172,7 @@ class FileChange(Strict):
         new_content: bytes | str | BlobRef | None = None,
         old_mode: Mode = REGULAR,
         new_mode: Mode | None = None,
-    ) -> FileChange:
+    ) -> Self:
         """Return the move of ``old_path``, whose bytes are ``content``, to ``path``, which must not exist yet."""
         before = _as_content(content)
         after = before if new_content is None else _as_content(new_content)
@@ -250,7 +248,7 @@ class ChangeSet(Strict):
         generated_by: str = "lonelycat",
         id: str | None = None,
         generated_at: datetime | None = None,
-    ) -> ChangeSet:
+    ) -> Self:
         """Return a change set with a fresh id, the present time and the true checksum."""
         members = tuple(changes)
         return cls(

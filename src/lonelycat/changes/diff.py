@@ -52,7 +52,9 @@ def render_file(entry: DiffEntry) -> bytes:
         gone = DiffEntry(entry.old_path or entry.path, entry.old, None, entry.old_mode, None)
         made = DiffEntry(entry.path, None, entry.new, None, entry.new_mode)
         return render_file(gone) + render_file(made)
-    return b"".join(_file_parts(entry))
+    parts: list[bytes] = []
+    _file_parts(entry, parts)
+    return b"".join(parts)
 
 
 def patch_line_counts(old: bytes | None, new: bytes | None) -> tuple[int, int]:
@@ -65,50 +67,51 @@ def patch_line_counts(old: bytes | None, new: bytes | None) -> tuple[int, int]:
     return sum(r[3] - r[2] for r in regions), sum(r[1] - r[0] for r in regions)
 
 
-def _file_parts(entry: DiffEntry) -> Iterator[bytes]:
+def _file_parts(entry: DiffEntry, out: list[bytes]) -> None:
+    """Append the diff of one file that stays of one kind."""
     old_path = entry.old_path or entry.path
     old_name, new_name = quoted("a/" + old_path), quoted("b/" + entry.path)
-    yield b"diff --git %s %s\n" % (old_name, new_name)
+    out.append(b"diff --git %s %s\n" % (old_name, new_name))
     same = entry.old == entry.new
     if entry.old_mode is None:
-        yield b"new file mode %s\n" % str(entry.new_mode).encode()
+        out.append(b"new file mode %s\n" % str(entry.new_mode).encode())
     elif entry.new_mode is None:
-        yield b"deleted file mode %s\n" % entry.old_mode.encode()
+        out.append(b"deleted file mode %s\n" % entry.old_mode.encode())
     elif entry.old_mode != entry.new_mode:
-        yield b"old mode %s\nnew mode %s\n" % (entry.old_mode.encode(), entry.new_mode.encode())
+        out.append(b"old mode %s\nnew mode %s\n" % (entry.old_mode.encode(), entry.new_mode.encode()))
     if entry.old_path is not None:
         if same:
-            yield b"similarity index 100%\n"
-        yield b"rename from %s\nrename to %s\n" % (quoted(entry.old_path), quoted(entry.path))
+            out.append(b"similarity index 100%\n")
+        out.append(b"rename from %s\nrename to %s\n" % (quoted(entry.old_path), quoted(entry.path)))
     if same:
         return
     if isinstance(entry.old, BlobRef) or isinstance(entry.new, BlobRef):
-        yield _differ(entry, old_name, new_name)
+        out.append(_differ(entry, old_name, new_name))
         return
-    yield from _content_parts(entry, entry.old, entry.new, (old_name, new_name))
+    _content_parts(entry, entry.old, entry.new, (old_name, new_name), out)
 
 
 def _content_parts(
-    entry: DiffEntry, old: bytes | None, new: bytes | None, names: tuple[bytes, bytes]
-) -> Iterator[bytes]:
+    entry: DiffEntry, old: bytes | None, new: bytes | None, names: tuple[bytes, bytes], out: list[bytes]
+) -> None:
     before, after = old or b"", new or b""
     mode = b" " + entry.old_mode.encode() if entry.old_mode is not None and entry.old_mode == entry.new_mode else b""
     binary = is_binary(before) or is_binary(after)
     ids = tuple(
         (_NO_ID if data is None else blob_id(data, _NO_ID))[: None if binary else _ABBREVIATED] for data in (old, new)
     )
-    yield b"index %s..%s%s\n" % (ids[0].encode(), ids[1].encode(), mode)
+    out.append(b"index %s..%s%s\n" % (ids[0].encode(), ids[1].encode(), mode))
     if binary:
         if max(len(before), len(after)) > MAX_BINARY_BYTES:
-            yield _differ(entry, *names)
+            out.append(_differ(entry, *names))
         else:
-            yield b"%s\n%s%s" % (MARK, encode_literal(after), encode_literal(before))
+            out.append(b"%s\n%s%s" % (MARK, encode_literal(after), encode_literal(before)))
         return
     if before == after:
         return
-    yield b"--- %s\n" % (b"/dev/null" if old is None else _named(names[0]))
-    yield b"+++ %s\n" % (b"/dev/null" if new is None else _named(names[1]))
-    yield from _hunks(split_lines(before), split_lines(after))
+    out.append(b"--- %s\n" % (b"/dev/null" if old is None else _named(names[0])))
+    out.append(b"+++ %s\n" % (b"/dev/null" if new is None else _named(names[1])))
+    _hunks(split_lines(before), split_lines(after), out)
 
 
 def _differ(entry: DiffEntry, old_name: bytes, new_name: bytes) -> bytes:
@@ -117,29 +120,40 @@ def _differ(entry: DiffEntry, old_name: bytes, new_name: bytes) -> bytes:
     return b"Binary files %s and %s differ\n" % (old, new)
 
 
-def _hunks(old: list[bytes], new: list[bytes]) -> Iterator[bytes]:
+def hunk_regions(old: list[bytes], new: list[bytes]) -> Iterator[list[Region]]:
+    """Yield the changed regions hunk by hunk: those that share context lines belong together."""
     group: list[Region] = []
     for region in changed_regions(old, new):
         if group and region[0] - group[-1][1] > 2 * CONTEXT_LINES:
-            yield from _hunk(old, new, group)
+            yield group
             group = []
         group.append(region)
     if group:
-        yield from _hunk(old, new, group)
+        yield group
 
 
-def _hunk(old: list[bytes], new: list[bytes], group: list[Region]) -> Iterator[bytes]:
+def hunk_span(group: list[Region], old_length: int) -> Region:
+    """Return a hunk's span with its context: begin and end in the old lines, begin and end in the new ones."""
     lead = min(CONTEXT_LINES, group[0][0])
-    begin, end = group[0][0] - lead, min(group[-1][1] + CONTEXT_LINES, len(old))
-    new_begin, new_end = group[0][2] - lead, group[-1][3] + end - group[-1][1]
-    yield b"@@ -%s +%s @@\n" % (_range(begin, end), _range(new_begin, new_end))
+    end = min(group[-1][1] + CONTEXT_LINES, old_length)
+    return group[0][0] - lead, end, group[0][2] - lead, group[-1][3] + end - group[-1][1]
+
+
+def _hunks(old: list[bytes], new: list[bytes], out: list[bytes]) -> None:
+    for group in hunk_regions(old, new):
+        _hunk(old, new, group, out)
+
+
+def _hunk(old: list[bytes], new: list[bytes], group: list[Region], out: list[bytes]) -> None:
+    begin, end, new_begin, new_end = hunk_span(group, len(old))
+    out.append(b"@@ -%s +%s @@\n" % (_range(begin, end), _range(new_begin, new_end)))
     position = begin
     for a, a_end, b, b_end in group:
-        yield from _marked(b" ", old[position:a])
-        yield from _marked(b"-", old[a:a_end])
-        yield from _marked(b"+", new[b:b_end])
+        _marked(b" ", old[position:a], out)
+        _marked(b"-", old[a:a_end], out)
+        _marked(b"+", new[b:b_end], out)
         position = a_end
-    yield from _marked(b" ", old[position:end])
+    _marked(b" ", old[position:end], out)
 
 
 def _range(begin: int, end: int) -> bytes:
@@ -149,11 +163,11 @@ def _range(begin: int, end: int) -> bytes:
     return b"%d,%d" % (begin + 1 if count else begin, count)
 
 
-def _marked(mark: bytes, lines: list[bytes]) -> Iterator[bytes]:
+def _marked(mark: bytes, lines: list[bytes], out: list[bytes]) -> None:
     for line in lines:
-        yield mark + line
-        if not line.endswith(b"\n"):
-            yield b"\n\\ No newline at end of file\n"
+        out += (mark, line)
+    if lines and not lines[-1].endswith(b"\n"):  # only a text's last line can lack its end
+        out.append(b"\n\\ No newline at end of file\n")
 
 
 def _named(name: bytes) -> bytes:

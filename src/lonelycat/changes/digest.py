@@ -9,10 +9,12 @@ import hashlib
 import json
 import re
 
+from lonelycat.patterns import late_pattern
+
 _EXACT = 2**53
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
 
-HASH_PATTERN = re.compile(r"[0-9a-f]{64}", re.ASCII)
+HASH_PATTERN = late_pattern(r"[0-9a-f]{64}", re.ASCII)
 
 
 def sha256_hex(data: bytes) -> str:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import io
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import compress, count
+from operator import ne
 
 Region = tuple[int, int, int, int]
 """Old begin and end, new begin and end; lines outside all regions are equal."""
@@ -41,7 +43,7 @@ def changed_regions(old: Sequence[bytes], new: Sequence[bytes]) -> list[Region]:
 def _regions(old: Sequence[bytes], new: Sequence[bytes], span: Region, budget: list[int]) -> Iterator[Region]:
     span = _trimmed(old, new, span)
     a, a_end, b, b_end = span
-    if a == a_end or b == b_end:
+    if a == a_end or b == b_end or (a_end - a, b_end - b) == (1, 1):  # two lines that stand alone differ
         if a != a_end or b != b_end:
             yield span
         return
@@ -53,11 +55,15 @@ def _regions(old: Sequence[bytes], new: Sequence[bytes], span: Region, budget: l
 
 def _trimmed(old: Sequence[bytes], new: Sequence[bytes], span: Region) -> Region:
     a, a_end, b, b_end = span
-    while a < a_end and b < b_end and old[a] == new[b]:
-        a, b = a + 1, b + 1
-    while a < a_end and b < b_end and old[a_end - 1] == new[b_end - 1]:
-        a_end, b_end = a_end - 1, b_end - 1
-    return a, a_end, b, b_end
+    head = _first_difference(old[a:a_end], new[b:b_end])
+    a, b = a + head, b + head
+    tail = _first_difference(old[a:a_end][::-1], new[b:b_end][::-1])
+    return a, a_end - tail, b, b_end - tail
+
+
+def _first_difference(mine: Sequence[bytes], other: Sequence[bytes]) -> int:
+    """Return how many leading items are equal; the loop runs in C, as most lines of most changes are equal."""
+    return next(compress(count(), map(ne, mine, other)), min(len(mine), len(other)))
 
 
 def _anchors(old: Sequence[bytes], new: Sequence[bytes], span: Region) -> list[tuple[int, int]]:

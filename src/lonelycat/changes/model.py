@@ -2,9 +2,10 @@
 
 Invariant: models are frozen, strict and know every field; JSON lists become tuples, JSON texts become times and paths,
 and nothing else is converted.
-"""
 
-from __future__ import annotations
+Modules that define models do without ``from __future__ import annotations``: it would leave pydantic to evaluate every
+annotation from its text, at every start of the command line.
+"""
 
 from datetime import datetime
 from typing import Annotated

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from lonelycat.errors import PathError
+from lonelycat.patterns import late_pattern
 
 MAX_COMPONENT_BYTES = 255
 MAX_PATH_BYTES = 4000
@@ -26,15 +27,15 @@ _DEVICE_NAMES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
     | {f"{stem}{digit}" for stem in ("com", "lpt") for digit in "123456789¹²³"}
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_BIDIRECTIONAL = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_INVISIBLE = re.compile(
+_CONTROL = late_pattern(r"[\x00-\x1f\x7f-\x9f]")
+_BIDIRECTIONAL = late_pattern("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_INVISIBLE = late_pattern(
     "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2028\u2029\u2060-\u2065\u206a-\u206f"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
 )
-_DRIVE = re.compile(r"[A-Za-z]:")
-_PLAIN = re.compile(r"(?:[A-Za-z0-9_\-+@%=,][A-Za-z0-9_\-+@%=,.]*[A-Za-z0-9_\-+@%=,]|[A-Za-z0-9_])", re.ASCII)
-_SHORT_NAME = re.compile(r"(?:git|lonely|lonelyc?|lo[0-9a-f]{4})~[0-9]+")
+_DRIVE = late_pattern(r"[A-Za-z]:")
+_PLAIN = late_pattern(r"(?:[A-Za-z0-9_\-+@%=,][A-Za-z0-9_\-+@%=,.]*[A-Za-z0-9_\-+@%=,]|[A-Za-z0-9_])", re.ASCII)
+_SHORT_NAME = late_pattern(r"(?:git|lonely|lonelyc?|lo[0-9a-f]{4})~[0-9]+")
 _PROTECTED_NAMES = frozenset({".git", ".lonelycat"})
 
 

@@ -3,12 +3,10 @@
 Invariant: a plan names profiles that the *policy* defines; no command line, URL or credential comes from a plan.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
@@ -93,7 +91,7 @@ class ChangePlan(Strict):
         parent_execution_id: str | None = None,
         clock: Clock | None = None,
         ids: IdSource | None = None,
-    ) -> ChangePlan:
+    ) -> Self:
         """Return a plan with a fresh id and the present time; everything else is as given."""
         moment: datetime = (clock or SystemClock()).now()
         return cls(

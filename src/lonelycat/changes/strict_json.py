@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from lonelycat.errors import InputError
+from lonelycat.patterns import late_pattern
 from lonelycat.settings import Limits
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = late_pattern("[\ud800-\udfff]")
 _MAX_NUMBER_DIGITS = 64
 
 

@@ -7,7 +7,7 @@ Invariants:
   leave the root and does not cross a mount.
 - A failed ``fsync`` is never retried on the same descriptor (the kernel may have dropped the pages).
 
-Linux only: openat2(2), renameat2(2) and syncfs(2) by ctypes; all else by ``os`` with directory descriptors.
+Linux only: openat2(2) and renameat2(2) by ctypes; all else by ``os`` with directory descriptors.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from lonelycat.durable import sync_file_system
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYS_OPENAT2 = 437
 _RENAME_NOREPLACE = 1
@@ -30,12 +32,11 @@ _FS_IOC_SETFLAGS = 0x40086602
 _FS_TOPDIR_FL = 0x00020000
 _renameat2 = _LIBC.renameat2
 _renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
-_syncfs = _LIBC.syncfs
-_syncfs.argtypes = (ctypes.c_int,)
 _syscall = _LIBC.syscall
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RETRIES_AFTER_A_RACE = 64
 
@@ -92,7 +93,18 @@ class FileSystem:
 
     def list(self, directory: int) -> list[str]:
         """Return the names in a directory."""
-        return os.listdir(directory)
+        return [*self.inodes(directory)]
+
+    def inodes(self, directory: int) -> dict[str, int]:
+        """Return the names in a directory with the numbers of their inodes, in one pass over it."""
+        with self._opened_anew(directory) as fd, os.scandir(fd) as entries:
+            return {entry.name: entry.inode() for entry in entries}
+
+    @contextmanager
+    def _opened_anew(self, directory: int) -> Iterator[int]:
+        """btrfs shows through a descriptor only the names that were there when it was opened."""
+        with self.closing(os.open(".", DIRECTORY, dir_fd=directory)) as fd:
+            yield fd
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
@@ -113,8 +125,8 @@ class FileSystem:
         return os.open(name, _CREATE, mode, dir_fd=directory)
 
     def open_append(self, directory: int, name: str) -> int:
-        """Open an existing file to append to."""
-        return os.open(name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        """Open an existing file to append to, without hanging on a FIFO."""
+        return os.open(name, _APPEND, dir_fd=directory)
 
     def write(self, fd: int, data: bytes) -> None:
         """Write all of ``data``."""
@@ -195,8 +207,7 @@ class FileSystem:
 
     def syncfs(self, fd: int) -> None:
         """Make everything on the file system that holds ``fd`` durable."""
-        if _syncfs(fd) != 0:
-            raise _fail("syncfs")
+        sync_file_system(fd)
 
 
 def read_all(filesystem: FileSystem, fd: int, chunk: int, limit: int | None = None) -> bytes:

@@ -8,8 +8,8 @@ other deletions; undo runs the reverse.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from lonelycat.changes.changeset import SYMLINK, Content, FileChange
 from lonelycat.changes.paths import from_wire, to_wire
@@ -23,8 +23,7 @@ class Kind(StrEnum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What a path holds: SHA-256 of the bytes (of the target for a symbolic link) and git's mode."""
 
     sha256: str
@@ -36,8 +35,7 @@ class Identity:
         return self.mode == SYMLINK
 
 
-@dataclass(frozen=True, slots=True)
-class FileOperation:
+class FileOperation(NamedTuple):
     """One path's move from ``old`` to ``new``; None is absent.
 
     ``content`` is the new content; None with a ``new`` means a copy of ``source``. ``source`` is the path whose file
@@ -102,8 +100,7 @@ def _identity(sha256: object, mode: object) -> Identity | None:
     return Identity(sha256, mode) if isinstance(sha256, str) and isinstance(mode, str) else None
 
 
-@dataclass(frozen=True, slots=True)
-class OperationPlan:
+class OperationPlan(NamedTuple):
     """All operations in the order of application, and the directories that come and go.
 
     Attributes:

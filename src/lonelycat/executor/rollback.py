@@ -17,7 +17,7 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 
 from lonelycat.changes.paths import printable
@@ -28,40 +28,11 @@ from lonelycat.executor.operations import FileOperation, Identity, Kind, split
 from lonelycat.executor.quarantine import quarantine
 from lonelycat.executor.staging import SYNC_WHOLE_FROM
 from lonelycat.executor.tree import Found, PinnedTree
+from lonelycat.executor.undo_report import UndoReport
 
 _ANY_LINKS = 1 << 30
 """An old file has further names meanwhile: as backup, as displaced, one for each undo cut short, in quarantine."""
 _IN_THE_WAY = frozenset({"PATH_NOT_DIRECTORY", "PATH_THROUGH_LINK"})
-
-
-@dataclass(slots=True)
-class UndoReport:
-    """How an undo went.
-
-    Attributes:
-        restored: every path holds its old content again, every directory is as it was.
-        conflicts: paths that hold somebody else's content, which was left alone.
-        quarantined: (path, place below the workspace) of contents that could not be put where they belong.
-        problems: what went wrong otherwise; any makes the rollback failed.
-    """
-
-    conflicts: list[str] = field(default_factory=list)
-    quarantined: list[tuple[str, str]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def restored(self) -> bool:
-        """Whether everything is back."""
-        return not (self.conflicts or self.problems)
-
-    def to_body(self) -> dict[str, object]:
-        """Return the JSON form for the journal and the records."""
-        return {
-            "restored": self.restored,
-            "conflicts": [printable(path) for path in self.conflicts],
-            "quarantined": [[printable(path), place] for path, place in self.quarantined],
-            "problems": list(self.problems),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,11 +287,23 @@ class _Undo:
     def _verify(self) -> None:
         for operation in reversed(self._not_back()):
             self.undo_one(operation)  # somebody wrote there meanwhile, or put ours back: judged once more
-        self.report.problems += [f"{printable(item.path)} does not hold its old content" for item in self._not_back()]
-        for directory in (*self.intent.rooms, *self.intent.pruned):
-            status = self.status(directory.path)
-            if directory.path not in self.report.conflicts and (status is None or not stat.S_ISDIR(status.st_mode)):
-                self.report.problems.append(f"the directory {printable(directory.path)} is not back")
+        for operation in self._not_back():
+            if not _holds(self.in_tree(operation.path), operation.new):
+                self._leave(operation)  # somebody wrote there since it was judged
+                continue
+            self.report.problems.append(f"{printable(operation.path)} does not hold its old content")
+        for path in {item.path for item in (*self.intent.rooms, *self.intent.pruned)} - set(self.report.conflicts):
+            self._verify_directory(path)
+
+    def _verify_directory(self, path: str) -> None:
+        try:
+            parent, name = self._parent(path)
+            if not stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
+                self.report.conflicts.append(path)  # somebody put something else in its place
+        except FileNotFoundError:
+            self.report.problems.append(f"the directory {printable(path)} is not back")
+        except LonelyCatError:  # somebody replaced one above it
+            self.report.conflicts.append(path)
 
     def _not_back(self) -> list[FileOperation]:
         left_alone = set(self.report.conflicts)

@@ -7,38 +7,28 @@ durable; the workspace is as it was.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from lonelycat.changes.changeset import EXECUTABLE, BlobRef
+from lonelycat.changes.conflict import Conflict, conflict_error
 from lonelycat.changes.paths import printable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
+from lonelycat.executor.conflicts import code_of_difference, difference
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.layout import BALLAST, BALLAST_BYTES, Directory, Intent
 from lonelycat.executor.operations import FileOperation, Identity, OperationPlan, split
-from lonelycat.executor.tree import Found, PinnedTree
+from lonelycat.executor.tree import NO_ATTRIBUTES, Found, PinnedTree
 
 BlobOpener = Callable[[BlobRef], Iterable[bytes]]
 """Yields a blob's bytes in chunks."""
 SYNC_WHOLE_FROM = 8
 """From this many files on, one syncfs is cheaper than one fsync each (FACTS: 33 ms against 382 ms at 1000)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How one path differs from what the change set was made against."""
-
-    path: str
-    code: str
-    expected: str
-    found: str
 
 
 class Stager:
@@ -60,9 +50,7 @@ class Stager:
             RefusedError: an object that cannot be part of a transaction; a content that is not what was approved.
         """
         found = check_base(self._tree, plan.operations, self.old_contents)
-        for operation in plan.operations:
-            if operation.old is not None:
-                self._back_up(operation, found[operation.path])
+        self._back_up([operation for operation in plan.operations if operation.old is not None], found)
         by_path = {operation.path: operation for operation in plan.operations}
         each = sum(1 for operation in plan.operations if operation.new is not None) < SYNC_WHOLE_FROM
         for operation in plan.operations:
@@ -83,16 +71,14 @@ class Stager:
 
     # -- backups and new contents --------------------------------------------------------------------------------
 
-    def _back_up(self, operation: FileOperation, found: Found) -> None:
-        directory, name = split(operation.path)
-        self._filesystem.hard_link(self._tree.directory(directory), name, self._stage, operation.backup_name)
-        linked = self._filesystem.stat(self._stage, operation.backup_name)
-        if (linked.st_ino, linked.st_mtime_ns, linked.st_size) != (
-            found.status.st_ino,
-            found.status.st_mtime_ns,
-            found.status.st_size,
-        ):
-            raise conflict([Difference(operation.path, "FILE_CHANGED", _describe(operation.old), "another file")])
+    def _back_up(self, operations: list[FileOperation], found: dict[str, Found]) -> None:
+        for operation in operations:
+            directory, name = split(operation.path)
+            self._filesystem.hard_link(self._tree.directory(directory), name, self._stage, operation.backup_name)
+        linked = self._filesystem.inodes(self._stage) if operations else {}
+        for operation in operations:  # the file that was looked at, and not one that was put in its place since
+            if linked[operation.backup_name] != found[operation.path].status.st_ino:
+                raise conflict_error([difference(operation.path, "FILE_CHANGED", operation.old, "another file")])
 
     def _write_new(
         self, operation: FileOperation, by_path: dict[str, FileOperation], found: dict[str, Found], *, durable: bool
@@ -107,7 +93,7 @@ class Stager:
         replaced = None if source is None else found.get(source.path)
         permissions = _permissions(new, replaced)
         fd = self._filesystem.create_file(self._stage, operation.staged_name, permissions)
-        with self._filesystem.closing(fd):
+        try:
             digest, size = hashlib.sha256(), 0
             for data in self._content(operation, by_path):
                 digest.update(data)
@@ -120,6 +106,8 @@ class Stager:
                 self._settle_mode(fd, permissions)
             if durable:
                 self._filesystem.fsync(fd)
+        finally:
+            self._filesystem.close(fd)
 
     def _write_link(self, operation: FileOperation, new: Identity, by_path: dict[str, FileOperation]) -> None:
         target = b"".join(self._content(operation, by_path))
@@ -154,23 +142,20 @@ class Stager:
             with suppress(PermissionError):
                 self._filesystem.set_owner(fd, replaced.status.st_uid, replaced.status.st_gid)
         self._settle_mode(fd, permissions)
-        # By way of the stage's descriptor, as a look by path is all that nearly every file needs.
-        place = f"/proc/self/fd/{self._stage}/{source.backup_name}"
-        with _tolerating_no_attributes():
-            if any(_is_carried_over(name) for name in os.listxattr(place, follow_symlinks=False)):
-                self._copy_extended_attributes(fd, source)
+        if replaced.attributes:
+            with _tolerating_no_attributes():
+                self._copy_extended_attributes(fd, source, replaced.attributes)
 
     def _settle_mode(self, fd: int, permissions: int) -> None:
         """Set the mode where creating the file has not already: nearly always the umask leaves it as asked."""
         if stat.S_IMODE(os.fstat(fd).st_mode) != permissions:
             self._filesystem.set_mode(fd, permissions)
 
-    def _copy_extended_attributes(self, fd: int, source: FileOperation) -> None:
+    def _copy_extended_attributes(self, fd: int, source: FileOperation, names: tuple[str, ...]) -> None:
         old = self._filesystem.open_file(self._stage, source.backup_name)
         with self._filesystem.closing(old):
-            for name in os.listxattr(old):
-                if _is_carried_over(name):
-                    self._filesystem.set_attribute(fd, name, os.getxattr(old, name))
+            for name in names:
+                self._filesystem.set_attribute(fd, name, os.getxattr(old, name))
 
     # -- directories ---------------------------------------------------------------------------------------------
 
@@ -241,14 +226,14 @@ def check_base(
         RefusedError: an object that cannot be part of a transaction.
     """
     found: dict[str, Found] = {}
-    differences: list[Difference] = []
+    differences: list[Conflict] = []
     going = {operation.path for operation in operations if operation.new is None}
     for operation in operations:
         difference = _check_one(tree, operation, found, going, contents)
         if difference is not None:
             differences.append(difference)
     if differences:
-        raise conflict(differences)
+        raise conflict_error(differences)
     return found
 
 
@@ -258,7 +243,7 @@ def _check_one(
     found: dict[str, Found],
     going: set[str],
     contents: SmallContents | None,
-) -> Difference | None:
+) -> Conflict | None:
     path = operation.path
     try:
         there = tree.look(path, None if contents is None else contents.reading(path))
@@ -266,20 +251,14 @@ def _check_one(
         if operation.old is None and _makes_room(error.code, path, going):
             return None
         if isinstance(error, ConflictError):
-            return Difference(path, error.code, _describe(operation.old), error.message)
+            return difference(path, error.code, operation.old, error.message)
         raise
     if there is not None:
         found[path] = there
     actual = there.identity if there else None
     if actual == operation.old:
         return None
-    if operation.old is None:
-        code = "FILE_EXISTS"
-    elif actual is None:
-        code = "FILE_MISSING"
-    else:
-        code = "FILE_CHANGED" if actual.sha256 != operation.old.sha256 else "MODE_CHANGED"
-    return Difference(path, code, _describe(operation.old), _describe(actual))
+    return difference(path, code_of_difference(operation.old, actual), operation.old, actual)
 
 
 def _makes_room(code: str, path: str, going: set[str]) -> bool:
@@ -297,12 +276,8 @@ def _tolerating_no_attributes() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
+        if error.errno not in NO_ATTRIBUTES:
             raise
-
-
-def _is_carried_over(attribute: str) -> bool:
-    return attribute.startswith(("user.", "system.posix_acl_access"))
 
 
 def _permissions(new: Identity, replaced: Found | None) -> int:
@@ -320,7 +295,7 @@ def _permissions(new: Identity, replaced: Found | None) -> int:
 def _check_written(operation: FileOperation, actual: str, size: int) -> None:
     content, new = operation.content, operation.new
     if content is None and new is not None and actual != new.sha256:
-        raise conflict([Difference(operation.source or operation.path, "FILE_CHANGED", _describe(new), "other bytes")])
+        raise conflict_error([difference(operation.source or operation.path, "FILE_CHANGED", new, "other bytes")])
     # The checksum covers a blob's hash; its size, which limits are held against, is held to the truth here.
     sized = not isinstance(content, BlobRef) or size == content.size
     if new is None or actual != new.sha256 or not sized:
@@ -329,27 +304,6 @@ def _check_written(operation: FileOperation, actual: str, size: int) -> None:
             f"the bytes for {printable(operation.path)} are not those that were approved",
             "The change set or its stored content was altered; propose it again.",
         )
-
-
-def _describe(identity: Identity | None) -> str:
-    return "nothing" if identity is None else f"sha256 {identity.sha256[:12]}… mode {identity.mode}"
-
-
-def conflict(differences: list[Difference]) -> ConflictError:
-    """Return the CONFLICT that names each path and what differs."""
-    first = differences[0]
-    more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-    return ConflictError(
-        first.code,
-        f"{printable(first.path)}: expected {first.expected}, found {first.found}{more}",
-        "The workspace is not what the change was made against; propose the change again on today's content.",
-        details={
-            "conflicts": [
-                {"path": printable(d.path), "code": d.code, "expected": d.expected, "found": d.found}
-                for d in differences
-            ]
-        },
-    )
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -21,6 +22,7 @@ from lonelycat.settings import STATE_DIRECTORY
 
 _UNSETTLED = 0o500
 """The mode of a directory that a power cut may still take away."""
+
 
 
 def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) -> int:
@@ -48,11 +50,7 @@ def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) ->
                     filesystem.close(fd)
                     raise
     except OSError as error:
-        raise StateError(
-            "STATE_DIRECTORY_UNSAFE",
-            f"{STATE_DIRECTORY}/{name} cannot be used: {error.strerror}",
-            "It must be a plain directory inside the workspace that this user can write.",
-        ) from error
+        raise _unusable(name, error) from error
     return fd
 
 
@@ -61,6 +59,14 @@ def _settle(filesystem: FileSystem, top: int, state: int, fd: int) -> None:
         filesystem.fsync(top)
         filesystem.fsync(state)
         filesystem.set_mode(fd, 0o700)
+
+
+def _unusable(name: str, error: OSError) -> StateError:
+    return StateError(
+        "STATE_DIRECTORY_UNSAFE",
+        f"{STATE_DIRECTORY}/{name} cannot be used: {error.strerror}",
+        "It must be a plain directory inside the workspace that this user can write.",
+    )
 
 
 def _check_private(fd: int, shown: str) -> None:
@@ -86,3 +92,30 @@ def _ignore_itself(filesystem: FileSystem, state: int) -> None:
         filesystem.closing(filesystem.create_file(state, ".gitignore")) as fd,
     ):
         filesystem.write(fd, b"*\n")
+
+
+def open_lock_file(directory: int, name: str) -> int:
+    """Open (or make) a file of ``locks`` to be locked or counted in.
+
+    Raises:
+        StateError: ``LOCKS_UNSAFE`` when something else is in its place.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, 0o600, dir_fd=directory)
+    except OSError as error:
+        raise locks_unsafe(f"the {name} cannot be opened: " + os.strerror(error.errno or errno.EIO)) from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise locks_unsafe(f"the {name} is not a regular file")
+    except (StateError, OSError):
+        os.close(fd)
+        raise
+    return fd
+
+
+def locks_unsafe(why: str) -> StateError:
+    """Return the error for lock files that are not what they must be."""
+    return StateError(
+        "LOCKS_UNSAFE", why, "See what is in .lonelycat/locks; nothing is executed until it is a plain lock directory."
+    )

@@ -4,8 +4,6 @@ Invariant: a decision is bound to the plan, the change set's checksum, the polic
 ``context_digest``; an approval is bound to one decision by ``decision_digest``. Any difference voids them.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field

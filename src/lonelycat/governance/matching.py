@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from lonelycat.changes.paths import fold
 from lonelycat.errors import PolicyError
+from lonelycat.patterns import late_pattern
 
 MAX_ALTERNATIVES = 64
 """How many plain patterns one pattern's braces may expand to."""
@@ -33,8 +34,8 @@ _SUMMARISED_FROM = 4
 """From how many paths on it is worth looking at what they have between them."""
 _NOTHING = r"(?!)"
 _folded = lru_cache(maxsize=16_384)(fold)
-_META = re.compile(r"[*?\[]")
-_PIECES = re.compile(r"[*?]|\[[^/]*")
+_META = late_pattern(r"[*?\[]")
+_PIECES = late_pattern(r"[*?]|\[[^/]*")
 _ANY_DEPTH = r"(?:[^/]++/)*"
 
 
@@ -139,7 +140,7 @@ class _Group:
     """
 
     __slots__ = (
-        "_extensions", "_firsts", "_keyed", "_keys", "_named", "_names", "_others", "_parents", "_paths", "_pieces",
+        "_extensions", "_keyed", "_keys", "_named", "_names", "_others", "_parents", "_paths", "_pieces",
         "_prefixes", "_suffixes", "everything",
     )  # fmt: skip
 
@@ -180,18 +181,20 @@ class _Group:
         named: list[tuple[str, bool]] = []
         others: list[tuple[str, bool]] = []
         keys: set[str] = set()
+        firsts: set[str] = set()
         for rest, floats in patterns:
             literal = next((each for each in rest.split("/")[:-1] if not _META.search(each)), None)
             if literal is not None:
                 keys.add(literal)
                 keyed.append((rest, floats))
             elif floats and "/" not in rest and rest[0] not in "*?[":
+                firsts.add(rest[0])
                 named.append((rest, floats))
             else:
                 others.append((rest, floats))
         self._pieces = tuple({max(_PIECES.split(rest), key=len) for rest, _ in others})
-        self._keys, self._firsts = frozenset(keys), frozenset(rest[0] for rest, _ in named)
-        self._keyed, self._named, self._others = _combined(keyed), _combined(named), _combined(others)
+        self._keys, self._keyed, self._others = frozenset(keys), _combined(keyed), _combined(others)
+        self._named = {first: _combined([each for each in named if each[0][0] == first]) for first in firsts}
 
     def matches(self, path: str) -> bool:
         return bool(self.select((path,), folds=False))
@@ -203,7 +206,7 @@ class _Group:
         if isinstance(paths, tuple) and len(paths) > _SUMMARISED_FROM and self._misses(_summary(paths)):
             return []
         names, extensions, whole, prefixes = self._names, self._extensions, self._paths, self._prefixes
-        parents, suffixes, firsts, keys, pieces = self._parents, self._suffixes, self._firsts, self._keys, self._pieces
+        parents, suffixes, named, keys, pieces = self._parents, self._suffixes, self._named, self._keys, self._pieces
         found: list[str] = []
         for path in paths:
             base, extension, components = _parts(path)
@@ -214,7 +217,7 @@ class _Group:
                 or (prefixes and path.startswith(prefixes))
                 or (parents and not components.isdisjoint(parents))
                 or (suffixes and base.endswith(suffixes))
-                or (base[:1] in firsts and _compiled_pattern(self._named).fullmatch(path))
+                or (base[:1] in named and _compiled_pattern(named[base[:1]]).fullmatch(path))
                 or (keys and not components.isdisjoint(keys) and _compiled_pattern(self._keyed).fullmatch(path))
                 or (pieces and any(map(path.__contains__, pieces)) and _compiled_pattern(self._others).fullmatch(path))
                 or (folds and (folded := _folded(path)) != path and self.select((folded,), folds=False))
@@ -230,7 +233,7 @@ class _Group:
             and self._extensions.isdisjoint(all_of_them.extensions)
             and self._parents.isdisjoint(all_of_them.components)
             and self._keys.isdisjoint(all_of_them.components)
-            and self._firsts.isdisjoint(all_of_them.firsts)
+            and self._named.keys().isdisjoint(all_of_them.firsts)
             and self._paths.isdisjoint(all_of_them.paths)
             and not any("\n" + prefix in together for prefix in self._prefixes)
             and not any(piece in together for piece in self._pieces)
@@ -277,6 +280,18 @@ def compile_globs(globs: Iterable[str], *, folds: bool = False) -> Matcher:
         PolicyError: ``POLICY_BAD_GLOB`` for a pattern outside the grammar.
     """
     return _compiled(tuple(globs), folds)
+
+
+def check_glob(glob: str) -> None:
+    """Raise what :func:`compile_globs` raises for ``glob``, without building a matcher.
+
+    Raises:
+        PolicyError: ``POLICY_BAD_GLOB``.
+    """
+    for written in expand_braces(glob.removeprefix("!")):
+        pattern = normalise(written)
+        if "[" in pattern:
+            _translate(pattern)  # classes are the only thing that can be wrong beyond this
 
 
 def normalise(pattern: str) -> str:

@@ -8,8 +8,6 @@ Invariants:
 The YAML reader, with line numbers, is ``policy_file.py``.
 """
 
-from __future__ import annotations
-
 from datetime import date, time
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -93,13 +91,13 @@ class ExecutorSection(Strict):
 
     allowed_paths: Globs
     forbidden_paths: Globs = ()
-    constraints: Constraints = Constraints()
+    constraints: Constraints = Constraints.model_construct()
     require_health_checks_for_risk: Risks = (RiskLevel.MEDIUM, RiskLevel.HIGH, RiskLevel.CRITICAL)
     require_verification_for_risk: Risks = tuple(RiskLevel)
     require_rollback_plan_for_risk: Risks = (RiskLevel.HIGH, RiskLevel.CRITICAL)
     always_review_categories: Names = ()
-    concurrency: Concurrency = Concurrency()
-    idempotency: Idempotency = Idempotency()
+    concurrency: Concurrency = Concurrency.model_construct()
+    idempotency: Idempotency = Idempotency.model_construct()
 
 
 class PathCategory(Strict):
@@ -214,7 +212,7 @@ class VerificationProfile(Strict):
     env: dict[str, str] = Field(default_factory=dict)
     pass_env: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     timeout: Seconds = 60.0
-    no_tests: NoTests = NoTests()
+    no_tests: NoTests = NoTests.model_construct()
 
 
 class HealthCheck(Strict):
@@ -278,12 +276,12 @@ class Policy(Strict):
     default_risk: Risk = RiskLevel.LOW
     approval_for_risk: Risks = (RiskLevel.HIGH, RiskLevel.CRITICAL)
     escalations: Annotated[tuple[Escalation, ...], BeforeValidator(as_tuple)] = ()
-    content: ContentRules = ContentRules()
+    content: ContentRules = ContentRules.model_construct()
     windows: Annotated[tuple[Window, ...], BeforeValidator(as_tuple)] = ()
     exceptions: Annotated[tuple[PolicyException, ...], BeforeValidator(as_tuple)] = ()
     shadow: Names = ()
     """Reason codes that are judged and recorded but do not count, while a rule is tried out."""
-    approvals: ApprovalRules = ApprovalRules()
+    approvals: ApprovalRules = ApprovalRules.model_construct()
     verification: dict[Name, VerificationProfile] = Field(default_factory=dict)
     health_checks: dict[Name, HealthCheck] = Field(default_factory=dict)
     services: dict[Name, Service] = Field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from lonelycat.errors import PolicyError
-from lonelycat.governance.matching import compile_globs
+from lonelycat.governance.matching import check_glob
 from lonelycat.governance.policy import Escalation, Policy, Verdict, Window
 from lonelycat.governance.rules.codes import CODES
 from lonelycat.governance.strict_yaml import Location
@@ -60,7 +60,7 @@ def _globs(policy: Policy) -> Iterator[Problem]:
 def _glob_list(location: Location, globs: Sequence[str]) -> Iterator[Problem]:
     for index, glob in enumerate(globs):
         try:
-            compile_globs((glob,))
+            check_glob(glob)
         except PolicyError as error:
             yield Problem(error.code, (*location, index), error.message, error.hint)
         if glob in globs[:index]:

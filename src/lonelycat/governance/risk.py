@@ -23,7 +23,7 @@ MASS_DELETION_FILES = 10
 """This many deletions in one change set are a mass deletion …"""
 MASS_DELETION_BELOW = 5
 """… and so are this many below one directory."""
-_FRAGMENTS = compile_globs(("{news,newsfragments,changelog.d,changes.d,.changeset}/*.{md,rst,txt}",))
+_FRAGMENT_GLOBS = ("{news,newsfragments,changelog.d,changes.d,.changeset}/*.{md,rst,txt}",)
 """Notes that a release gathers into the change log and deletes: they are made to go."""
 
 
@@ -91,7 +91,7 @@ def _categories(policy: Policy, facts: Facts) -> Iterator[Finding]:
 
 
 def _deletions(facts: Facts) -> Iterator[Finding]:
-    deleted = tuple(path for path in facts.deleted_paths if not _FRAGMENTS.matches(path))
+    deleted = tuple(path for path in facts.deleted_paths if not compile_globs(_FRAGMENT_GLOBS).matches(path))
     below: dict[str, int] = {}
     for path in deleted:
         for position in (index for index, char in enumerate(path) if char == "/"):

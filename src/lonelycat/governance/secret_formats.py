@@ -6,9 +6,10 @@ Sources: the providers' own documentation of their token prefixes.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from math import log2
+
+from lonelycat.patterns import late_pattern
 
 _W = rb"[A-Za-z0-9_-]"
 _AN = rb"[A-Za-z0-9]"
@@ -61,7 +62,7 @@ RUN_LENGTH = 20
 LOOK_BACK = 64
 """How far before such a run the token may begin, except for the run before a dot."""
 
-ASSIGNED = re.compile(
+ASSIGNED = late_pattern(
     rb"""(?x)[A-Za-z0-9_.\[\]-]{0,40}["'`]?\]?[ \t]{0,8}(?:=>|:=|==?|:)[ \t]{0,8}
     (?: [rbuf]?(?P<quote>["'`])(?P<quoted>[^\s"'`\x00]{8,256})(?P=quote)
       | (?P<bare>[A-Za-z0-9+/_=-]{20,256})(?=[\s,;}\x00]|\Z) )"""
@@ -70,22 +71,24 @@ ASSIGNED = re.compile(
 
 KEYWORDS = (b"passw", b"secret", b"token", b"apikey", b"api-key", b"_key")
 
-URL_PASSWORD = re.compile(
+URL_PASSWORD = late_pattern(
     rb"://[^\s:/@\"'<>\x00]{1,64}:(?P<password>[^\s:/@\"'\x00]{8,128})@(?P<host>[A-Za-z0-9.-]{1,128})"
 )
 
-PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-PRIVATE_KEY_BODY = re.compile(rb"(?:[\s\"'+,;]|\\[nr]|[A-Za-z-]{4,20}: [^\n\x00]{1,100}\n)*[A-Za-z0-9+/=]{24}")
-PRIVATE_KEY_END = re.compile(rb"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+PRIVATE_KEY = late_pattern(rb"-----BEGIN (?:[A-Z0-9]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+PRIVATE_KEY_BODY = late_pattern(rb"(?:[\s\"'+,;]|\\[nr]|[A-Za-z-]{4,20}: [^\n\x00]{1,100}\n)*[A-Za-z0-9+/=]{24}")
+PRIVATE_KEY_END = late_pattern(rb"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 
-_PLACEHOLDER = re.compile(
+_PLACEHOLDER = late_pattern(
     rb"""(?ix) example|sample|dummy|fake|place.?holder|change.?me|replace|your[_-]|my[_-]?(?:secret|token|pass|key)
     |redacted|insert|todo|fixme|test|mock|invalid|default|foo|bar|lorem|secret|passw|token|hunter2|correct.?horse|s3cr3t|p4ssw|p@ss
     |xxx|\*\*\*|\\|\[.*\]|\.\.\.|\$\{|\$\(|\{\{|\}|<|>|%\(|%s|none|null|undefined|env[.\[(]|process\."""
 )
-_SEQUENCE = re.compile(rb"(?i)0123456|1234567|2345678|abcdefg|qwerty|deadbeef|cafebabe|(.)\1{5}|(.{2,6}?)\2{3}")
-_WORDS = re.compile(rb"[A-Za-z]*[0-9]{0,2}(?:[-_./:+=][A-Za-z]*[0-9]{0,2})*")
-_SAFE_HOST = re.compile(rb"(?i)localhost|127\.|(?:.*\.)?(?:example|test|invalid|local|localdomain)(?:\.[a-z]{2,3})?\Z")
+_SEQUENCE = late_pattern(rb"(?i)0123456|1234567|2345678|abcdefg|qwerty|deadbeef|cafebabe|(.)\1{5}|(.{2,6}?)\2{3}")
+_WORDS = late_pattern(rb"[A-Za-z]*[0-9]{0,2}(?:[-_./:+=][A-Za-z]*[0-9]{0,2})*")
+_SAFE_HOST = late_pattern(
+    rb"(?i)localhost|127\.|(?:.*\.)?(?:example|test|invalid|local|localdomain)(?:\.[a-z]{2,3})?\Z"
+)
 
 
 def entropy(value: bytes) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lonelycat.governance import secret_formats as formats
+from lonelycat.patterns import late_pattern
 
 _TOKEN_CLASS = bytes(120 if (chr(code).isalnum() and code < 128) or code in b"_-" else 32 for code in range(256))
 _RUN = b"x" * formats.RUN_LENGTH
@@ -26,15 +27,15 @@ class SecretMatch(NamedTuple):
 
 def _union(table: dict[str, bytes], before: bytes) -> re.Pattern[bytes]:
     branches = b"|".join(b"(?P<%s>%s)" % (kind.replace("-", "_").encode(), form) for kind, form in table.items())
-    return re.compile(before + b"(?:" + branches + rb")(?![A-Za-z0-9])")
+    return late_pattern(before + b"(?:" + branches + rb")(?![A-Za-z0-9])")
 
 
 _TOKENS = _union(formats.TOKEN_FORMATS, rb"(?<![A-Za-z])")
 _DOTTED = _union(formats.DOTTED_FORMATS, rb"(?<![A-Za-z0-9])")
 _JOINTS = frozenset({b".", b":", b"/"})
 """What stands before the last run of a token in several parts; only those of a JWT start with a run of their own."""
-_DOT_MARKS = re.compile(rb"eyJ|SG\.|hv[sb]\.|dp\.|ya29\.|:AA|hooks\.slack|/api/webhooks|\.atlasv1\.")
-_DIGIT = re.compile(rb"[0-9]")
+_DOT_MARKS = late_pattern(rb"eyJ|SG\.|hv[sb]\.|dp\.|ya29\.|:AA|hooks\.slack|/api/webhooks|\.atlasv1\.")
+_DIGIT = late_pattern(rb"[0-9]")
 
 
 def find_secrets(data: bytes) -> list[SecretMatch]:

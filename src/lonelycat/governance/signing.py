@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from typing import TYPE_CHECKING, Protocol
 
 from lonelycat.changes.digest import canonical_json
 from lonelycat.errors import InputError
+from lonelycat.patterns import late_pattern
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,7 +24,7 @@ DOMAIN = b"lonelycat signed statement v1\n"
 _PKCS8_ED25519 = bytes.fromhex("302e020100300506032b657004220420")
 """RFC 8410: what stands before the 32 bytes of an Ed25519 private key in PKCS#8. The library's own PEM reader brings
 every cipher and SSH format with it, which costs a short command more than all of its own work."""
-_PEM = re.compile(rb"-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/]{64})\s+-----END PRIVATE KEY-----\s*")
+_PEM = late_pattern(rb"-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/]{64})\s+-----END PRIVATE KEY-----\s*")
 
 
 class Signer(Protocol):

@@ -9,23 +9,23 @@ Invariants:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from lonelycat.errors import PolicyError
+from lonelycat.patterns import late_pattern
 
 MAX_DEPTH = 20
 
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,2})?")
-_SURPRISE = re.compile(
+_NUMBER = late_pattern(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,2})?")
+_SURPRISE = late_pattern(
     r"""(?ix) y|n|yes|no|on|off|true|false|null|~
     | [-+]?0[0-9_]+ | [-+]?0o?[0-7_]+ | [-+]?0x[0-9a-f_]+ | [-+]?0b[01_]+       # octal, hexadecimal, binary
     | [-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?                          # base 60
     | [-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)(?:e[-+]?[0-9]+)? | [-+]?\.inf | \.nan
     """
 )
-_FORBIDDEN_CHARACTERS = re.compile("[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+_FORBIDDEN_CHARACTERS = late_pattern("[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 Location = tuple[str | int, ...]
 
@@ -61,7 +61,7 @@ def parse(text: str, source: str) -> Document:
     """
     import yaml
 
-    hidden = _FORBIDDEN_CHARACTERS.search(text)
+    hidden = None if text.isascii() else _FORBIDDEN_CHARACTERS.search(text)
     if hidden:
         line = text.count("\n", 0, hidden.start()) + 1
         place = Place(line, hidden.start() - text.rfind("\n", 0, hidden.start()))

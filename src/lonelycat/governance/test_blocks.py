@@ -8,13 +8,14 @@ Invariants:
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
+
+from lonelycat.patterns import late_pattern
 
 REST = b""
 """The name of what belongs to no test."""
 
-_START = re.compile(
+_START = late_pattern(
     rb"""(?mx)
     ^[ \t]*(?:async[ ]+)?def[ ]+(?P<python>test\w*)
     |^func[ ]+(?:\([^)\n]*\)[ ]*)?(?P<go>Test\w*)

@@ -13,28 +13,29 @@ Invariants:
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+
+from lonelycat.patterns import late_pattern
 
 MAX_BYTES = 2 << 20
 """A larger file is not looked at."""
 MAX_MAJORS = 5
 """How far the first number of a version may rise at once."""
 
-_LOCK = re.compile(
+_LOCK = late_pattern(
     r"(?:.*/)?(?:[^/]*\.lock|package-lock\.json|npm-shrinkwrap\.json|pnpm-lock\.yaml|go\.(?:sum|work\.sum)"
     r"|[^/]*requirements[^/]*\.txt|requirements/[^/]+\.txt|pylock[^/]*\.toml)"
 )
-_VERSION = re.compile(
+_VERSION = late_pattern(
     r"(?<![\w.])(?:(?P<marked>(?:[=<>~^!]=?\s?|v)(?=\d))|(?=\d+\.\d))"
     r"(?P<numbers>\d+(?:\.\d+){0,5})(?P<rest>(?:[-.+]?(?:a|b|rc|alpha|beta|dev|post|pre|next)[-.]?\d*)?)(?![\w.]*[A-Za-z])(?!\.\d)"
 )
-_HASH = re.compile(
+_HASH = late_pattern(
     r"\b(?:[0-9a-f]{2}/[0-9a-f]{2}/)?[0-9a-f]{32,128}\b|\b(?:sha(?:1|256|384|512)-|h1:)[A-Za-z0-9+/]{20,}={0,2}"
 )
-_DIGITS = re.compile(r"\d+")
-_NAMED_VERSION = re.compile(r"""\n(?=\s*["']?version["']?\s*[:=])""")
+_DIGITS = late_pattern(r"\d+")
+_NAMED_VERSION = late_pattern(r"""\n(?=\s*["']?version["']?\s*[:=])""")
 
 Version = tuple[tuple[int, ...], bool]
 """The numbers, and whether it is a final release: ``1.0rc1`` comes before ``1.0``."""

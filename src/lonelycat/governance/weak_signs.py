@@ -10,6 +10,7 @@ import re
 from typing import NamedTuple
 
 from lonelycat.governance.matching import Matcher, compile_globs
+from lonelycat.patterns import late_pattern
 
 TEST_GLOBS = (
     "**/{test,tests,__tests__,spec,specs,testdata,e2e}/**",
@@ -29,19 +30,21 @@ NOT_CODE_GLOBS = (
     "{CHANGELOG,CHANGES,HISTORY,NEWS,README,LICENSE,COPYING,AUTHORS,CONTRIBUTORS,NOTICE,VERSION}*",
 )  # fmt: skip
 
-_COMMENT = re.compile(rb"^[ \t]*(?:#|//|--|;)[^\n]*", re.MULTILINE)
-_ASSERTS = re.compile(
+_COMMENT = late_pattern(rb"^[ \t]*(?:#|//|--|;)[^\n]*", re.MULTILINE)
+_ASSERTS = late_pattern(
     rb"\bassert\w*\b|\bexpect\w*\s*[(.]|\bEXPECT_\w+|\bASSERT_\w+|\.should\b|\braises\(|\.to[A-Z]\w+\(|\bt\.(?:Error|Fatal)"
     rb"|\brequire\.\w+\(|\bpanics?\(|\bcheck\w*\("
 )
-_TESTS = re.compile(rb"\bdef test|\bfunc Test|#\[test\]|@Test\b|\b(?:it|test|specify)\s*\(|\bTEST(?:_[FP])?\(|@test\b")
-_SKIPS = re.compile(
+_TESTS = late_pattern(
+    rb"\bdef test|\bfunc Test|#\[test\]|@Test\b|\b(?:it|test|specify)\s*\(|\bTEST(?:_[FP])?\(|@test\b"
+)
+_SKIPS = late_pattern(
     rb"\bskip(?:if|_if|unless|Test|Unless|If)?\b|pragma: no cover|deselect|addopts"
     rb"|\bxfail\b|\bimportorskip\b|\bx(?:it|test|describe)\s*\(|\.only\s*\(|\.todo\s*\("
     rb"|\bt\.Skip|#\[ignore|@Ignore\b|@Disabled\b|GTEST_SKIP|expectedFailure|\bcollect_ignore|\bpytestmark\b|__test__\s*=\s*False"
     rb"|\bos\._exit\b|\bsys\.exit\b|\bprocess\.exit\b|\bos\.Exit\b|\bnocover\b"
 )
-_EMPTY = re.compile(
+_EMPTY = late_pattern(
     rb"\bassert\s+(?:True|1\b|not\s+False|not\s+None|(?:\"[^\"\n]*\"|'[^'\n]*')\s*(?:$|,))|\bassert\s*\(\s*True|assertTrue\(\s*True"
     rb"|assertEqual\(\s*(\w+)\s*,\s*\1\s*\)"
     rb"|\bassert\s+(\w+)\s*==\s*\2\s*(?:$|[,#])|expect\(\s*(?:true|1)\s*\)|assert\w*\([^()\n]*\|\|\s*true|\bor\s+True\b"

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from lonelycat.changes.changeset import ChangeSet, Operation
 from lonelycat.changes.paths import printable
+from lonelycat.patterns import late_pattern
 from lonelycat.planner.path_kinds import PathKind, kind_of
 
 _SHOWN = 3
@@ -36,24 +37,23 @@ class ChangeKind(StrEnum):
 
 
 _WORDS: Mapping[ChangeKind, re.Pattern[str]] = {
-    ChangeKind.REFACTOR: re.compile(
+    ChangeKind.REFACTOR: late_pattern(
         r"\b(?:refactor\w*|renam\w+|mov(?:e|es|ed|ing)|extract\w*|reorgani[sz]\w+)\b", re.I
     ),
-    ChangeKind.DELETION: re.compile(r"\b(?:remov\w+|delet\w+|drop(?:s|ped)?)\b", re.I),
-    ChangeKind.SCHEMA: re.compile(r"\b(?:migrat\w+|schema|columns?|tables?)\b", re.I),
-    ChangeKind.DEPENDENCIES: re.compile(
+    ChangeKind.DELETION: late_pattern(r"\b(?:remov\w+|delet\w+|drop(?:s|ped)?)\b", re.I),
+    ChangeKind.SCHEMA: late_pattern(r"\b(?:migrat\w+|schema|columns?|tables?)\b", re.I),
+    ChangeKind.DEPENDENCIES: late_pattern(
         r"\b(?:dependenc\w+|depends|bump\w*|upgrad\w+|pin(?:s|ned)?|lock ?file)\b", re.I
     ),
-    ChangeKind.CI: re.compile(r"\b(?:ci|workflows?|pipelines?|github actions)\b", re.I),
-    ChangeKind.TESTS: re.compile(r"\b(?:tests?|coverage|regression)\b", re.I),
-    ChangeKind.DOCUMENTATION: re.compile(r"\b(?:docs?|documentation|readme|changelog|typos?|docstrings?)\b", re.I),
-    ChangeKind.CONFIGURATION: re.compile(r"\b(?:config\w*|settings?)\b", re.I),
+    ChangeKind.CI: late_pattern(r"\b(?:ci|workflows?|pipelines?|github actions)\b", re.I),
+    ChangeKind.TESTS: late_pattern(r"\b(?:tests?|coverage|regression)\b", re.I),
+    ChangeKind.DOCUMENTATION: late_pattern(r"\b(?:docs?|documentation|readme|changelog|typos?|docstrings?)\b", re.I),
+    ChangeKind.CONFIGURATION: late_pattern(r"\b(?:config\w*|settings?)\b", re.I),
 }
 _ACCOMPANYING = frozenset({PathKind.TESTS, PathKind.DOCUMENTATION})
 
 
-@dataclass(frozen=True, slots=True)
-class Decomposition:
+class Decomposition(NamedTuple):
     """What a change is made of.
 
     Attributes:

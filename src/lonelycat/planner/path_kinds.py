@@ -8,9 +8,11 @@ Invariants:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
+
+from lonelycat.patterns import late_pattern
 
 
 class PathKind(StrEnum):
@@ -26,8 +28,7 @@ class PathKind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(NamedTuple):
     kind: PathKind
     directories: frozenset[str] = frozenset()
     names: re.Pattern[str] | None = None
@@ -38,8 +39,8 @@ def _rule(kind: PathKind, *, directories: str = "", names: str = "", where: str 
     return _Rule(
         kind,
         frozenset(directories.split()),
-        re.compile(f"(?:{names})", re.IGNORECASE) if names else None,
-        re.compile(where, re.IGNORECASE) if where else None,
+        late_pattern(f"(?:{names})", re.IGNORECASE) if names else None,
+        late_pattern(where, re.IGNORECASE) if where else None,
     )
 
 

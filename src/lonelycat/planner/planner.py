@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lonelycat.changes.changeset import ChangeSet, FileChange
 from lonelycat.changes.plan import ChangePlan, Names, RiskLevel
@@ -23,8 +23,7 @@ from lonelycat.planner.risk_shaper import Choice, RiskShaper, names, rollback_pl
 from lonelycat.planner.state_machine import PlannerState, planned
 
 
-@dataclass(frozen=True, slots=True)
-class PlanExplanation:
+class PlanExplanation(NamedTuple):
     """Why a plan is as it is.
 
     Attributes:
@@ -178,8 +177,7 @@ class Planner:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Filled:
+class _Filled(NamedTuple):
     risk: RiskLevel
     verification: Names
     health_checks: Names

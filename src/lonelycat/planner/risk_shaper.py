@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lonelycat.changes.changeset import ChangeSet, Operation
 from lonelycat.changes.paths import printable
@@ -23,8 +23,7 @@ _SHOWN = 5
 _LONGEST = 120
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A profile, health check or service that the shaper picks, and why, in words."""
 
     name: str

@@ -8,9 +8,8 @@ Invariants:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lonelycat.errors import LonelyCatError
 
@@ -50,8 +49,7 @@ BY_VERDICT: dict[str, PlannerState] = {
 """Where the gate's verdict leaves a run; one that needs approval waits in ``GOVERNANCE_CHECK``."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannerRun:
+class PlannerRun(NamedTuple):
     """The states of one run, first to last.
 
     Attributes:

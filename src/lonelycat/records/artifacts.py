@@ -4,6 +4,8 @@ Invariants:
 - Directories are 0700 and files 0600; nothing is opened through a symbolic link.
 - Everything is redacted before it is written.
 - A document appears complete or not at all (temporary file, then rename); events and logs are appended to.
+- Durable is what was there at the last :meth:`ArtifactDirectory.settle`. The receipt gets its name only when all that
+  it states the digests of is durable: after a power cut an artifact that was lost must not look like an edit.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from lonelycat.durable import sync_file_system
 from lonelycat.errors import InputError, StateError
 from lonelycat.records.keys import private_directory
 from lonelycat.records.redaction import Redactor
@@ -57,21 +60,30 @@ class ArtifactDirectory:
         """Tell whether anything was written yet."""
         return self.path.is_dir() and not self.path.is_symlink()
 
-    def write_json(self, name: str, value: object, *, fsync: bool = False) -> None:
+    def write_json(self, name: str, value: object) -> None:
         """Write the JSON-compatible ``value``, redacted, as an indented document."""
-        clean = self._redactor.json(value)
-        text = json.dumps(clean, sort_keys=True, ensure_ascii=False)
-        if len(text) <= _INDENTED_UP_TO:
-            text = json.dumps(clean, indent=2, sort_keys=True, ensure_ascii=False)
-        self._write(name, text.encode("utf-8") + b"\n", fsync=fsync)
+        self._write(name, json_document(self._redactor.json(value)))
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write ``data``, redacted."""
         self._write(name, self._redactor.bytes(data))
 
-    def write_verbatim(self, name: str, data: bytes, *, fsync: bool = False) -> None:
-        """Write what was redacted already and is signed byte for byte: the receipt."""
-        self._write(name, data, fsync=fsync)
+    def write_verbatim(self, name: str, data: bytes) -> None:
+        """Write ``data`` as it is: what is private to the user like the workspace's own files."""
+        self._write(name, data)
+
+    def settle(self) -> None:
+        """Make every artifact durable, with its name and all directories above; one barrier, whatever their number."""
+        with self._open_folder(RECEIPT) as folder:
+            sync_file_system(folder)
+
+    def is_on(self, device: int) -> bool:
+        """Tell whether the artifacts lie on the file system with this device number."""
+        return self.path.stat().st_dev == device
+
+    def seal(self, data: bytes) -> None:
+        """Write the receipt, which was redacted already and is signed byte for byte, and make everything durable."""
+        self._write(RECEIPT, data, sealing=True)
 
     def append_event(self, event: dict[str, object]) -> None:
         """Append one line to ``events.jsonl``, redacted, in one write."""
@@ -121,7 +133,7 @@ class ArtifactDirectory:
                     result[name] = "unreadable"
         return result
 
-    def _write(self, name: str, data: bytes, *, fsync: bool = False) -> None:
+    def _write(self, name: str, data: bytes, *, sealing: bool = False) -> None:
         temporary = f"{name.rpartition('/')[0]}/unfinished-{secrets.token_hex(8)}".lstrip("/")
         with self._open_folder(name) as folder:
             base, part = name.rpartition("/")[2], temporary.rpartition("/")[2]
@@ -129,10 +141,10 @@ class ArtifactDirectory:
             descriptor = os.open(part, flags, 0o600, dir_fd=folder)
             try:
                 _write_all(descriptor, data)
-                if fsync:
-                    os.fsync(descriptor)
+                if sealing:
+                    sync_file_system(descriptor)
                 os.rename(part, base, src_dir_fd=folder, dst_dir_fd=folder)
-                if fsync:
+                if sealing:
                     os.fsync(folder)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
@@ -173,6 +185,14 @@ class ArtifactDirectory:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def json_document(value: object) -> bytes:
+    """Return the JSON-compatible ``value`` as a document: indented, for people, unless it is long."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    if len(text) <= _INDENTED_UP_TO:
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    return text.encode("utf-8") + b"\n"
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

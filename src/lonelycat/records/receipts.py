@@ -6,7 +6,6 @@ So an edited, removed or added artifact is seen, and so is an audit log that was
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from lonelycat.clock import isoformat
 from lonelycat.errors import InputError
 from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
 from lonelycat.governance.signing import Signer, verify_signature
-from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory
+from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory, json_document
 from lonelycat.records.entries import AuditHead
 from lonelycat.records.execution import ExecutionResult
 
@@ -33,7 +32,7 @@ def write_receipt(
     approvals: Sequence[GovernanceApproval],
     audit_head: AuditHead,
 ) -> dict[str, object]:
-    """Sign and write ``receipt.json``, durably; call it when every other artifact is written.
+    """Sign and write ``receipt.json``, and make it and all it speaks of durable; call it when all else is written.
 
     Args:
         approvals: those that the execution consumed.
@@ -62,8 +61,7 @@ def write_receipt(
         "public_key": signer.public_key,
     }
     receipt = {**statement, "signature": signer.sign(statement)}
-    text = json.dumps(receipt, indent=2, sort_keys=True, ensure_ascii=False)
-    directory.write_verbatim(RECEIPT, text.encode("utf-8") + b"\n", fsync=True)
+    directory.seal(json_document(receipt))
     return receipt
 
 

@@ -15,6 +15,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 MIN_KNOWN_LENGTH = 6
 """Shorter known values are not masked: they would tear holes into ordinary words."""
@@ -85,26 +86,36 @@ class Redactor:
         return value
 
     def _member(self, key: str, item: object) -> object:
-        if isinstance(item, str) and item and _NAMED.search(key):
+        if isinstance(item, str) and item and _names_a_secret(key):
             return "[REDACTED:named-secret]"
         return self._masked(item)
 
 
 def _collect(value: object, texts: set[str]) -> bool:
     """Add every string in ``value`` that may need masking to ``texts``; False as soon as one surely does."""
-    if isinstance(value, str):
-        if not _HARMLESS.fullmatch(value):
-            texts.add(value)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            texts.add(str(key))
-            if isinstance(item, str) and item and _NAMED.search(str(key)):
+    waiting: list[Iterable[object]] = [(value,)]
+    while waiting:
+        for item in waiting.pop():
+            if isinstance(item, str):
+                texts.add(item)
+            elif isinstance(item, dict):
+                texts.update(map(str, item))
+                named = (member for key, member in item.items() if _names_a_secret(str(key)))
+                if any(isinstance(member, str) and member for member in named):
+                    return False
+                waiting.append(item.values())
+            elif isinstance(item, list | tuple):
+                waiting.append(item)
+            elif isinstance(item, Mapping):  # of another kind: string by string
                 return False
-            if not _collect(item, texts):
-                return False
-    elif isinstance(value, list | tuple):
-        return all(_collect(item, texts) for item in value)
+    texts.difference_update([text for text in texts if _HARMLESS.fullmatch(text)])
     return True
+
+
+@lru_cache(maxsize=1024)
+def _names_a_secret(key: str) -> bool:
+    """Tell whether a member's key says that its value is secret; the same few keys come again and again."""
+    return _NAMED.search(key) is not None
 
 
 def _spellings(value: str) -> set[bytes]:

@@ -10,7 +10,8 @@ What each step establishes:
 4. baseline: which health checks held *before* the change, so that a rollback can be held against it;
 5. stage, apply: the transaction (``executor/transaction.py``);
 6. restart, verify, health: the change works; no answer is a failure;
-7. commit: the commit point; then one database transaction records result, history and audit.
+7. settle, commit: change and evidence are durable, then the commit point; then one database transaction records
+   result, history and audit.
 """
 
 from __future__ import annotations
@@ -123,6 +124,7 @@ class Pipeline:
             clock=self._wiring.clock,
             filesystem=self._wiring.filesystem,
             on_wait=lambda holder: context.emit("lock.waiting", message=f"waiting for {holder}"),
+            known_fence=self._wiring.recorded_fence,
         )
         holder = None if self._options.use_locking else manager.holder()
         if holder is not None and holder.pid == os.getpid():
@@ -179,14 +181,15 @@ class Pipeline:
 
     # -- the transaction -----------------------------------------------------------------------------------------
 
-    def _transaction(self, context: ExecutionContext, fence: int) -> Transaction:
+    def _transaction(self, context: ExecutionContext, held: HeldLock) -> Transaction:
         return Transaction(
             self._wiring.filesystem,
             self._wiring.settings.workspace,
             context.execution_id,
-            fence,
+            held.fence,
             self._wiring.blobs.open,
             self._wiring.settings.limits.chunk_bytes,
+            held.root,
         )
 
     def _execute(
@@ -199,14 +202,14 @@ class Pipeline:
         evidence.begin()
         checks = ServiceChecks(self._wiring, context, policy, held.for_children)
         checks.take_baseline(request.plan.health_checks)
-        with self._transaction(context, held.fence) as transaction:
+        with self._transaction(context, held) as transaction:
             try:
                 self._stage(context, request, transaction, finisher, evidence, checks.healthy_before)
             except BaseException as error:  # noqa: BLE001 — nothing is touched yet, whatever it was
-                transaction.abandon()
-                return finisher.refuse(as_lonelycat_error(error))
+                with transaction.abandoned():
+                    return finisher.refuse(as_lonelycat_error(error))
             try:
-                self._apply_and_check(context, request, transaction, checks)
+                self._apply_and_check(context, request, transaction, checks, evidence)
             except BaseException as error:  # noqa: BLE001 — whatever it was, the workspace goes back
                 return finisher.roll_back(as_lonelycat_error(error), transaction, checks)
             return finisher.commit(transaction)
@@ -227,7 +230,12 @@ class Pipeline:
             finisher.blobs = evidence.keep_both_sides(transaction)
 
     def _apply_and_check(
-        self, context: ExecutionContext, request: Request, transaction: Transaction, checks: ServiceChecks
+        self,
+        context: ExecutionContext,
+        request: Request,
+        transaction: Transaction,
+        checks: ServiceChecks,
+        evidence: Evidence,
     ) -> None:
         context.move(Status.APPLYING)
         with context.step("apply"):
@@ -244,6 +252,8 @@ class Pipeline:
         context.seconds_left()
         transaction.tree.check_pins()
         context.check_evidence()
+        transaction.settle()
+        evidence.settle(transaction)
 
 
 def _ignore(_: float) -> None:

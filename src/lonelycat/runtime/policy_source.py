@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lonelycat.changes.strict_json import loads
 from lonelycat.errors import LonelyCatError, PolicyError
@@ -26,8 +26,7 @@ from lonelycat.shipped import shipped_bytes
 PIN = "policy.json"
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyInForce:
+class PolicyInForce(NamedTuple):
     """The policy that judges now.
 
     Attributes:

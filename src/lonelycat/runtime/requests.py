@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -22,8 +22,7 @@ from lonelycat.settings import Settings
 DEFAULT_PROPOSER = "agent:unnamed"
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeRequest:
+class ChangeRequest(NamedTuple):
     """One proposal as it comes in; exactly one of ``patch``, ``git_range`` and ``changeset`` is given.
 
     Attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lonelycat.changes.changeset import BlobRef, FileChange
-from lonelycat.errors import StateError
+from lonelycat.errors import ConflictError, StateError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.journal import RecordType
 from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome, pending_transactions
@@ -337,6 +338,42 @@ def test_many_undos_cut_short_are_no_conflict(workspace: Path) -> None:
             _recover(workspace, filesystem=Dies())
     (found,), _ = _recover(workspace)
     assert found.outcome is RecoveryOutcome.UNDONE and _is_old(workspace)
+
+
+def test_a_root_that_is_replaced_before_the_tree_is_opened_is_not_worked_in(workspace: Path) -> None:
+    """The transaction directory would lie in one, and the files that it speaks of in the other."""
+    twin = workspace.with_name("twin")
+    shutil.copytree(workspace, twin)
+    with Transaction(FileSystem(), workspace, "exec_t", 5, lambda _: []) as transaction:
+        workspace.rename(workspace.with_name("away"))
+        twin.rename(workspace)
+        with pytest.raises(ConflictError, match="ROOT_REPLACED"):
+            transaction.stage((FileChange.create("new.txt", b"new"),), {})
+        transaction.abandon()
+    assert pending_transactions(FileSystem(), workspace) == []
+    assert pending_transactions(FileSystem(), workspace.with_name("away")) == []
+
+
+def test_recovery_does_not_work_in_another_root_than_the_one_it_read(workspace: Path) -> None:
+    with _left(workspace):
+        pass
+    twin = workspace.with_name("twin")
+    shutil.copytree(workspace, twin)
+
+    class Replaces(FileSystem):
+        def list(self, directory: int) -> list[str]:
+            names = super().list(directory)
+            if "exec_t" in names and twin.exists():
+                workspace.rename(workspace.with_name("away"))
+                twin.rename(workspace)
+            return names
+
+    before = sorted(os.listdir(workspace))
+    recovery = Recovery(Replaces(), workspace, 6, chunk=4096, was_recorded=lambda _: False, record=lambda _: None)
+    with pytest.raises(ConflictError, match="ROOT_REPLACED"):
+        list(recovery.run())
+    assert sorted(os.listdir(workspace)) == before and _is_new(workspace)
+    assert pending_transactions(FileSystem(), workspace.with_name("away")) == ["exec_t"]
 
 
 @pytest.mark.parametrize("lost", [("000000.old",), ("000001.old", "000002.old"), None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -84,6 +85,21 @@ def test_refusing_leaks_no_descriptors(root: Path) -> None:
     for _ in range(5):
         _refused(root)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("look", [1, 2])
+def test_one_that_cannot_be_looked_at_is_refused(look: int, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _open(root)
+    real, looks = os.fstat, [0]
+
+    def failing(fd: int) -> os.stat_result:
+        looks[0] += 1
+        if looks[0] == look:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(fd)
+
+    monkeypatch.setattr(os, "fstat", failing)
+    assert os.strerror(errno.EIO) in _refused(root).message
 
 
 def test_it_can_be_opened_below_a_descriptor(root: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from lonelycat.errors import PolicyError
-from lonelycat.governance.matching import compile_globs
+from lonelycat.governance.matching import check_glob, compile_globs
 
 
 @pytest.mark.parametrize(
@@ -148,3 +151,38 @@ for glob in globs:
 def test_adversarial_patterns_end() -> None:
     """A backtracking matcher would need longer than the universe; the limit is only there to end it."""
     subprocess.run([sys.executable, "-c", HOSTILE], check=True, timeout=60)
+
+
+PIECES = (
+    "a", "B", "*", "**", "?", "/", "!", "[a-c]", "[!a]", "[", "]", "[z-a]", "{a,b}", "{", "}", ",", ".", "..", "\\",
+    "é", "\n",
+)  # fmt: skip
+
+
+@given(glob=st.lists(st.sampled_from(PIECES), max_size=7).map("".join))
+@settings(max_examples=500, deadline=None)
+@example(glob="[")
+@example(glob="!!a")
+@example(glob="src/**/[z-a]x")
+@example(glob="*.{py,[}")
+def test_a_pattern_is_checked_exactly_as_it_is_compiled(glob: str) -> None:
+    """The check of a policy's patterns refuses what compiling refuses, in the same words, and nothing else."""
+
+    def said(take: Callable[[], object]) -> str | None:
+        try:
+            take()
+        except PolicyError as error:
+            return str(error)
+        return None
+
+    assert said(lambda: check_glob(glob)) == said(lambda: compile_globs((glob,)))
+
+
+@pytest.mark.parametrize(
+    "path", ["a/conftest.py", "dockerfile.x", "deep/er/setup-1.cfg", "none.txt", "doc/azure-1.yml"]
+)
+def test_names_of_different_first_letters_stand_in_one_list(path: str) -> None:
+    globs = ("conf*.py", "dockerfile*", "Dockerfile*", "setup-?.cfg", "azure-*.yml", "[ab]*.md", "do*r.x")
+    alone = any(compile_globs((glob,)).matches(path) for glob in globs)
+    assert compile_globs(globs).matches(path) is alone
+    assert alone is (path != "none.txt")

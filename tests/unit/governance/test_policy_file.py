@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from lonelycat.errors import PolicyError
+from lonelycat.governance import policy as models
 from lonelycat.governance.policy_file import json_schema, load_policy
 from lonelycat.settings import Limits
 
@@ -179,3 +180,19 @@ def test_schema_agrees_with_the_reader() -> None:
     assert not list(validator.iter_errors(document))
     assert list(validator.iter_errors({**document, "surprise": 1}))
     assert json.dumps(schema)
+
+
+@pytest.mark.parametrize(
+    ("owner", "key"),
+    [
+        (models.ExecutorSection, "constraints"), (models.ExecutorSection, "concurrency"),
+        (models.ExecutorSection, "idempotency"), (models.VerificationProfile, "no_tests"),
+        (models.Policy, "content"), (models.Policy, "approvals"),
+    ],
+)  # fmt: skip
+def test_a_section_that_is_left_out_is_one_that_is_left_empty(owner: Any, key: str) -> None:
+    """The defaults are made without validation, to start fast; they are what validation would have made."""
+    default = owner.model_fields[key].default
+    empty = type(default).model_validate({})
+    assert (default, default.model_fields_set) == (empty, empty.model_fields_set)
+    assert default.model_dump_json() == empty.model_dump_json()

@@ -7,7 +7,6 @@ Invariant: a reader never opens a file itself; it is handed a ``read_old`` and a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK, BlobRef, FileChange, Mode
@@ -17,8 +16,7 @@ from lonelycat.errors import InputError
 SUBMODULE = "160000"
 
 
-@dataclass(frozen=True, slots=True)
-class OldFile:
+class OldFile(NamedTuple):
     """A file as the workspace holds it.
 
     Attributes:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import struct
 import zlib
 
 from lonelycat.changes.formats.patch_reader import PatchReader
 from lonelycat.errors import InputError
+from lonelycat.patterns import late_pattern
 
 MARK = b"GIT binary patch"
-_SIZE = re.compile(rb"(literal|delta) ([0-9]{1,12})")
+_SIZE = late_pattern(rb"(literal|delta) ([0-9]{1,12})")
 _LINE_BYTES = 52
 _FOLLOWERS = (b"diff --git ", b"--- ", b"-- ", b"From ")
 """How a line may begin that follows the forward half and does not begin the reverse one."""

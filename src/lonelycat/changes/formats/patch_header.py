@@ -18,17 +18,18 @@ from lonelycat.changes.formats.patch_model import PatchKind
 from lonelycat.changes.formats.patch_reader import PatchReader
 from lonelycat.changes.paths import check_path, from_wire, printable
 from lonelycat.errors import InputError
+from lonelycat.patterns import late_pattern
 
 _PREFIX_PAIRS = frozenset({(b"a/", b"b/"), (b"i/", b"w/"), (b"c/", b"i/"), (b"c/", b"w/"), (b"o/", b"w/")})
 _PREFIX_PAIRS |= {(new, old) for old, new in _PREFIX_PAIRS}
-_EXTENDED = re.compile(
+_EXTENDED = late_pattern(
     rb"(old mode|new mode|deleted file mode|new file mode|copy from|copy to|rename from|rename to"
     rb"|similarity index|dissimilarity index|index) (.*)",
     re.DOTALL,
 )
-_INDEX = re.compile(rb"([0-9a-f]{4,64})\.\.([0-9a-f]{4,64})(?: ([0-7]{6}))?")
-_EPOCH = re.compile(rb"(?:1970-01-01|1969-12-31) [0-9:.]+(?: [-+][0-9]{4})?")
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_INDEX = late_pattern(rb"([0-9a-f]{4,64})\.\.([0-9a-f]{4,64})(?: ([0-7]{6}))?")
+_EPOCH = late_pattern(rb"(?:1970-01-01|1969-12-31) [0-9:.]+(?: [-+][0-9]{4})?")
+_QUOTED = late_pattern(rb'"(?:[^"\\]|\\.)*"')
 FileLine = tuple[bytes | None, bool]
 """The name in a ``---`` or ``+++`` line (None for /dev/null), and whether its date is the epoch."""
 FileLines = tuple[FileLine, FileLine]

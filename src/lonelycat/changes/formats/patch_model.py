@@ -6,16 +6,14 @@ missing one at the end of the file is simply a line without it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lonelycat.changes.changeset import Mode
 
 PatchKind = Literal["create", "update", "delete", "rename", "copy"]
 
 
-@dataclass(frozen=True, slots=True)
-class Hunk:
+class Hunk(NamedTuple):
     """One text hunk: replace ``old`` (found from file line ``start``) by ``new``.
 
     Attributes:
@@ -33,8 +31,7 @@ class Hunk:
     trailing: int
 
 
-@dataclass(frozen=True, slots=True)
-class BinaryHunk:
+class BinaryHunk(NamedTuple):
     """The forward half of a ``GIT binary patch``.
 
     Attributes:
@@ -49,8 +46,7 @@ class BinaryHunk:
     new_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class FilePatch:
+class FilePatch(NamedTuple):
     """What the patch does to one file.
 
     Attributes:
@@ -69,8 +65,7 @@ class FilePatch:
     binary: BinaryHunk | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedPatch:
+class ParsedPatch(NamedTuple):
     """All file patches, in the order of the text."""
 
     files: tuple[FilePatch, ...]

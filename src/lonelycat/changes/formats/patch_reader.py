@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 
 from lonelycat.errors import InputError
+from lonelycat.patterns import late_pattern
 
-_START = re.compile(rb"^(?:diff --git |--- |@@ -[0-9])", re.MULTILINE)
+_START = late_pattern(rb"^(?:diff --git |--- |@@ -[0-9])", re.MULTILINE)
 
 
 class PatchReader:

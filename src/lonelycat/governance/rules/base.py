@@ -7,7 +7,6 @@ what counts (shadow, exceptions) and what it adds up to is the gate's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -47,8 +46,7 @@ class Finding(NamedTuple):
         return self.mode is RuleMode.ENFORCE and self.excepted_by is None
 
 
-@dataclass(frozen=True)
-class RuleContext:
+class RuleContext(NamedTuple):
     """Everything a rule may look at.
 
     Attributes:

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from lonelycat.governance.facts import ChangeFacts
 from lonelycat.governance.policy import Reaction, Verdict
 from lonelycat.governance.rules.base import REACTIONS, Finding, RuleContext
+from lonelycat.patterns import late_pattern
 
-_BIDIRECTIONAL = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_INVISIBLE = re.compile(
+_BIDIRECTIONAL = late_pattern("[\u202a-\u202e\u2066-\u2069]")
+_INVISIBLE = late_pattern(
     "[\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028\u2029\u2060-\u2064\u206a-\u206f\u3164\uffa0"
     "\ufff9-\ufffb\U000e0001]"
     "|(?<=[\\x21-\\x7e])[\u00ad\u200c\u200d](?=[\\x21-\\x7e])"
@@ -25,16 +26,16 @@ _INVISIBLE = re.compile(
     "|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}"
 )
 _LOOKALIKE = "АВЕЅІЈКМНОРСТУХаеорсухіјѕһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοｱ"
-_CONFUSABLE = re.compile(f"[A-Za-z][{_LOOKALIKE}]|[{_LOOKALIKE}][A-Za-z]|[A-Za-z0-9_][\uff21-\uff3a\uff41-\uff5a]")
-_CONTROL = re.compile(r"[\x1b\x08\x7f\x07\x0e\x0f\x1a\x04\x80-\x9f]|\r(?!\n)(?=[^\r]*\n)")
+_CONFUSABLE = late_pattern(f"[A-Za-z][{_LOOKALIKE}]|[{_LOOKALIKE}][A-Za-z]|[A-Za-z0-9_][\uff21-\uff3a\uff41-\uff5a]")
+_CONTROL = late_pattern(r"[\x1b\x08\x7f\x07\x0e\x0f\x1a\x04\x80-\x9f]|\r(?!\n)(?=[^\r]*\n)")
 _CONTROL_BYTES = (b"\x1b", b"\b", b"\x7f", b"\a", b"\x0e", b"\x0f", b"\x1a", b"\x04")
 """What hides or rewrites text on a terminal; other control characters do nothing there."""
 _ASCII = bytes(range(128))
-_SUSPECTS = re.compile(
+_SUSPECTS = late_pattern(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
     f"\uff21-\uff3a\uff41-\uff5a\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef\x80-\x9f{_LOOKALIKE}]"
 )
-_ODD_NAME = re.compile(r"(?:^|/)[-\s]|[^\S \n]|  ", re.MULTILINE)
+_ODD_NAME = late_pattern(r"(?:^|/)[-\s]|[^\S \n]|  ", re.MULTILINE)
 
 
 def judge(context: RuleContext, text: list[tuple[ChangeFacts, bytes]]) -> Iterator[Finding]:

@@ -11,24 +11,25 @@ from collections.abc import Iterator
 from lonelycat.governance.facts import ChangeFacts
 from lonelycat.governance.policy import Verdict
 from lonelycat.governance.rules.base import Finding
+from lonelycat.patterns import late_pattern
 
 _HOOKS: dict[str, re.Pattern[bytes]] = {
-    "package.json": re.compile(rb'"(?:(?:pre|post)?(?:install|prepare)|prepublish|prepack)"\s*:\s*"'),
-    "composer.json": re.compile(rb'"(?:pre|post)-(?:install|update|autoload-dump|(?:root-)?package-install)'),
-    "setup.py": re.compile(
+    "package.json": late_pattern(rb'"(?:(?:pre|post)?(?:install|prepare)|prepublish|prepack)"\s*:\s*"'),
+    "composer.json": late_pattern(rb'"(?:pre|post)-(?:install|update|autoload-dump|(?:root-)?package-install)'),
+    "setup.py": late_pattern(
         rb"cmdclass|subprocess|os\.(?:system|popen|exec|spawn)|\b(?:exec|eval|compile|__import__)\s*\(|urlopen|requests\."
     ),
-    "setup.cfg": re.compile(rb"^\s*cmdclass\s*=|setup_requires", re.MULTILINE),
-    "pyproject.toml": re.compile(
+    "setup.cfg": late_pattern(rb"^\s*cmdclass\s*=|setup_requires", re.MULTILINE),
+    "pyproject.toml": late_pattern(
         rb"^\s*(?:build-backend|backend-path)\s*=|build-hooks|hatch_build|\[tool\.[\w.-]*hooks", re.MULTILINE
     ),
-    "conftest.py": re.compile(
+    "conftest.py": late_pattern(
         rb"subprocess|os\.(?:system|popen|exec|spawn|_exit)|\b(?:exec|eval|compile|__import__)\s*\(|urlopen|socket\."
         rb"|\bdef pytest_\w+|\bpytest_plugins\b|collect_ignore|sys\.(?:exit|modules)|autouse|builtins|import_module"
     ),
-    "binding.gyp": re.compile(rb"<!|['\"]action['\"]"),
-    "cargo.toml": re.compile(rb"^\s*build\s*=", re.MULTILINE),
-    "gemspec": re.compile(rb"\.extensions"),
+    "binding.gyp": late_pattern(rb"<!|['\"]action['\"]"),
+    "cargo.toml": late_pattern(rb"^\s*build\s*=", re.MULTILINE),
+    "gemspec": late_pattern(rb"\.extensions"),
 }  # fmt: skip
 
 

@@ -177,13 +177,11 @@ def _quietened(before: Signs, after: Signs, *, is_rest: bool) -> str | None:
     return "has a test that asserts nothing any more" if before.asserts and not after.asserts else None
 
 
-_DATA = compile_globs(
-    (
-        "*.{md,rst,txt,json,csv,tsv,yml,yaml,toml,xml,html,svg,png,jpg,gif,bin,dat,pem,crt,key,gz,zip,out,expected,snap,golden}",
-    )
+_DATA_GLOBS = (
+    "*.{md,rst,txt,json,csv,tsv,yml,yaml,toml,xml,html,svg,png,jpg,gif,bin,dat,pem,crt,key,gz,zip,out,expected,snap,golden}",
 )
 
 
 def _is_data(path: str) -> bool:
     """Tell whether a file below a test directory is a fixture rather than a test."""
-    return _DATA.matches(path) and not judge_configuration().matches(path)
+    return compile_globs(_DATA_GLOBS).matches(path) and not judge_configuration().matches(path)

@@ -22,8 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; those of the process by default.
     """
-    # Most of a short command is imports, which make many objects and no garbage: look for it less often.
-    gc.set_threshold(50_000, 20, 100)
+    # A short command is mostly imports, some 100,000 objects and no garbage: not one search for any in that time.
+    gc.set_threshold(200_000, 20, 100)
     skip_model_plugins()
     from lonelycat.interfaces.cli.boundary import run
 
@@ -36,6 +36,9 @@ def entry() -> NoReturn:
     What Python would do at its end, taking some hundred modules apart, is for nothing in a process that goes away;
     everything durable was made durable by then, and the kernel lets go of locks and descriptors.
     """
+    from lonelycat.interfaces.cli.late_modules import defer_modules
+
+    defer_modules()
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # said already, or nobody listens any more

@@ -6,12 +6,12 @@ no danger: the screen never parses any.
 
 from __future__ import annotations
 
-import re
+from lonelycat.patterns import late_pattern
 
-_UNSEEN = re.compile(
+_UNSEEN = late_pattern(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"
 )
-_STACKED = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{4,}")
+_STACKED = late_pattern("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{4,}")
 
 
 def neutral(text: str, *, keep_tabs: bool = False) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _PACKAGE = "lonelycat.interfaces.cli.commands"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Where a command lives.
 
     Attributes:
@@ -22,7 +21,7 @@ class Entry:
 
 _PANELS: dict[str, tuple[str, ...]] = {
     "Change": ("init", "check", "propose", "approve", "reject", "execute", "run", "revert"),
-    "Look": ("status", "log", "show", "diff"),
+    "Look": ("status", "log", "show", "diff", "drift"),
     "Repair": ("doctor", "recover", "unfreeze"),
     "Govern": ("policy", "approver", "audit", "gc"),
     "Learn": ("demo",),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from lonelycat.interfaces.cli.exits import Exit
 from lonelycat.interfaces.cli.screen import Screen
@@ -13,8 +14,7 @@ def show_nothing(_screen: Screen) -> None:
     """Show nothing: everything was said already."""
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """The answer of one command.
 
     Attributes:
@@ -28,7 +28,7 @@ class Report:
     """
 
     exit: Exit
-    payload: Mapping[str, object] = field(default_factory=dict)
+    payload: Mapping[str, object] = MappingProxyType({})
     show: Callable[[Screen], None] = show_nothing
     code: str | None = None
     message: str = ""

@@ -1,0 +1,95 @@
+"""How time and memory grow with the number of files in one change set: LonelyCat, ``git apply``, the naive loop.
+
+Run alone: ``python -m benchmarks.growth``. The three take turns; memory is that of a process of its own.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.apply_many import git_apply, lonelycat, naive_loop
+from benchmarks.large_file import PEAK, peak
+from benchmarks.workspace import fill, govern, throwaway
+
+SIZES = (1, 10, 100, 1000, 10_000)
+
+_EXECUTE = (
+    """
+import sys
+from lonelycat.runtime.requests import ChangeRequest
+from lonelycat.runtime.service import LonelyCat
+
+service = LonelyCat.open(sys.argv[1])
+judged = service.propose(ChangeRequest(git_range=sys.argv[2], intent="benchmark", by="agent:benchmark"))
+result = service.execute(judged.plan.id)
+assert result.success, result
+"""
+    + PEAK
+)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Medians for one size: seconds of each, and LonelyCat's peak memory above the interpreter's in MiB."""
+
+    files: int
+    lonelycat: float
+    naive: float
+    git: float
+    memory_mib: float
+
+
+def measure(sizes: tuple[int, ...] = SIZES) -> list[Growth]:
+    """Measure every size; the largest once, the others three times."""
+    return [_measure(files, rounds=1 if files >= 10_000 else 3) for files in sizes]
+
+
+def _measure(files: int, rounds: int) -> Growth:
+    ours, loops, gits = [], [], []
+    with throwaway() as root:
+        paths = fill(root, files)
+        subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
+        govern(root)
+        for number in range(rounds + 1):
+            first, second, third = 3 * number + 1, 3 * number + 2, 3 * number + 3
+            loops.append(naive_loop(root, paths, first))
+            ours.append(lonelycat(root, paths, first, second))
+            gits.append(git_apply(root, paths, second, third))
+    return Growth(
+        files,
+        statistics.median(ours[1:]),
+        statistics.median(loops[1:]),
+        statistics.median(gits[1:]),
+        memory(files),
+    )
+
+
+def memory(files: int) -> float:
+    """Return the peak memory in MiB, above the interpreter's, of proposing and executing a git range of ``files``."""
+    with throwaway() as root:
+        paths = fill(root, files)
+        govern(root)
+        _git(root, "init", "--quiet", "--initial-branch=main", ".")
+        _commit(root, "old")
+        naive_loop(root, paths, 1)
+        _commit(root, "new")
+        _git(root, "checkout", "--quiet", "--detach", "main~1")
+        return peak(_EXECUTE, str(root), "main~1..main") - peak(PEAK)
+
+
+def _commit(root: Path, message: str) -> None:
+    _git(root, "add", ".")
+    _git(root, "-c", "user.name=b", "-c", "user.email=b@localhost", "commit", "--quiet", "-m", message)
+
+
+def _git(root: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=root, check=True)
+
+
+if __name__ == "__main__":
+    for row in measure(tuple(map(int, sys.argv[1:])) or SIZES):
+        print(row)

@@ -1,0 +1,75 @@
+"""The growth curves as pictures for docs/performance.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from benchmarks.growth import Growth
+from benchmarks.history import Cost
+from benchmarks.recovery import Recovery
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_STYLE = {"svg.hashsalt": "lonelycat", "font.size": 11, "axes.spines.top": False, "axes.spines.right": False}
+Curve = tuple[str, Sequence[float], Sequence[float]]
+
+
+def draw(place: Path, growth: list[Growth], history: list[Cost], recovery: list[Recovery]) -> None:
+    """Write the ``growth-….svg`` pictures into the directory ``place``."""
+    files = [row.files for row in growth]
+    _figure(
+        place / "growth-time.svg",
+        lambda axes: _logarithmic(
+            axes,
+            "files in one change set",
+            "milliseconds",
+            [
+                ("LonelyCat", files, [row.lonelycat * 1000 for row in growth]),
+                ("write, fsync, rename each", files, [row.naive * 1000 for row in growth]),
+                ("git apply (not durable, not atomic)", files, [row.git * 1000 for row in growth]),
+            ],
+        ),
+    )
+    _figure(place / "growth-memory.svg", lambda axes: _memory(axes, growth))
+    rows = sorted({row.rows for row in recovery})
+    curves: list[Curve] = [
+        (
+            f"recovery, {count:,} earlier executions",
+            [row.files for row in recovery if row.rows == count],
+            [row.seconds * 1000 for row in recovery if row.rows == count],
+        )
+        for count in rows
+    ]
+    _figure(
+        place / "growth-recovery.svg",
+        lambda axes: _logarithmic(axes, "files in the interrupted transaction", "milliseconds", curves),
+    )
+    _figure(place / "growth-history.svg", lambda axes: _history(axes, history))
+
+
+def _figure(place: Path, fill: Callable[[Axes], None]) -> None:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7, 3.6), layout="constrained")
+        axes = figure.subplots()
+        fill(axes)
+        axes.grid(visible=True, color="0.9")
+        figure.savefig(place, metadata={"Date": None, "Creator": None})
+
+
+def _logarithmic(axes: Axes, across: str, up: str, curves: list[Curve]) -> None:
+    for label, xs, ys in curves:
+        axes.plot(xs, ys, marker="o", label=label)
+    axes.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
+    axes.legend(frameon=False)
+
+
+def _memory(axes: Axes, growth: list[Growth]) -> None:
+    axes.plot([row.files for row in growth], [row.memory_mib for row in growth], marker="o")
+    axes.set(xscale="log", xlabel="files in one change set", ylabel="MiB above the interpreter", ylim=(0, None))
+
+
+def _history(axes: Axes, history: list[Cost]) -> None:
+    axes.bar([f"{row.rows:,}" for row in history], [row.execute * 1000 for row in history], width=0.5)
+    axes.set(xlabel="executions on record", ylabel="milliseconds for the next one")
