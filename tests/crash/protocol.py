@@ -30,7 +30,7 @@ def steps(session: Session) -> list[str]:
         elif call.effects and (change := _change(disk, call)) != TOLD_READERS:
             named.append(f"{call.phase}: {change}")
         else:
-            named.append(named[-1])  # nothing was written, or nothing that a crash is to leave
+            named.append(named[-1] if named else "nothing")  # nothing was written, or nothing that a crash is to leave
         for effect in call.effects:
             disk.make(effect, session.born)
     return named

@@ -18,9 +18,11 @@ import pytest
 from tests.crash.descriptors import mounted
 from tests.crash.judge import Enumerated, enumerate_session
 from tests.crash.persistence import Model
-from tests.crash.sessions import WAYS, Session, died, failed, met_an_outsider, recovering, set_aside
-from tests.crash.trees import case
+from tests.crash.sessions import WAYS, Case, Session, died, failed, met_an_outsider, recovering, set_aside
+from tests.crash.trees import File, Folder, applied, case
 from tests.tally import counting
+
+from lonelycat.changes.changeset import FileChange
 
 
 def _sessions(seed: int) -> Iterator[Session]:
@@ -83,6 +85,48 @@ def test_every_power_cut_leaves_old_or_new(seed: int) -> None:
 def test_long_every_power_cut_leaves_old_or_new(states_seed: int) -> None:
     counts = _enumerate(states_seed, _sessions(states_seed), "test_long_every_power_cut_leaves_old_or_new", 2, 40)
     assert counts["states"] > 500 and counts["of_recoveries"] > 50
+
+
+SMALLEST: dict[str, Case] = {
+    "a file and its directory come": ({}, (FileChange.create("d/a", b"new"),), {"d": Folder(), "d/a": File(b"new")}),
+    "a file and its directory go": ({"d": Folder(0o711), "d/a": File(b"old")}, (FileChange.delete("d/a", b"old"),), {}),
+    "a file changes": ({"a": File(b"old")}, (FileChange.update("a", b"old", b"new"),), {"a": File(b"new")}),
+    "a file moves": ({"a": File(b"old")}, (FileChange.rename("a", "b", b"old"),), {"b": File(b"old")}),
+    "a file takes a directory's place": (
+        {"d": Folder(0o750), "d/a": File(b"old")},
+        (FileChange.rename("d/a", "d", b"old"),),
+        {"d": File(b"old")},
+    ),
+    "a directory takes a file's place": (
+        {"a": File(b"old")},
+        (FileChange.rename("a", "a/b", b"old"),),
+        {"a": Folder(), "a/b": File(b"old")},
+    ),
+}
+
+
+def _dying_anywhere(name: str, ways: tuple[str, ...], share: float) -> Iterator[Session]:
+    this, rng = SMALLEST[name], random.Random(name)
+    assert applied(this[0], this[1]) == this[2]
+    for how in ways:
+        session = WAYS[how](this)
+        yield session
+        for at, call in enumerate(session.calls):
+            # In the middle of applying and undoing is where the next process has most to do.
+            if call.phase in ("apply", "undo") or rng.random() < share:
+                yield died(this, how, at)
+
+
+@pytest.mark.parametrize("name", ["a file and its directory go"])
+def test_the_smallest_changes_dying_anywhere(name: str) -> None:
+    _enumerate(0, _dying_anywhere(name, ("kept",), 0.0), "the_smallest_changes", 1, 10)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("name", SMALLEST)
+def test_long_the_smallest_changes_dying_anywhere(name: str) -> None:
+    _enumerate(0, _dying_anywhere(name, tuple(WAYS), 0.1), "long_the_smallest_changes", 2, 100)
 
 
 def test_a_journal_that_rotted_is_set_aside_whole_and_once(seed: int) -> None:

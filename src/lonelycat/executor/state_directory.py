@@ -21,6 +21,8 @@ from lonelycat.executor.filesystem import FileSystem
 from lonelycat.settings import STATE_DIRECTORY
 
 _UNSETTLED = 0o500
+"""The mode of a directory that a power cut may still take away."""
+
 
 
 def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) -> int:
