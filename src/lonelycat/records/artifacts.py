@@ -147,8 +147,10 @@ class ArtifactDirectory:
                 if sealing:
                     os.fsync(folder)
             except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(part, dir_fd=folder)
+                # A receipt that may not be durable goes too: what is noted of that changes what it speaks of.
+                for left in (part, base) if sealing else (part,):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(left, dir_fd=folder)
                 raise
             finally:
                 os.close(descriptor)
