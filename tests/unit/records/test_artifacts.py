@@ -134,6 +134,25 @@ def test_a_receipt_that_is_not_durable_is_not_there(
     assert directory.read(RECEIPT) == b"{}"
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EMFILE])
+def test_a_file_that_cannot_be_read_now_is_not_stated_as_unreadable(
+    directory: ArtifactDirectory, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write_bytes("diff.patch", b"diff")
+    real = os.open
+
+    def failing(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if path == "diff.patch":
+            raise OSError(number, os.strerror(number))
+        return real(path, flags, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", failing)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            directory.digests()
+    assert set(directory.digests()) == {"diff.patch"}
+
+
 def test_a_fifo_does_not_hang_the_reader(directory: ArtifactDirectory) -> None:
     directory.write_bytes("x", b"")
     os.mkfifo(directory.path / "fifo")
