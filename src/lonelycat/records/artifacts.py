@@ -11,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -30,6 +31,9 @@ EVENTS = "events.jsonl"
 _EXECUTION_ID = re.compile(r"[a-z]+_[0-9A-Za-z]{1,64}", re.ASCII)
 _NAME = re.compile(r"(?:steps/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
+
+_NOT_A_FILE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES})
+"""What opening a file says when there is none that may be read; None for what was no regular file."""
 
 _INDENTED_UP_TO = 16 * 1024
 """A longer document is for programs; indenting it takes thirty times as long as writing it."""
@@ -103,6 +107,7 @@ class ArtifactDirectory:
 
         Raises:
             InputError: ``ARTIFACT_MISSING``.
+            OSError: it is there, but the disk or this process fails to read it now.
         """
         try:
             with self._open_file(name, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
@@ -111,6 +116,8 @@ class ArtifactDirectory:
                 with os.fdopen(os.dup(descriptor), "rb") as file:
                     return file.read()
         except OSError as error:
+            if error.errno not in _NOT_A_FILE:
+                raise
             raise InputError(
                 "ARTIFACT_MISSING", f"{self.execution_id} has no {name}", "It may have been removed by `lonelycat gc`."
             ) from error
@@ -147,8 +154,10 @@ class ArtifactDirectory:
                 if sealing:
                     os.fsync(folder)
             except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(part, dir_fd=folder)
+                # A receipt that may not be durable goes too: what is noted of that changes what it speaks of.
+                for left in (part, base) if sealing else (part,):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(left, dir_fd=folder)
                 raise
             finally:
                 os.close(descriptor)

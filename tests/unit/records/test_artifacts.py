@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -12,7 +13,7 @@ import pytest
 
 from lonelycat.errors import InputError, StateError
 from lonelycat.governance.signing import Ed25519Signer
-from lonelycat.records.artifacts import ArtifactDirectory
+from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory
 from lonelycat.records.receipts import read_receipt, verify_receipt
 from lonelycat.records.redaction import Redactor
 
@@ -111,6 +112,45 @@ def test_links_planted_in_place_of_directories_and_files_are_not_followed(tmp_pa
     directory.write_json("plan.json", {})
     assert not (directory.path / "plan.json").is_symlink()
     assert (outside / "victim").read_text() == "keep"
+
+
+@pytest.mark.parametrize("fails_at", ["the barrier", "the name"])
+def test_a_receipt_that_is_not_durable_is_not_there(
+    directory: ArtifactDirectory, fails_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    directory.write_bytes("diff.patch", b"diff")
+    with monkeypatch.context() as patch:
+        if fails_at == "the barrier":
+            patch.setattr("lonelycat.records.artifacts.sync_file_system", full)
+        else:
+            patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            directory.seal(b"{}")
+    assert directory.names() == ("diff.patch",), "who fails to write it goes on to note that, in what it speaks of"
+    directory.seal(b"{}")
+    assert directory.read(RECEIPT) == b"{}"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EMFILE])
+def test_a_file_that_cannot_be_read_now_is_not_stated_as_unreadable(
+    directory: ArtifactDirectory, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write_bytes("diff.patch", b"diff")
+    real = os.open
+
+    def failing(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if path == "diff.patch":
+            raise OSError(number, os.strerror(number))
+        return real(path, flags, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", failing)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            directory.digests()
+    assert set(directory.digests()) == {"diff.patch"}
 
 
 def test_a_fifo_does_not_hang_the_reader(directory: ArtifactDirectory) -> None:
