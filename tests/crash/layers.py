@@ -25,6 +25,7 @@ MUTATING = (
     "unlink",
     "make_directory",
     "remove_directory",
+    "hand_over",
     "fsync",
     "syncfs",
 )

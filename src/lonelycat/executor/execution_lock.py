@@ -37,8 +37,6 @@ FENCE = "fence"
 _POLL_SECONDS = 0.05
 _MAX_LOCK_BYTES = 16 * 1024
 _MAX_FENCE = 2**53
-_SHARED_FLOCK_UNSAFE = frozenset({0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x01021997, 0x5346414F, 0x65735546})
-"""statfs types: NFS, SMB, CIFS, SMB2, 9P, AFS, FUSE: a flock there may not be seen by other hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +154,7 @@ class LockManager:
 
     def _open_guard(self, directory: int) -> int:
         guard = open_lock_file(directory, GUARD)
-        if _filesystem_type(guard) in _SHARED_FLOCK_UNSAFE:
+        if self._filesystem.is_remote(guard):
             self._filesystem.close(guard)
             raise _unsafe("the workspace lies on a network file system, where locks are not shared between hosts")
         return guard
@@ -204,7 +202,7 @@ class LockManager:
             "fence": fence,
             "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
             "process_started": _first_line("/proc/self/stat").rpartition(")")[2].split()[19:20],
-            "pid_namespace": str(Path("/proc/self/ns/pid").readlink()),
+            "pid_namespace": _pid_namespace(),
         }
         with self._filesystem.closing(self._filesystem.create_file(directory, LOCK_FILE)) as fd:
             self._filesystem.write(fd, json.dumps(told).encode())
@@ -275,18 +273,16 @@ def _try_flock(fd: int, kind: int) -> bool:
     return True
 
 
-def _filesystem_type(fd: int) -> int:
-    import ctypes
-
-    buffer = ctypes.create_string_buffer(256)
-    if ctypes.CDLL(None).fstatfs(fd, buffer) != 0:
-        return 0
-    return int.from_bytes(buffer.raw[:8], "little") & 0xFFFFFFFF
-
-
 def _first_line(path: str) -> str:
     try:
         return Path(path).read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lonelycat.changes.changeset import BlobRef
+from lonelycat.durable import sync_file
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.patterns import late_pattern
 from lonelycat.records.keys import private_directory
@@ -57,7 +58,7 @@ class BlobStore:
                     size += len(chunk)
                     _write_all(file.fileno(), chunk)
                 if self._fsync:
-                    os.fsync(file.fileno())
+                    sync_file(file.fileno())
             ref = BlobRef(sha256=digest.hexdigest(), size=size)
             target = self.path(ref)
             private_directory(target.parent)
@@ -145,6 +146,6 @@ def _write_all(descriptor: int, data: bytes) -> None:
 def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync_file(descriptor)
     finally:
         os.close(descriptor)

@@ -15,6 +15,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from lonelycat.durable import sync_file
 from lonelycat.errors import StateError
 from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.records.layout import CREATED_MARK, DATABASE_NAME, GATE_KEY
@@ -91,7 +92,7 @@ def write_private_key(path: Path, signer: Ed25519Signer) -> None:
         temporary.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(directory)
+        sync_file(directory)
     finally:
         os.close(directory)
 
@@ -125,4 +126,4 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(descriptor)
+        sync_file(descriptor)
