@@ -1,4 +1,7 @@
-"""The seeds of the harness: a short slice by default, ``--seeds N`` or ``--seeds FROM:TO`` for more, or one again."""
+"""The seeds of the harness: a short slice by default, ``--seeds N`` or ``--seeds FROM:TO`` for more, or one again.
+
+``--platform walking`` or ``macos`` runs all of it with the calls of another system (``tests/platforms.py``).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 from tests.crash.trees import UMASK
+from tests.platforms import PLATFORMS
+
+from lonelycat.executor.filesystem import FileSystem
 
 SLICE = 3
 LONG = 150
@@ -14,6 +20,7 @@ LONG = 150
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", default=None, help="how many seeds (N), or which (FROM:TO), the crash harness runs")
+    parser.addoption("--platform", choices=PLATFORMS, default="linux", help="whose calls the crash harness uses")
 
 
 def _seeds(config: pytest.Config, default: int) -> range:
@@ -28,6 +35,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, default in (("seed", SLICE), ("long_seed", LONG)):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, _seeds(metafunc.config, default))
+
+
+@pytest.fixture(autouse=True)
+def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the system whose calls are used: that of the option, or of the test's own parameter."""
+    name = str(getattr(request, "param", request.config.getoption("--platform", default="linux")))
+    monkeypatch.setattr(FileSystem, "platform", PLATFORMS[name]())
+    return name
 
 
 @pytest.fixture(autouse=True)

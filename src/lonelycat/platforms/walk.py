@@ -37,9 +37,8 @@ def open_by_walking(root: int, path: str) -> int:
     device = os.fstat(root).st_dev
     here = root
     for number, name in enumerate(components, 1):
-        last = number == len(components)
         try:
-            there = _open_component(here, name, path, last=last)
+            there = _open_component(here, name, path, last=number == len(components))
         finally:
             if here != root:
                 os.close(here)
@@ -56,7 +55,8 @@ def _open_component(directory: int, name: str, path: str, *, last: bool) -> int:
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):  # systems differ in what they say of a link here
             raise _error(error.errno or errno.EIO, path) from error
-    raise _error(errno.ENOTDIR if last or not _is_link(directory, name) else errno.ELOOP, path)
+    on_the_way = not last or path.endswith(("/", "/."))
+    raise _error(errno.ELOOP if on_the_way and _is_link(directory, name) else errno.ENOTDIR, path)
 
 
 def _is_link(directory: int, name: str) -> bool:
