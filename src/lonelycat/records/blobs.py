@@ -20,7 +20,7 @@ from lonelycat.changes.changeset import BlobRef
 from lonelycat.durable import sync_file
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.patterns import late_pattern
-from lonelycat.records.keys import private_directory
+from lonelycat.records.keys import private_directory, sync_directory
 from lonelycat.settings import Limits
 
 _NAME = late_pattern(r"[0-9a-f]{64}", re.ASCII)
@@ -64,7 +64,7 @@ class BlobStore:
             private_directory(target.parent)
             temporary.replace(target)
             if self._fsync:
-                _sync_directory(target.parent)
+                sync_directory(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
         return ref
@@ -141,11 +141,3 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sync_file(descriptor)
-    finally:
-        os.close(descriptor)
