@@ -14,9 +14,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_PASS_THROUGH = DIRECTORY | getattr(os, "O_PATH", 0)
+_PASS_THROUGH = DIRECTORY | (os.O_PATH if sys.platform == "linux" else 0)
 """For the directories on the way; where there is O_PATH, passing through them needs no right to list them."""
 
 

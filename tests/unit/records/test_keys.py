@@ -112,9 +112,7 @@ def test_an_existing_key_is_never_overwritten(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["k"]
 
 
-def test_the_names_of_a_new_state_and_key_directory_are_durable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_names_of_new_directories_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr("lonelycat.records.keys.sync_file", lambda fd: synced.append(os.fstat(fd).st_ino))
     state = tmp_path / ".lonelycat"
