@@ -1,6 +1,7 @@
-"""Writes docs/cli.md from the command line itself: ``python docs/generate.py``.
+"""Writes docs/cli.md from the command line itself, and what evidence.py does: ``python docs/generate.py``.
 
-Run it after a change to a command, an option or a help text; a test fails when the page lags.
+Run it after a change to a command, an option or a help text, and after ``make test-long`` has written new figures; a
+test fails when a page lags.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Generated from the program by `docs/generate.py`; do not edit.
 | option | means |
 | --- | --- |
 | `-C`, `--workspace` | work on this directory; else the nearest upwards with a `.lonelycat`, else the present |
-| `--json` | print exactly one JSON object on standard output |
+| `--json` | print exactly one JSON object on standard output; `drift --watch` prints one a line |
 | `--version` | print the version |
 | `-h`, `--help` | show the help |
 
@@ -37,6 +38,7 @@ Results go to standard output, diagnostics to standard error.
 With `--json` every answer has `ok`, `code` (null, or a code of [errors](errors.md)), `message`, `hint` and `exit_code`;
 and where they exist `plan_id`, `changeset_id`, `checksum`, `decision_id`, `verdict`, `reasons`, `execution_id`,
 `status`, `files_changed`, `steps`.
+A CONFLICT has each path in `details.conflicts`: see [concepts](concepts.md#a-conflict).
 
 The commands `serve`, `worker`, `mcp` and `hook` do not exist yet.
 
@@ -52,6 +54,9 @@ COMPLETED  The change is in place, checked and kept.
 …
 $ lonelycat --json log --path README.md --since 1h | python3 -m json.tool | grep '"status"'
             "status": "completed",
+$ echo "By hand." >> README.md
+$ lonelycat --json drift | python3 -c 'import json, sys; print(json.load(sys.stdin)["drift"][0]["kind"])'
+modified
 $ lonelycat --json execute plan_unknown  # exits with 2
 {"ok": false, "code": "PLAN_UNKNOWN", …}
 $ lonelycat -C /home/ada/nowhere status  # exits with 2
@@ -71,7 +76,7 @@ _EXITS = {
     Exit.USAGE: "bad usage or input",
     Exit.NEEDS_APPROVAL: "needs approval",
     Exit.REFUSED: "denied or rejected",
-    Exit.CONFLICT: "conflict",
+    Exit.CONFLICT: "conflict; of `drift`: there is some",
     Exit.ROLLED_BACK: "rolled back",
     Exit.FROZEN: "rollback failed, or the workspace is frozen",
     Exit.LOCK_TIMEOUT: "lock time-out",
@@ -117,7 +122,9 @@ def _section(words: str, command: Any) -> str:
 
 
 def _shown(argument: Any) -> str:
-    return str(argument.metavar or argument.name.upper())
+    name = str(argument.metavar or argument.name.upper())
+    name = name if argument.required else f"[{name}]"
+    return name if argument.nargs == 1 else f"{name}..."
 
 
 def _spelled(option: Any) -> str:
@@ -134,5 +141,8 @@ def _help(parameter: Any) -> str:
 
 
 if __name__ == "__main__":
+    import evidence
+
     PAGE.write_text(page(), encoding="utf-8")
+    evidence.write()
     sys.exit(0)

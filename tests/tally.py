@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 VARIABLE = "LONELYCAT_TALLY"
@@ -25,6 +27,19 @@ def tally(harness: str, **counts: int) -> None:
         os.write(fd, line.encode("ascii"))
     finally:
         os.close(fd)
+
+
+@contextmanager
+def counting(harness: str) -> Iterator[Counter[str]]:
+    """Yield counts to add to; they go to ``harness`` at the end, with one violation if the block fails."""
+    counts = Counter(violations=0)
+    try:
+        yield counts
+    except BaseException:
+        counts["violations"] += 1
+        raise
+    finally:
+        tally(harness, **counts)
 
 
 def totals(place: Path) -> dict[str, dict[str, int]]:

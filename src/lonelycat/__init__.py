@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lonelycat.changes.plan import ChangePlan, RiskLevel
     from lonelycat.errors import LonelyCatError
     from lonelycat.executor.execution_lock import LockManager
+    from lonelycat.executor.generation import read_settled
     from lonelycat.executor.idempotency import IdempotencyCheck, IdempotencyManager
     from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
     from lonelycat.governance.policy import Verdict
@@ -44,6 +45,7 @@ _HOMES = {
     "Status": "lifecycle",
     "Verdict": "governance.policy",
     "WriteGate": "runtime.faces",
+    "read_settled": "executor.generation",
 }
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "Verdict",
     "WriteGate",
     "__version__",
+    "read_settled",
 ]
 
 

@@ -277,12 +277,11 @@ class Ground:
         assert b"Traceback" not in err, err.decode()
         return Answer(process.returncode, json.loads(out) if out else {})
 
-    def holds_guard(self, process: subprocess.Popen[bytes]) -> bool:
-        """Tell whether the process has the lock's guard open: it executes, or waits to."""
-        guard = str(self.root / ".lonelycat" / "locks" / "guard")
+    def at_the_lock(self, process: subprocess.Popen[bytes]) -> bool:
+        """Tell whether the process has the directory open that is locked: it executes, or waits to."""
         descriptors = Path("/proc") / str(process.pid) / "fd"
         try:
-            return any(os.path.realpath(item) == guard for item in descriptors.iterdir())
+            return any(os.path.realpath(item) == str(self.root) for item in descriptors.iterdir())
         except OSError:
             return False
 

@@ -111,7 +111,7 @@ def test_two_processes_take_turns(held_open: Ground) -> None:
     plans = [held_open.keep(_file(number)).plan.id for number in range(2)]
     with _running(held_open, plans[0]) as first:
         second = held_open.start("execute", plans[1])
-        until(lambda: held_open.holds_guard(second), "the second execution to wait")
+        until(lambda: held_open.at_the_lock(second), "the second execution to wait")
         assert not (held_open.root / "made/by/1.txt").exists()
         (held_open.outside / "release").touch()
         answers = [held_open.answer(first), held_open.answer(second)]

@@ -107,7 +107,7 @@ def test_two_at_once_in_two_processes_execute_once(ground: Ground) -> None:
     first = ground.start("execute", plan_id)
     until(lambda: ground.noted("runs") == ["run"], "the first to verify")
     second = ground.start("execute", plan_id)
-    until(lambda: ground.holds_guard(second), "the second to wait")
+    until(lambda: ground.at_the_lock(second), "the second to wait")
     (ground.outside / "release").touch()
     one, other = ground.answer(first), ground.answer(second)
     assert (one.exit, other.exit) == (0, 0)

@@ -14,8 +14,17 @@ from tests.platforms import PLATFORMS
 
 from lonelycat.executor.filesystem import FileSystem
 
-SLICE = 3
-LONG = 150
+DEFAULTS = {
+    "seed": 3,
+    "long_seed": 150,
+    "kill_seed": 9,
+    "states_seed": 100,
+    "power_seed": 12,
+    "service_seed": 3,
+    "full_seed": 3,
+    "strace_seed": 3,
+}
+"""By fixture: how many seeds run when none are asked for. A seed of the crash states stands for thousands of them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,7 +41,7 @@ def _seeds(config: pytest.Config, default: int) -> range:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for name, default in (("seed", SLICE), ("long_seed", LONG)):
+    for name, default in DEFAULTS.items():
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, _seeds(metafunc.config, default))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from tests.crash.layers import KILLED
 from lonelycat.changes.changeset import BlobRef, FileChange
 from lonelycat.errors import ConflictError, LonelyCatError
 from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.layout import BALLAST
 from lonelycat.executor.recovery import Recovered, Recovery
 from lonelycat.executor.transaction import Transaction
 
@@ -42,8 +42,11 @@ def execute(
     *,
     keep: bool,
     between: Callable[[], None] = lambda: None,
+    committed: Callable[[], None] = lambda: None,
 ) -> str:
     """Stage, apply, call ``between``, then commit or (not ``keep``) undo, and clean up; return what would be told.
+
+    ``committed`` is called when the commit has returned: from then on the change must stay.
 
     That is ``refused``, ``conflict``, ``rolled_back``, ``rollback_failed``, ``indeterminate`` or ``completed``.
     """
@@ -68,6 +71,7 @@ def execute(
             transaction.commit({"result": {}})
         except OSError:
             return "indeterminate"
+        committed()
         _clean_up(transaction)
         return "completed"
 
@@ -120,23 +124,34 @@ def in_dying_process(work: Callable[[], object]) -> bool:
 
 def clone(source: Path, target: Path) -> None:
     """Copy a tree with modes, links and hard links, so that one crash can be recovered from in many ways."""
-    seen: dict[int, Path] = {}
+    seen: dict[int, str] = {}
 
-    def copy(here: Path, there: Path) -> None:
-        status = here.lstat()
-        if stat.S_ISDIR(status.st_mode):
-            there.mkdir()
-            with os.scandir(here) as entries:
-                for entry in entries:
-                    copy(Path(entry.path), there / entry.name)
-            there.chmod(stat.S_IMODE(status.st_mode))
-        elif status.st_ino in seen:
-            os.link(seen[status.st_ino], there, follow_symlinks=False)
-        else:
-            shutil.copy2(here, there, follow_symlinks=False)
-            seen[status.st_ino] = there
+    def copy_directory(here: str, there: str) -> None:
+        os.mkdir(there)
+        with os.scandir(here) as entries:
+            for entry in entries:
+                place, status = f"{there}/{entry.name}", entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    copy_directory(entry.path, place)
+                elif status.st_ino in seen:
+                    os.link(seen[status.st_ino], place, follow_symlinks=False)
+                else:
+                    copy_file(entry.path, place, status)
+                    seen[status.st_ino] = place
+        os.chmod(there, stat.S_IMODE(os.stat(here).st_mode))
 
-    copy(source, target)
+    def copy_file(here: str, there: str, status: os.stat_result) -> None:
+        if stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(here), there)
+            return
+        with open(here, "rb", buffering=0) as old, open(there, "wb", buffering=0) as new:
+            if os.path.basename(there) == BALLAST:
+                os.truncate(new.fileno(), status.st_size)
+            else:
+                new.write(old.readall())
+            os.fchmod(new.fileno(), stat.S_IMODE(status.st_mode))
+
+    copy_directory(str(source), str(target))
 
 
 def leftovers(root: Path) -> list[str]:

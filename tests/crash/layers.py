@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ MUTATING = (
     "syncfs",
 )
 SPACE_TAKING = frozenset({"create_file", "write", "allocate", "make_link", "hard_link", "make_directory"})
-KILLED = 77
+KILLED = -signal.SIGKILL
 
 
 class Hooked(FileSystem):
@@ -87,7 +88,7 @@ class Killed(Hooked):
         if self.torn and name == "write":
             fd, data = arguments
             os.write(fd, data[: len(data) // 2])
-        os._exit(KILLED)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Failing(Hooked):

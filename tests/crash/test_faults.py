@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from tests.crash.driver import Dropped, clone, drop, execute, leftovers, quarantined, recover
 from tests.crash.layers import Failing, Hooked
 from tests.crash.trees import Tree, case, materialise, snapshot
+from tests.tally import counting
 
 from lonelycat.changes.changeset import FileChange
 from lonelycat.errors import StateError
@@ -51,6 +53,11 @@ def _check(root: Path, told: str, old: Tree, new: Tree, where: str) -> None:
 
 
 def _every_call(seed: int, base: Path, kinds: list[str]) -> None:
+    with counting("faults") as counts:
+        _fail_every_call(seed, base, kinds, counts)
+
+
+def _fail_every_call(seed: int, base: Path, kinds: list[str], counts: Counter[str]) -> None:
     old, changes, new = case(seed)
     for keep in (True, False):
         root = base / "root"
@@ -68,6 +75,7 @@ def _every_call(seed: int, base: Path, kinds: list[str]) -> None:
                 except Exception as error:
                     raise AssertionError(f"raised {error!r}: {where}") from error
                 _check(root, told, old, new, where)
+                counts["faults"] += 1
 
 
 def test_a_fault_at_every_call(seed: int, tmp_path: Path) -> None:
@@ -82,6 +90,11 @@ def test_long_a_fault_at_every_call(long_seed: int, tmp_path: Path) -> None:
 
 
 def test_a_fault_at_every_call_of_the_recovery(seed: int, tmp_path: Path) -> None:
+    with counting("faults") as counts:
+        _fail_every_call_of_the_recovery(seed, tmp_path, counts)
+
+
+def _fail_every_call_of_the_recovery(seed: int, tmp_path: Path, counts: Counter[str]) -> None:
     kind = list(KINDS)[seed % len(KINDS)]
     old, changes, _ = case(seed)
     died, root, at = tmp_path / "died", tmp_path / "root", 0
@@ -98,6 +111,7 @@ def test_a_fault_at_every_call_of_the_recovery(seed: int, tmp_path: Path) -> Non
         where = f"{kind} at call {at} of the recovery, seed {seed}"
         assert snapshot(root) == old, where
         assert leftovers(root) == [] and quarantined(root) == [], where
+        counts["faults"] += 1
         if layer.calls <= at:
             return
         at += 1

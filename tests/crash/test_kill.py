@@ -1,20 +1,25 @@
-"""(a) The process dies before any mutating call, or in the middle of a write: recovery leaves the old or the new tree.
+"""(a) The process is killed before any mutating call, or within a write: recovery leaves the old tree or the new one.
 
 The state of the file system before call n+1 is the state after call n, so that dying before every call (and once the
-last was made) is dying before *and* after every call.
+last was made) is dying before *and* after every call. Recovery is killed in the same way at each of its calls, and so
+is the recovery from that: three deep. Each death is a SIGKILL of a forked process.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.crash.driver import clone, execute, in_dying_process, leftovers, recover
 from tests.crash.layers import Hooked, Killed
-from tests.crash.trees import Tree, case, materialise, snapshot
+from tests.crash.real_disks import in_memory
+from tests.crash.trees import Tree, case, difference, materialise, snapshot
+from tests.tally import counting
 
 from lonelycat.changes.changeset import FileChange
 from lonelycat.executor.filesystem import FileSystem
@@ -82,73 +87,94 @@ class _Bench:
 
     def check(self, root: Path, wanted: Tree, where: str) -> None:
         found = snapshot(root)
-        assert found == wanted, f"{where}: {_difference(found, wanted)}; {self.say}"
+        assert found == wanted, f"{where}: {difference(found, wanted)}; {self.say}"
         assert leftovers(root) == [], f"{where}; {self.say}"
         assert not (root / ".lonelycat" / "quarantine").exists(), f"{where}: quarantine; {self.say}"
 
 
-def _difference(found: Tree, wanted: Tree) -> str:
-    return "; ".join(
-        f"{path!r}: {found.get(path)} instead of {wanted.get(path)}"
-        for path in sorted({*found, *wanted})
-        if found.get(path) != wanted.get(path)
-    )
+@dataclass(frozen=True)
+class _Reach:
+    """How far a harness goes into the recoveries.
+
+    Attributes:
+        deaths: of how many deaths of the transaction the recovery is killed at every one of its calls; None for all.
+        deeper: of how many of those, in 16, the recovery from *that* is killed at every call as well.
+    """
+
+    deaths: int | None
+    deeper: int
 
 
-def _every_death(seed: int, tmp_path: Path, *, keep: bool, test: str) -> None:
-    bench = _Bench(seed, tmp_path, keep=keep, test=test)
-    trace = bench.calls()
-    for at, name in enumerate(trace):
-        for torn in (False, True) if name == "write" else (False,):
-            root, wanted = bench.die(at, torn=torn)
-            recover(FileSystem(), root)
-            bench.check(root, wanted, f"died before call {at} ({name}), torn={torn}")
+_DEPTHS = ("kills_of_the_transaction", "kills_of_its_recovery", "kills_of_the_recovery_from_that")
 
 
-def _two_deep(seed: int, tmp_path: Path, *, keep: bool, test: str, deaths: int | None) -> None:
-    bench = _Bench(seed, tmp_path, keep=keep, test=test)
-    points = list(range(len(bench.calls())))
-    rng = random.Random(seed)
-    for at in points if deaths is None else sorted(rng.sample(points, min(deaths, len(points)))):
-        root, wanted = bench.die(at)
-        _die_recovering(bench, root, wanted, rng, f"died before call {at}")
+class _Killer:
+    """Kills one case's transaction, its recoveries, and theirs; counts the kills by depth."""
+
+    def __init__(self, bench: _Bench, reach: _Reach, seed: int) -> None:
+        self._bench = bench
+        self._reach = reach
+        self._rng = random.Random(seed)
+        self.kills = [0, 0, 0]
+
+    def run(self) -> None:
+        trace = self._bench.calls()
+        points = range(len(trace))
+        deep = points if self._reach.deaths is None else self._rng.sample(points, min(self._reach.deaths, len(points)))
+        for at in points:
+            for torn in (False, True) if trace[at] == "write" else (False,):
+                root, wanted = self._bench.die(at, torn=torn)
+                self.kills[0] += 1
+                where = f"died before call {at} ({trace[at]}), torn={torn}"
+                if at in deep:
+                    self._recover_dying(root, wanted, 1, where)
+                recover(FileSystem(), root)
+                self._bench.check(root, wanted, where)
+
+    def _recover_dying(self, root: Path, wanted: Tree, depth: int, where: str) -> None:
+        """Recover copies of ``root``, each killed before another call of the recovery; recover from that in turn."""
+        copy = self._bench.base / f"copy-{depth}"
+        for at in itertools.count():
+            shutil.rmtree(copy, ignore_errors=True)
+            clone(root, copy)
+            layer = Killed(at, torn=self._rng.random() < 0.5)
+            killed = in_dying_process(lambda layer=layer: recover(layer, copy))  # type: ignore[misc]
+            here = f"{where}, then before call {at} of the recovery"
+            if killed:
+                self.kills[depth] += 1
+                if depth == 1 and self._rng.randrange(16) < self._reach.deeper:
+                    self._recover_dying(copy, wanted, 2, here)
+                recover(FileSystem(), copy)
+            self._bench.check(copy, wanted, here)
+            if not killed:
+                return
 
 
-def _die_recovering(bench: _Bench, root: Path, wanted: Tree, rng: random.Random, where: str) -> None:
-    """Recover from ``root``, dying before each call of the recovery, and in one of each deaths again, deeper."""
-    copy = bench.base / "copy"
-    at = 0
-    while True:
-        shutil.rmtree(copy, ignore_errors=True)
-        clone(root, copy)
-        layer = Killed(at, torn=rng.random() < 0.5)
-        if not in_dying_process(lambda layer=layer: recover(layer, copy)):  # type: ignore[misc]
-            return
-        for depth in range(rng.choice((0, 0, 1, 8))):
-            in_dying_process(lambda: recover(Killed(rng.randrange(12)), copy))
-            where += f", again ({depth})"
-        recover(FileSystem(), copy)
-        bench.check(copy, wanted, f"{where}, then before call {at} of the recovery")
-        at += 1
+def _kill(seed: int, base: Path, reach: _Reach, *, keep: bool, test: str) -> list[int]:
+    """Kill one case; return the kills by depth."""
+    killer = _Killer(_Bench(seed, base, keep=keep, test=test), reach, seed)
+    with counting("kills") as counts:
+        try:
+            killer.run()
+        finally:
+            counts.update(dict(zip(_DEPTHS, killer.kills, strict=True)))
+    return killer.kills
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_dying_at_every_call(seed: int, keep: bool, tmp_path: Path) -> None:
-    _every_death(seed, tmp_path, keep=keep, test="test_dying_at_every_call")
-
-
-@pytest.mark.parametrize("keep", [True, False])
-def test_dying_again_in_the_recovery(seed: int, keep: bool, tmp_path: Path) -> None:
-    _two_deep(seed, tmp_path, keep=keep, test="test_dying_again_in_the_recovery", deaths=2)
+    reach = _Reach(deaths=1, deeper=1)
+    kills = in_memory(tmp_path, lambda: _kill(seed, tmp_path, reach, keep=keep, test="test_dying_at_every_call"))
+    assert kills[0] > 30
 
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("keep", [True, False])
-def test_long_dying_at_every_call_and_in_the_recovery(long_seed: int, keep: bool, tmp_path: Path) -> None:
-    name = "test_long_dying_at_every_call_and_in_the_recovery"
-    _every_death(long_seed, tmp_path, keep=keep, test=name)
-    _two_deep(long_seed, tmp_path, keep=keep, test=name, deaths=12)
+def test_long_dying_three_deep(kill_seed: int, keep: bool, tmp_path: Path) -> None:
+    reach = _Reach(deaths=6, deeper=2)
+    kills = in_memory(tmp_path, lambda: _kill(kill_seed, tmp_path, reach, keep=keep, test="test_long_dying_three_deep"))
+    assert all(kills)
 
 
 def test_a_committed_frame_that_rotted_is_still_kept_when_history_has_it(tmp_path: Path) -> None:

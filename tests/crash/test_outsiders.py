@@ -15,6 +15,7 @@ import pytest
 from tests.crash.driver import Dropped, drop, execute, leftovers, quarantined, recover
 from tests.crash.layers import Hooked, Meddling
 from tests.crash.trees import File, Folder, Tree, case, materialise, snapshot
+from tests.tally import counting
 
 from lonelycat.changes.changeset import FileChange
 from lonelycat.executor.filesystem import FileSystem
@@ -159,14 +160,14 @@ def _between_any_two(seed: int, base: Path, share: float) -> None:
     layer = Hooked()
     execute(layer, base / "count", changes, keep=False)
     rng = random.Random(seed)
-    done = 0
-    for at in range(layer.calls):
-        for afterwards in (False, True):
-            for action in ACTIONS:
-                if rng.random() < share:
-                    _one(seed, base, at, action, afterwards, rng.choice(("keep", "undo", "die")), rng)
-                    done += 1
-    assert done > 10
+    with counting("outsiders") as counts:
+        for at in range(layer.calls):
+            for afterwards in (False, True):
+                for action in ACTIONS:
+                    if rng.random() < share:
+                        _one(seed, base, at, action, afterwards, rng.choice(("keep", "undo", "die")), rng)
+                        counts["edits"] += 1
+        assert counts["edits"] > 10
 
 
 def test_an_outsider_between_any_two_calls(seed: int, tmp_path: Path) -> None:

@@ -74,6 +74,15 @@ def snapshot(root: Path) -> Tree:
     return found
 
 
+def difference(found: Tree, wanted: Tree) -> str:
+    """Return where two trees differ, in words."""
+    return "; ".join(
+        f"{path!r}: {found.get(path)} instead of {wanted.get(path)}"
+        for path in sorted({*found, *wanted})
+        if found.get(path) != wanted.get(path)
+    )
+
+
 def materialise(root: Path, tree: Tree) -> None:
     """Make ``root`` hold ``tree``."""
     root.mkdir(parents=True, exist_ok=True)

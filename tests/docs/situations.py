@@ -78,6 +78,31 @@ def frozen(shop: Path, environment: Environment) -> None:
     assert _run(shop, environment) == 7
 
 
+def moved_on(shop: Path, environment: Environment) -> None:
+    """A proposal waits, and somebody edited and committed its file."""
+    _prepare(shop, environment, "exit 0")
+    arguments = ("propose", "--patch", "-", "--intent", "Greet warmly", "--by", "agent:a")
+    assert _lonelycat(shop, environment, *arguments, stdin=_patch()) == 0
+    place = shop / "app/__init__.py"
+    place.write_text('"""Greets."""\n' + place.read_text(encoding="utf-8"), encoding="utf-8")
+    for command in (["add", "app"], ["commit", "-q", "-m", "Say what it is"]):
+        subprocess.run(["git", *command], cwd=shop, env=dict(environment), check=True)
+
+
+def drifted(shop: Path, environment: Environment) -> None:
+    """Two files that executions wrote: one was edited and committed since, the other only edited."""
+    _prepare(shop, environment, "exit 0")
+    arguments = ("run", "--changeset", "-", "--intent", "Say the hours", "--by", "agent:a")
+    draft = b'{"changes": [{"operation": "create", "path": "docs/hours.md", "content": {"text": "Nine to five.\\n"}}]}'
+    assert _run(shop, environment) == 0
+    assert _lonelycat(shop, environment, *arguments, stdin=draft) == 0
+    (shop / "docs/hours.md").write_text("Nine to six.\n", encoding="utf-8")
+    for command in (["add", "-A"], ["commit", "-q", "-m", "Open longer"]):
+        subprocess.run(["git", *command], cwd=shop, env=dict(environment), check=True)
+    with (shop / "app/__init__.py").open("a", encoding="utf-8") as file:
+        file.write("# by hand\n")
+
+
 def quarantined(shop: Path, environment: Environment) -> None:
     """Somebody edited a file while the tests ran that were about to fail."""
     _prepare(shop, environment, "echo '# by hand' >> app/__init__.py; exit 1")
@@ -187,6 +212,8 @@ SITUATIONS: dict[str, Callable[[Path, Environment], Callable[[], None] | None]] 
         workspace,
         interrupted,
         frozen,
+        moved_on,
+        drifted,
         quarantined,
         tampered,
         held,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import runpy
 import tomllib
@@ -86,6 +87,38 @@ def test_every_explained_code_exists() -> None:
 def test_the_page_of_the_command_line_is_what_the_program_generates() -> None:
     generated = runpy.run_path(str(DOCS / "generate.py"))["page"]()
     assert (DOCS / "cli.md").read_text(encoding="utf-8") == generated, "run: .venv/bin/python docs/generate.py"
+
+
+def test_the_figures_on_the_guarantees_page_are_those_of_the_file() -> None:
+    evidence = runpy.run_path(str(DOCS / "evidence.py"))
+    figures = json.loads((DOCS / "figures" / "harness.json").read_text(encoding="ascii"))
+    page = (DOCS / "guarantees.md").read_text(encoding="utf-8")
+    assert page == evidence["guarantees"](page, figures), "run: .venv/bin/python docs/generate.py"
+    assert all(counts["violations"] == 0 for counts in figures["harnesses"].values() if "violations" in counts)
+
+
+def test_figures_are_shown_as_they_are_whatever_the_harness_is_called() -> None:
+    evidence = runpy.run_path(str(DOCS / "evidence.py"))
+    harnesses = {"kills": {"deaths": 12345, "violations": 2}, "a new one": {"odd_things": 1}}
+    run = {"command": "make x", "date": "2026-01-02", "seconds": 61, "python": "3.11.0", "kernel": "Linux 6.1"}
+    figures = {**run, "harnesses": harnesses}
+    page = evidence["guarantees"](f"above\n{evidence['BEGIN']}\nstale\n{evidence['END']}\nbelow\n", figures)
+    assert page.startswith("above\n") and page.endswith("\nbelow\n") and "stale" not in page
+    assert "| 12,345 deaths | 2 | `.venv/bin/python -m pytest -m long tests/crash/test_kill.py` |" in page
+    assert "| a new one |  | 1 odd things | not counted |" in page
+    assert "`make x` on 2026-01-02: 61 seconds, Python 3.11.0, Linux 6.1" in page
+
+
+def test_the_page_of_the_mutations_is_what_their_table_says() -> None:
+    generated = runpy.run_path(str(DOCS / "evidence.py"))["mutations"]()
+    assert (DOCS / "protocol-mutations.md").read_text(encoding="utf-8") == generated, (
+        "run: .venv/bin/python docs/generate.py"
+    )
+
+
+def test_every_harness_is_where_its_description_says() -> None:
+    for _, where in runpy.run_path(str(DOCS / "evidence.py"))["HARNESSES"].values():
+        assert (ROOT / where).exists(), where
 
 
 def test_every_dependency_has_its_reason_and_no_other_stands_there() -> None:

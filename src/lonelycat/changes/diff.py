@@ -6,7 +6,7 @@ hand (a blob) or over 1 MiB and binary; there the text says ``Binary files … d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lonelycat.changes.changeset import SYMLINK, BlobRef, Mode
@@ -120,21 +120,32 @@ def _differ(entry: DiffEntry, old_name: bytes, new_name: bytes) -> bytes:
     return b"Binary files %s and %s differ\n" % (old, new)
 
 
-def _hunks(old: list[bytes], new: list[bytes], out: list[bytes]) -> None:
+def hunk_regions(old: list[bytes], new: list[bytes]) -> Iterator[list[Region]]:
+    """Yield the changed regions hunk by hunk: those that share context lines belong together."""
     group: list[Region] = []
     for region in changed_regions(old, new):
         if group and region[0] - group[-1][1] > 2 * CONTEXT_LINES:
-            _hunk(old, new, group, out)
+            yield group
             group = []
         group.append(region)
     if group:
+        yield group
+
+
+def hunk_span(group: list[Region], old_length: int) -> Region:
+    """Return a hunk's span with its context: begin and end in the old lines, begin and end in the new ones."""
+    lead = min(CONTEXT_LINES, group[0][0])
+    end = min(group[-1][1] + CONTEXT_LINES, old_length)
+    return group[0][0] - lead, end, group[0][2] - lead, group[-1][3] + end - group[-1][1]
+
+
+def _hunks(old: list[bytes], new: list[bytes], out: list[bytes]) -> None:
+    for group in hunk_regions(old, new):
         _hunk(old, new, group, out)
 
 
 def _hunk(old: list[bytes], new: list[bytes], group: list[Region], out: list[bytes]) -> None:
-    lead = min(CONTEXT_LINES, group[0][0])
-    begin, end = group[0][0] - lead, min(group[-1][1] + CONTEXT_LINES, len(old))
-    new_begin, new_end = group[0][2] - lead, group[-1][3] + end - group[-1][1]
+    begin, end, new_begin, new_end = hunk_span(group, len(old))
     out.append(b"@@ -%s +%s @@\n" % (_range(begin, end), _range(new_begin, new_end)))
     position = begin
     for a, a_end, b, b_end in group:

@@ -21,9 +21,10 @@ from typing import ClassVar
 
 from lonelycat.platforms import native_calls
 from lonelycat.platforms.interface import PlatformCalls
-from lonelycat.platforms.walk import DIRECTORY
+from lonelycat.platforms.walk import DIRECTORY as DIRECTORY
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -70,12 +71,18 @@ class FileSystem:
 
     def list(self, directory: int) -> list[str]:
         """Return the names in a directory."""
-        return os.listdir(directory)
+        return [*self.inodes(directory)]
 
     def inodes(self, directory: int) -> dict[str, int]:
         """Return the names in a directory with the numbers of their inodes, in one pass over it."""
-        with os.scandir(directory) as entries:
+        with self._opened_anew(directory) as fd, os.scandir(fd) as entries:
             return {entry.name: entry.inode() for entry in entries}
+
+    @contextmanager
+    def _opened_anew(self, directory: int) -> Iterator[int]:
+        """btrfs shows through a descriptor only the names that were there when it was opened."""
+        with self.closing(os.open(".", DIRECTORY, dir_fd=directory)) as fd:
+            yield fd
 
     def kept_attributes(self, fd: int) -> tuple[str, ...]:
         """Return the names of the extended attributes that a new version of the file keeps."""
@@ -113,8 +120,8 @@ class FileSystem:
         return os.open(name, _CREATE, mode, dir_fd=directory)
 
     def open_append(self, directory: int, name: str) -> int:
-        """Open an existing file to append to."""
-        return os.open(name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        """Open an existing file to append to, without hanging on a FIFO."""
+        return os.open(name, _APPEND, dir_fd=directory)
 
     def write(self, fd: int, data: bytes) -> None:
         """Write all of ``data``."""

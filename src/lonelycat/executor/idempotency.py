@@ -17,9 +17,8 @@ from pathlib import Path
 
 from lonelycat.clock import Clock, RandomIds, SystemClock
 from lonelycat.errors import LonelyCatError
-from lonelycat.executor.execution_lock import open_lock_file
 from lonelycat.executor.filesystem import FileSystem
-from lonelycat.executor.state_directory import open_state_directory
+from lonelycat.executor.state_directory import open_lock_file, open_state_directory
 from lonelycat.records.execution import ExecutionRecord, ExecutionResult
 from lonelycat.records.store import Records
 from lonelycat.settings import Settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import chain
 
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.state_directory import open_state_directory
@@ -18,7 +19,8 @@ def quarantine(filesystem: FileSystem, tree: PinnedTree, stage: int, name: str, 
     A file that an interrupted undo put there already keeps its place.
     """
     with filesystem.closing(open_state_directory(filesystem, tree.root, QUARANTINE)) as directory:
-        for place in (f"{execution_id}.{name}", *(f"{execution_id}.{name}.{n}" for n in range(1, 10_000))):
+        wanted = f"{execution_id}.{name}"
+        for place in chain((wanted,), (f"{wanted}.{n}" for n in range(1, 10_000))):
             try:
                 _link_or_move(filesystem, stage, name, directory, place)
             except FileExistsError:

@@ -19,7 +19,9 @@ from pathlib import Path
 
 from lonelycat.changes.paths import printable
 from lonelycat.errors import StateError
+from lonelycat.executor.fence import refuse_overtaken
 from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.generation import Generation, Phase
 from lonelycat.executor.journal import JournalContents, JournalWriter, RecordType, read_journal
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.quarantine import QUARANTINE
@@ -75,13 +77,14 @@ class Recovery:
     """Deals with every transaction directory it finds.
 
     Args:
-        fence: the lock's fence; journals of a higher one are refused.
+        fence: the lock's fence; where a higher one wrote a journal, or was given out, nothing is recovered.
         chunk: bytes of a large file held at once.
         was_recorded: tells whether history already holds this execution as completed (then a COMMITTED frame that
             can no longer be read was durable once).
         record: called with each result before its directory is removed; makes history and audit durable. It may be
             called again for the same execution after a crash. What it returns is what is still wrong, in words: then
             the directory stays, so that recovery can be run again.
+        locked_root: device and inode of the directory that is locked, or None.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Recovery:
         chunk: int,
         was_recorded: Callable[[str], bool],
         record: Callable[[Recovered], str | None],
+        locked_root: tuple[int, int] | None = None,
     ) -> None:
         self._filesystem = filesystem
         self._root = root
@@ -100,10 +104,12 @@ class Recovery:
         self._chunk = chunk
         self._was_recorded = was_recorded
         self._record = record
+        self._locked_root = locked_root
 
     def run(self) -> Iterator[Recovered]:
         """Deal with one transaction after the other, yielding each result."""
         fs = self._filesystem
+        refuse_overtaken(fs, self._root, self._fence)
         with fs.closing(open_state_directory(fs, self._root, "tx")) as transactions:
             for name in sorted(fs.list(transactions)):
                 try:
@@ -137,7 +143,10 @@ class Recovery:
             )
         with ExitStack() as stack:
             tree = stack.enter_context(PinnedTree(self._filesystem, self._root, self._chunk))
-            result = self._resolve(tree, stage, name, contents, intent)
+            tree.check_root(transactions, self._locked_root)
+            generation = Generation(self._filesystem, tree.root, name)
+            stack.callback(generation.close)
+            result = self._resolve(tree, stage, name, contents, intent, generation)
             still_wrong = self._record(result)
             if still_wrong:
                 result = replace(result, outcome=RecoveryOutcome.FAILED, message=still_wrong)
@@ -145,7 +154,15 @@ class Recovery:
                 remove_transaction(self._filesystem, transactions, stage, name)
         return result
 
-    def _resolve(self, tree: PinnedTree, stage: int, name: str, contents: JournalContents, intent: Intent) -> Recovered:
+    def _resolve(
+        self,
+        tree: PinnedTree,
+        stage: int,
+        name: str,
+        contents: JournalContents,
+        intent: Intent,
+        generation: Generation,
+    ) -> Recovered:
         committed = contents.last(RecordType.COMMITTED)
         if committed is not None or self._was_recorded(name):
             kept = sweep(self._filesystem, tree, stage, intent, name, {})
@@ -159,7 +176,10 @@ class Recovery:
             return Recovered(
                 name, _outcome(body), intent.identity, restarts_begun=restarts, undo=body, kept=tuple(kept)
             )
+        generation.mark_if_possible(Phase.UNDOING)
         report = undo(self._filesystem, tree, stage, intent, name)
+        if not report.problems:
+            generation.mark_if_possible(Phase.UNDONE)
         kept = sweep(self._filesystem, tree, stage, intent, name, {})
         body = report.to_body()
         JournalWriter.resume(self._filesystem, stage, self._fence, contents).append(RecordType.UNDONE, body)

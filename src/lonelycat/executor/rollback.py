@@ -17,7 +17,8 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 
 from lonelycat.changes.paths import printable
 from lonelycat.durable import make_durable
@@ -28,40 +29,11 @@ from lonelycat.executor.operations import FileOperation, Identity, Kind, split
 from lonelycat.executor.quarantine import quarantine
 from lonelycat.executor.staging import SYNC_WHOLE_FROM
 from lonelycat.executor.tree import Found, PinnedTree
+from lonelycat.executor.undo_report import UndoReport
 
 _ANY_LINKS = 1 << 30
 """An old file has further names meanwhile: as backup, as displaced, one for each undo cut short, in quarantine."""
 _IN_THE_WAY = frozenset({"PATH_NOT_DIRECTORY", "PATH_THROUGH_LINK"})
-
-
-@dataclass(slots=True)
-class UndoReport:
-    """How an undo went.
-
-    Attributes:
-        restored: every path holds its old content again, every directory is as it was.
-        conflicts: paths that hold somebody else's content, which was left alone.
-        quarantined: (path, place below the workspace) of contents that could not be put where they belong.
-        problems: what went wrong otherwise; any makes the rollback failed.
-    """
-
-    conflicts: list[str] = field(default_factory=list)
-    quarantined: list[tuple[str, str]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def restored(self) -> bool:
-        """Whether everything is back."""
-        return not (self.conflicts or self.problems)
-
-    def to_body(self) -> dict[str, object]:
-        """Return the JSON form for the journal and the records."""
-        return {
-            "restored": self.restored,
-            "conflicts": [printable(path) for path in self.conflicts],
-            "quarantined": [[printable(path), place] for path, place in self.quarantined],
-            "problems": list(self.problems),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +170,11 @@ class _Undo:
         """Whether the tree has the very file that was there, whatever it holds by now."""
         if not isinstance(current, Found | _Foreign):
             return False
-        now, backup = self.status(operation.path), self.fs.stat(self.stage, operation.backup_name)
+        try:
+            backup = self.fs.stat(self.stage, operation.backup_name)
+        except FileNotFoundError:  # INTENT outlived a power cut that its backups did not: nothing was applied
+            return False
+        now = self.status(operation.path)
         return now is not None and os.path.samestat(now, backup)
 
     def _keep_what_was_left(self) -> None:
@@ -212,7 +188,7 @@ class _Undo:
         return self.tree.directory(directory), name
 
     def _free_name(self, wanted: str) -> str:
-        for name in (wanted, *(f"{wanted}{n}" for n in range(1, 10_000))):
+        for name in chain((wanted,), (f"{wanted}{n}" for n in range(1, 10_000))):
             try:
                 self.fs.stat(self.stage, name)
             except FileNotFoundError:
@@ -234,10 +210,15 @@ class _Undo:
                 self.report.problems.append(f"{printable(directory.path)}: {_why(error)}")
 
     def _make_directory(self, directory: Directory, draft: str) -> None:
-        """Make it in the stage and move it into place complete: a crash leaves none with other permissions."""
+        """Make it in the stage and move it into place complete: a crash leaves none with other permissions.
+
+        It has its place durably before anything is put into it: a crash leaves nothing in the stage below a draft.
+        """
         parent, name = self._parent(directory.path)
         with suppress(FileNotFoundError):
-            if not stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
+            if stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
+                self.fs.fsync(parent)
+            else:
                 self.report.conflicts.append(directory.path)
             return
         with suppress(FileExistsError):
@@ -247,8 +228,10 @@ class _Undo:
                 with suppress(PermissionError):
                     self.fs.set_owner(fd, directory.uid, directory.gid)
             self.fs.set_mode(fd, directory.mode)
+            self.fs.fsync(fd)
         with suppress(FileExistsError):
             self.fs.move(self.stage, draft, parent, name)
+        self.fs.fsync(parent)
         self.tree.forget(directory.path)
 
     def remove_directory(self, path: str, replaced: set[str]) -> None:
@@ -297,15 +280,29 @@ class _Undo:
         for path in sorted(touched):
             with suppress(FileNotFoundError, ConflictError, RefusedError):
                 self.fs.fsync(self.tree.directory(path))
+        if self.intent.rooms or self.intent.pruned:
+            self.fs.fsync(self.stage)  # where they came from: what the stage holds now is about to be removed
 
     def _verify(self) -> None:
         for operation in reversed(self._not_back()):
             self.undo_one(operation)  # somebody wrote there meanwhile, or put ours back: judged once more
-        self.report.problems += [f"{printable(item.path)} does not hold its old content" for item in self._not_back()]
-        for directory in (*self.intent.rooms, *self.intent.pruned):
-            status = self.status(directory.path)
-            if directory.path not in self.report.conflicts and (status is None or not stat.S_ISDIR(status.st_mode)):
-                self.report.problems.append(f"the directory {printable(directory.path)} is not back")
+        for operation in self._not_back():
+            if not _holds(self.in_tree(operation.path), operation.new):
+                self._leave(operation)  # somebody wrote there since it was judged
+                continue
+            self.report.problems.append(f"{printable(operation.path)} does not hold its old content")
+        for path in {item.path for item in (*self.intent.rooms, *self.intent.pruned)} - set(self.report.conflicts):
+            self._verify_directory(path)
+
+    def _verify_directory(self, path: str) -> None:
+        try:
+            parent, name = self._parent(path)
+            if not stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
+                self.report.conflicts.append(path)  # somebody put something else in its place
+        except FileNotFoundError:
+            self.report.problems.append(f"the directory {printable(path)} is not back")
+        except LonelyCatError:  # somebody replaced one above it
+            self.report.conflicts.append(path)
 
     def _not_back(self) -> list[FileOperation]:
         left_alone = set(self.report.conflicts)

@@ -12,13 +12,14 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 
 from lonelycat.changes.changeset import EXECUTABLE, BlobRef
+from lonelycat.changes.conflict import Conflict, conflict_error
 from lonelycat.changes.paths import printable
 from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
+from lonelycat.executor.conflicts import code_of_difference, difference
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.layout import BALLAST, BALLAST_BYTES, Directory, Intent
 from lonelycat.executor.operations import FileOperation, Identity, OperationPlan, split
@@ -28,16 +29,6 @@ BlobOpener = Callable[[BlobRef], Iterable[bytes]]
 """Yields a blob's bytes in chunks."""
 SYNC_WHOLE_FROM = 8
 """From this many files on, one syncfs is cheaper than one fsync each (FACTS: 33 ms against 382 ms at 1000)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How one path differs from what the change set was made against."""
-
-    path: str
-    code: str
-    expected: str
-    found: str
 
 
 class Stager:
@@ -93,7 +84,7 @@ class Stager:
         linked = self._filesystem.inodes(self._stage) if operations else {}
         for operation in operations:  # the file that was looked at, and not one that was put in its place since
             if linked[operation.backup_name] != found[operation.path].status.st_ino:
-                raise conflict([Difference(operation.path, "FILE_CHANGED", _describe(operation.old), "another file")])
+                raise conflict_error([difference(operation.path, "FILE_CHANGED", operation.old, "another file")])
 
     def _write_new(
         self, operation: FileOperation, by_path: dict[str, FileOperation], found: dict[str, Found], *, durable: bool
@@ -241,14 +232,14 @@ def check_base(
         RefusedError: an object that cannot be part of a transaction.
     """
     found: dict[str, Found] = {}
-    differences: list[Difference] = []
+    differences: list[Conflict] = []
     going = {operation.path for operation in operations if operation.new is None}
     for operation in operations:
         difference = _check_one(tree, operation, found, going, contents)
         if difference is not None:
             differences.append(difference)
     if differences:
-        raise conflict(differences)
+        raise conflict_error(differences)
     return found
 
 
@@ -258,7 +249,7 @@ def _check_one(
     found: dict[str, Found],
     going: set[str],
     contents: SmallContents | None,
-) -> Difference | None:
+) -> Conflict | None:
     path = operation.path
     try:
         there = tree.look(path, None if contents is None else contents.reading(path))
@@ -266,20 +257,14 @@ def _check_one(
         if operation.old is None and _makes_room(error.code, path, going):
             return None
         if isinstance(error, ConflictError):
-            return Difference(path, error.code, _describe(operation.old), error.message)
+            return difference(path, error.code, operation.old, error.message)
         raise
     if there is not None:
         found[path] = there
     actual = there.identity if there else None
     if actual == operation.old:
         return None
-    if operation.old is None:
-        code = "FILE_EXISTS"
-    elif actual is None:
-        code = "FILE_MISSING"
-    else:
-        code = "FILE_CHANGED" if actual.sha256 != operation.old.sha256 else "MODE_CHANGED"
-    return Difference(path, code, _describe(operation.old), _describe(actual))
+    return difference(path, code_of_difference(operation.old, actual), operation.old, actual)
 
 
 def _makes_room(code: str, path: str, going: set[str]) -> bool:
@@ -316,7 +301,7 @@ def _permissions(new: Identity, replaced: Found | None) -> int:
 def _check_written(operation: FileOperation, actual: str, size: int) -> None:
     content, new = operation.content, operation.new
     if content is None and new is not None and actual != new.sha256:
-        raise conflict([Difference(operation.source or operation.path, "FILE_CHANGED", _describe(new), "other bytes")])
+        raise conflict_error([difference(operation.source or operation.path, "FILE_CHANGED", new, "other bytes")])
     # The checksum covers a blob's hash; its size, which limits are held against, is held to the truth here.
     sized = not isinstance(content, BlobRef) or size == content.size
     if new is None or actual != new.sha256 or not sized:
@@ -325,27 +310,6 @@ def _check_written(operation: FileOperation, actual: str, size: int) -> None:
             f"the bytes for {printable(operation.path)} are not those that were approved",
             "The change set or its stored content was altered; propose it again.",
         )
-
-
-def _describe(identity: Identity | None) -> str:
-    return "nothing" if identity is None else f"sha256 {identity.sha256[:12]}… mode {identity.mode}"
-
-
-def conflict(differences: list[Difference]) -> ConflictError:
-    """Return the CONFLICT that names each path and what differs."""
-    first = differences[0]
-    more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-    return ConflictError(
-        first.code,
-        f"{printable(first.path)}: expected {first.expected}, found {first.found}{more}",
-        "The workspace is not what the change was made against; propose the change again on today's content.",
-        details={
-            "conflicts": [
-                {"path": printable(d.path), "code": d.code, "expected": d.expected, "found": d.found}
-                for d in differences
-            ]
-        },
-    )
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,8 @@ The protocol, and what each step establishes:
 2. INTENT, durable: from here on recovery undoes unless it finds COMMITTED;
 3. apply: creates by rename that refuses to replace, updates by exchange, deletes by rename into the stage; what was
    displaced is hashed *afterwards*, so that an outsider's edit can be put back and is never overwritten;
-4. settle: what was applied is made durable, once it is known to be kept;
+4. readers are told that the tree is whole (``generation.py``); settle: what was applied is made durable, once it
+   is known to be kept;
 5. COMMITTED, durable: the commit point. The caller then records the result and calls :meth:`Transaction.clean_up`.
 
 Failures between 2 and 5 are undone by ``rollback.py``, which works by identity and is the same code for a living
@@ -17,21 +18,26 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lonelycat.changes.changeset import FileChange
+from lonelycat.changes.conflict import conflict_error
 from lonelycat.changes.paths import printable
 from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, StateError
+from lonelycat.executor.conflicts import code_of_difference, difference
+from lonelycat.executor.fence import FenceCheck
 from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.generation import Generation, Phase
 from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
-from lonelycat.executor.rollback import UndoReport, sweep, undo
-from lonelycat.executor.staging import BlobOpener, Difference, SmallContents, Stager, conflict
+from lonelycat.executor.rollback import sweep, undo
+from lonelycat.executor.staging import BlobOpener, SmallContents, Stager
 from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.executor.tree import PinnedTree
+from lonelycat.executor.undo_report import UndoReport
 
 _REMOVERS = 4
 _REMOVE_SIDE_BY_SIDE_FROM = 256
@@ -47,6 +53,7 @@ class Transaction:
         fence: the lock's fence.
         open_blob: opens contents that the change set refers to.
         chunk: bytes of a large file held at once.
+        locked_root: device and inode of the directory that is locked, or None.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class Transaction:
         fence: int,
         open_blob: BlobOpener,
         chunk: int = 1024 * 1024,
+        locked_root: tuple[int, int] | None = None,
     ) -> None:
         self._filesystem = filesystem
         self._root = root
@@ -64,9 +72,12 @@ class Transaction:
         self._fence = fence
         self._open_blob = open_blob
         self._chunk = chunk
+        self._locked_root = locked_root
         self._transactions = open_state_directory(filesystem, root, "tx")
         self._stage = -1
         self._tree: PinnedTree | None = None
+        self._refuse_overtaken: FenceCheck | None = None
+        self._generation: Generation | None = None
         self._journal: JournalWriter | None = None
         self._intent: Intent | None = None
         self._old_contents = SmallContents()
@@ -77,6 +88,10 @@ class Transaction:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self._refuse_overtaken is not None:
+            self._refuse_overtaken.close()
+        if self._generation is not None:
+            self._generation.close()
         if self._tree is not None:
             self._tree.close()
         if self._stage >= 0:
@@ -97,6 +112,13 @@ class Transaction:
             raise LonelyCatError("NOT_STAGED", "the transaction is not staged", "This is a defect in LonelyCat.")
         return self._tree
 
+    @property
+    def generation(self) -> Generation:
+        """What readers are told."""
+        if self._generation is None:
+            raise LonelyCatError("NOT_STAGED", "the transaction is not staged", "This is a defect in LonelyCat.")
+        return self._generation
+
     # -- 1 and 2 -------------------------------------------------------------------------------------------------
 
     def stage(self, changes: tuple[FileChange, ...], identity: dict[str, object]) -> Intent:
@@ -110,6 +132,9 @@ class Transaction:
         self._filesystem.make_directory(self._transactions, self._id, 0o700)
         self._stage = self._filesystem.open_beneath(self._transactions, self._id)
         self._tree = PinnedTree(self._filesystem, self._root, self._chunk)
+        self._tree.check_root(self._transactions, self._locked_root)
+        self._generation = Generation(self._filesystem, self._tree.root, self._id)
+        self._refuse_overtaken = FenceCheck(self._filesystem, self._tree.root, self._fence)
         if os.fstat(self._stage).st_dev != self._tree.device:
             raise StateError(
                 "STATE_ON_ANOTHER_MOUNT",
@@ -119,6 +144,7 @@ class Transaction:
         stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk)
         self._old_contents = stager.old_contents
         self._intent = stager.stage(plan_operations(changes), identity)
+        self._check_fence()
         journal = JournalWriter(self._filesystem, self._stage, self._fence)
         journal.begin(self._intent.to_body())
         self._filesystem.fsync(self._stage)
@@ -128,10 +154,28 @@ class Transaction:
 
     def abandon(self) -> None:
         """Remove a transaction that changed nothing; what cannot be removed is left to recovery."""
+        with self.abandoned():
+            pass
+
+    @contextmanager
+    def abandoned(self) -> Iterator[None]:
+        """Like :meth:`abandon`, but the empty directory stays for the block that records why.
+
+        A death in it leaves the directory, for which recovery looks whether the record is whole.
+        """
         if self._stage < 0:
+            yield
             return
         with suppress(OSError):
-            remove_transaction(self._filesystem, self._transactions, self._stage, self._id)
+            empty_transaction(self._filesystem, self._stage)
+        yield
+        with suppress(OSError):
+            self._filesystem.remove_directory(self._transactions, self._id)
+
+    def _check_fence(self, *, in_passing: bool = False) -> None:
+        """Stop an executor that was overtaken: nothing of it may go into the tree or the journal any more."""
+        if self._refuse_overtaken is not None:
+            self._refuse_overtaken(in_passing=in_passing)
 
     # -- 3 -------------------------------------------------------------------------------------------------
 
@@ -143,8 +187,11 @@ class Transaction:
 
         Raises:
             ConflictError: somebody else changed a path meanwhile; what they wrote is back in its place.
+            StateError: ``FENCE_STALE``, as from every method below: another executor has taken over.
         """
         intent = self.intent
+        self._check_fence()
+        self.generation.mark(Phase.APPLYING)
         for operation in intent.early:
             stop()
             self._apply_one(operation)
@@ -157,9 +204,11 @@ class Transaction:
             self._apply_one(operation)
         for directory in intent.pruned:
             self._remove_directory(directory.path, must=False)
+        self.generation.mark(Phase.APPLIED)
         self.tree.check_pins()
 
     def _apply_one(self, operation: FileOperation) -> None:
+        self._check_fence(in_passing=True)
         directory, name = split(operation.path)
         fs, stage = self._filesystem, self._stage
         try:
@@ -172,9 +221,9 @@ class Transaction:
             else:
                 fs.move(parent, name, stage, operation.staged_name)
         except FileExistsError as error:
-            raise conflict([Difference(operation.path, "FILE_EXISTS", "nothing", "a file")]) from error
+            raise conflict_error([difference(operation.path, "FILE_EXISTS", None, "a file", "apply")]) from error
         except FileNotFoundError as error:
-            raise conflict([Difference(operation.path, "FILE_MISSING", "the file", "nothing")]) from error
+            raise conflict_error([difference(operation.path, "FILE_MISSING", operation.old, None, "apply")]) from error
         self._check_displaced(operation)
 
     def _check_displaced(self, operation: FileOperation) -> None:
@@ -183,26 +232,26 @@ class Transaction:
         except LonelyCatError:
             found = None  # not a file at all: someone put it in the file's place, and undo puts it back
         if found is None or found.identity != operation.old:
-            raise conflict([Difference(operation.path, "FILE_CHANGED", "the file as proposed against", "other bytes")])
+            seen = "what is not a file" if found is None else found.identity
+            code = "FILE_CHANGED" if found is None else code_of_difference(operation.old, found.identity)
+            raise conflict_error([difference(operation.path, code, operation.old, seen, "apply")])
         self._displaced[operation.number] = found.status
 
     def _make_directory(self, path: str) -> None:
+        self._check_fence()
         directory, name = split(path)
         with suppress(FileExistsError):
             self._filesystem.make_directory(self.tree.directory(directory), name)
 
     def _remove_directory(self, path: str, *, must: bool) -> None:
+        self._check_fence()
         directory, name = split(path)
         try:
             self._filesystem.remove_directory(self.tree.directory(directory), name)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 if must:
-                    raise ConflictError(
-                        "DIRECTORY_NOT_EMPTY",
-                        f"{printable(path)} must make room for a file, but holds files that the change does not know",
-                        "Move those files away; then propose the change again.",
-                    ) from error
+                    raise _not_empty(path) from error
                 return
             if error.errno != errno.ENOENT:
                 raise
@@ -213,6 +262,7 @@ class Transaction:
     def note(self, type_: RecordType, body: dict[str, object]) -> None:
         """Append a frame to the journal, durably."""
         if self._journal is not None:
+            self._check_fence()
             self._journal.append(type_, body)
 
     def settle(self) -> None:
@@ -264,12 +314,17 @@ class Transaction:
 
     def undo(self) -> UndoReport:
         """Take back what was applied and verify that it is back; see ``rollback.py``."""
+        self._check_fence()
+        self.generation.mark_if_possible(Phase.UNDOING)
         report = undo(self._filesystem, self.tree, self._stage, self.intent, self._id)
+        if not report.problems:
+            self.generation.mark_if_possible(Phase.UNDONE)
         self.note(RecordType.UNDONE, report.to_body())
         return report
 
     def clean_up(self) -> tuple[str, ...]:
         """Remove the transaction directory; returns warnings about what outsiders wrote late and is kept."""
+        self._check_fence()
         kept = sweep(self._filesystem, self.tree, self._stage, self.intent, self._id, self._displaced)
         remove_transaction(self._filesystem, self._transactions, self._stage, self._id)
         return tuple(
@@ -278,8 +333,22 @@ class Transaction:
         )
 
 
+def _not_empty(path: str) -> ConflictError:
+    return conflict_error(
+        [difference(path, "DIRECTORY_NOT_EMPTY", None, "files that the change does not know", "apply")],
+        f"{printable(path)} must make room for a file, but holds files that the change does not know",
+        "Move those files away; then propose the change again.",
+    )
+
+
 def remove_transaction(filesystem: FileSystem, transactions: int, stage: int, name: str) -> None:
-    """Remove a transaction directory: the journal first, so that what is left is never taken for unfinished.
+    """Remove a transaction directory."""
+    empty_transaction(filesystem, stage)
+    filesystem.remove_directory(transactions, name)
+
+
+def empty_transaction(filesystem: FileSystem, stage: int) -> None:
+    """Remove what a transaction holds: the journal first, so that what is left is never taken for unfinished.
 
     The order of the rest does not matter. Where blocks are discarded as they are freed, each removal waits for the
     disk; a large transaction therefore lets a few of them wait at a time.
@@ -288,14 +357,13 @@ def remove_transaction(filesystem: FileSystem, transactions: int, stage: int, na
     members = filesystem.list(stage)
     if len(members) < _REMOVE_SIDE_BY_SIDE_FROM:
         _remove(filesystem, stage, members)
-    else:
-        from concurrent.futures import ThreadPoolExecutor
+        return
+    from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(_REMOVERS) as removers:
-            parts = [members[number::_REMOVERS] for number in range(_REMOVERS)]
-            for done in [removers.submit(_remove, filesystem, stage, part) for part in parts]:
-                done.result()
-    filesystem.remove_directory(transactions, name)
+    with ThreadPoolExecutor(_REMOVERS) as removers:
+        parts = [members[number::_REMOVERS] for number in range(_REMOVERS)]
+        for done in [removers.submit(_remove, filesystem, stage, part) for part in parts]:
+            done.result()
 
 
 def _remove(filesystem: FileSystem, stage: int, members: list[str]) -> None:

@@ -25,10 +25,12 @@ from lonelycat.changes.paths import printable
 from lonelycat.errors import ConflictError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.operations import Identity, split
+from lonelycat.settings import STATE_DIRECTORY
 
 _MAX_OPEN_DIRECTORIES = 256
 NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES})
 """How a file system says that it has no extended attributes; a full disk is none of them."""
+_SAME = "the directory that was there"
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
@@ -59,7 +61,11 @@ class PinnedTree:
         self.path = root
         self._chunk = chunk
         self.root = filesystem.open_root(root)
-        status = os.fstat(self.root)
+        try:
+            status = os.fstat(self.root)
+        except OSError:
+            filesystem.close(self.root)
+            raise
         self.device = status.st_dev
         self.inode = status.st_ino
         self._open: OrderedDict[str, int] = OrderedDict()
@@ -114,11 +120,14 @@ class PinnedTree:
             fd = self.filesystem.open_beneath(self.root, path)
         except OSError as error:
             raise _unopenable(path, error, link=self._is_link(path)) from error
-        status = os.fstat(fd)
-        identity = (status.st_dev, status.st_ino)
-        if self._known.setdefault(path, identity) != identity:
+        try:
+            status = os.fstat(fd)
+            identity = (status.st_dev, status.st_ino)
+            if self._known.setdefault(path, identity) != identity:
+                raise _moved(path)
+        except (ConflictError, OSError):
             self.filesystem.close(fd)
-            raise _moved(path)
+            raise
         return fd
 
     def _is_link(self, path: str) -> bool:
@@ -135,6 +144,23 @@ class PinnedTree:
             self.filesystem.close(fd)
         self._known.pop(path, None)
 
+    def check_root(self, transactions: int, locked: tuple[int, int] | None) -> None:
+        """Check that this is the root that was locked, and the one whose ``.lonelycat/tx`` is open.
+
+        Args:
+            locked: device and inode of the locked directory; None where the caller does not know.
+
+        Raises:
+            ConflictError: ``ROOT_REPLACED``: another directory has taken its path since.
+        """
+        try:
+            with self.filesystem.closing(self.filesystem.open_beneath(self.root, f"{STATE_DIRECTORY}/tx")) as fd:
+                same = os.fstat(fd).st_ino == os.fstat(transactions).st_ino
+        except FileNotFoundError:
+            same = False
+        if not same or locked not in (None, (self.device, self.inode)):
+            raise _root_replaced(self.path)
+
     def check_pins(self) -> None:
         """Check that the root and every directory used so far are still where they were.
 
@@ -147,11 +173,7 @@ class PinnedTree:
         except OSError:
             same = False
         if not same:
-            raise ConflictError(
-                "ROOT_REPLACED",
-                f"the workspace root {printable(str(self.path))} was replaced while the change was being made",
-                "Find out what moved it; then propose the change again.",
-            )
+            raise _root_replaced(self.path)
         for path, identity in list(self._known.items()):
             try:
                 with self.filesystem.closing(self.filesystem.open_beneath(self.root, path)) as fd:
@@ -238,9 +260,8 @@ class PinnedTree:
 
     def _refuse_object(self, path: str, status: os.stat_result, links: int) -> None:
         if stat.S_ISDIR(status.st_mode):
-            raise ConflictError(
-                "PATH_IS_DIRECTORY", f"{printable(path)} is a directory, not a file", "Propose the change again."
-            )
+            told = f"{printable(path)} is a directory, not a file"
+            raise _other(path, "PATH_IS_DIRECTORY", "a file", "a directory", told)
         if not stat.S_ISREG(status.st_mode):
             raise _special(path)
         if status.st_dev != self.device:
@@ -282,19 +303,37 @@ def _unopenable(path: str, error: OSError, *, link: bool) -> Exception:
             "A change stays on the workspace's own file system.",
         )
     if error.errno == errno.ENOTDIR:
-        return ConflictError(
-            "PATH_NOT_DIRECTORY", f"a directory of {printable(path)} is a file", "Propose the change again."
-        )
+        shown = f"a directory of {printable(path)} is a file"
+        return _other(path, "PATH_NOT_DIRECTORY", "a directory", "a file", shown)
     return error
 
 
+def _root_replaced(path: Path) -> ConflictError:
+    from lonelycat.changes.conflict import Conflict, conflict_error
+
+    shown = printable(str(path))
+    return conflict_error(
+        [Conflict(path=shown, code="ROOT_REPLACED", expected=_SAME, found="another", phase="apply")],
+        f"the workspace root {shown} was replaced while the change was being made",
+        "Find out what moved it; then propose the change again.",
+    )
+
+
 def _moved(path: str) -> ConflictError:
-    return ConflictError(
-        "DIRECTORY_CHANGED",
+    from lonelycat.changes.conflict import Conflict, conflict_error
+
+    return conflict_error(
+        [Conflict(path=printable(path), code="DIRECTORY_CHANGED", expected=_SAME, found="another", phase="apply")],
         f"the directory {printable(path)} was replaced while the change was being made",
         "Find out what else writes here; then propose the change again.",
-        details={"path": printable(path)},
     )
+
+
+def _other(path: str, code: str, expected: str, found: str, message: str) -> ConflictError:
+    from lonelycat.changes.conflict import Conflict, conflict_error
+
+    conflict = Conflict(path=printable(path), code=code, expected=expected, found=found)
+    return conflict_error([conflict], message, "Propose the change again.")
 
 
 def _special(path: str) -> RefusedError:

@@ -4,7 +4,8 @@ Invariants:
 - Directories are 0700 and files 0600; nothing is opened through a symbolic link.
 - Everything is redacted before it is written.
 - A document appears complete or not at all (temporary file, then rename); events and logs are appended to.
-- Durable is what was there at the last :meth:`ArtifactDirectory.settle`.
+- Durable is what was there at the last :meth:`ArtifactDirectory.settle`. The receipt gets its name only when all that
+  it states the digests of is durable: after a power cut an artifact that was lost must not look like an edit.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class ArtifactDirectory:
         self._write(name, self._redactor.bytes(data))
 
     def write_verbatim(self, name: str, data: bytes) -> None:
-        """Write ``data`` as it is: what was redacted already, or must not be."""
+        """Write ``data`` as it is: what is private to the user like the workspace's own files."""
         self._write(name, data)
 
     def settle(self) -> None:
@@ -94,6 +95,10 @@ class ArtifactDirectory:
     def device(self) -> int:
         """Return the device number of the file system that holds the artifacts."""
         return self.path.stat().st_dev
+
+    def seal(self, data: bytes) -> None:
+        """Write the receipt, which was redacted already and is signed byte for byte, and make everything durable."""
+        self._write(RECEIPT, data, sealing=True)
 
     def append_event(self, event: dict[str, object]) -> None:
         """Append one line to ``events.jsonl``, redacted, in one write."""
@@ -143,7 +148,7 @@ class ArtifactDirectory:
                     result[name] = "unreadable"
         return result
 
-    def _write(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, data: bytes, *, sealing: bool = False) -> None:
         temporary = f"{name.rpartition('/')[0]}/unfinished-{secrets.token_hex(8)}".lstrip("/")
         with self._open_folder(name) as folder:
             base, part = name.rpartition("/")[2], temporary.rpartition("/")[2]
@@ -151,7 +156,11 @@ class ArtifactDirectory:
             descriptor = os.open(part, flags, 0o600, dir_fd=folder)
             try:
                 _write_all(descriptor, data)
+                if sealing:
+                    make_durable(native_calls(), descriptor, self._all_open)
                 os.rename(part, base, src_dir_fd=folder, dst_dir_fd=folder)
+                if sealing:
+                    native_calls().fsync(folder)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(part, dir_fd=folder)

@@ -81,6 +81,14 @@ class BlobStore:
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size == ref.size
 
+    def find(self, sha256: str) -> BlobRef | None:
+        """Return the reference of the blob with that hash if it has a file, whose bytes reading it checks."""
+        try:
+            status = os.lstat(self.path(BlobRef(sha256=sha256, size=0)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return BlobRef(sha256=sha256, size=status.st_size) if stat.S_ISREG(status.st_mode) else None
+
     def open(self, ref: BlobRef) -> Iterator[bytes]:
         """Yield the blob's bytes in chunks.
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -60,14 +61,16 @@ class Database:
     Args:
         state_dir: the directory that holds it; it must exist.
         url: None, or a ``sqlite:///`` URL with an absolute path.
+        read_only: open the file for reading alone: nothing is made, migrated or locked for writing.
 
     Raises:
         StateError: ``DATABASE_UNSUPPORTED`` for any other kind of URL.
     """
 
-    def __init__(self, state_dir: Path, url: str | None = None) -> None:
+    def __init__(self, state_dir: Path, url: str | None = None, *, read_only: bool = False) -> None:
         self.path = state_dir / DATABASE_NAME if url is None else _path_of(url)
         self._mark = state_dir / CREATED_MARK
+        self._read_only = read_only
         self._engine: Engine | None = None
         self._ready = False
 
@@ -100,7 +103,7 @@ class Database:
 
     def _prepared(self) -> Engine:
         if self._engine is None:
-            self._engine = _engine(self.path)
+            self._engine = _engine(self.path, read_only=self._read_only)
         if not self._ready or not self.exists():
             self._prepare(self._engine)
             self._ready = True
@@ -108,7 +111,7 @@ class Database:
 
     def _prepare(self, engine: Engine) -> None:
         if not self.exists():
-            if self._mark.exists():
+            if self._mark.exists() or self._read_only:
                 raise StateError(
                     "DATABASE_MISSING",
                     f"{self.path} is gone, and with it which approvals are used up",
@@ -127,6 +130,10 @@ class Database:
                 f"{self.path} is not a regular file",
                 "Find out who replaced it; restore it.",
             )
+        if self._read_only:
+            with engine.connect() as raw, raw.begin():
+                _require_head(raw, self.path)
+            return
         with engine.connect() as raw, raw.execution_options(lonelycat_write=True).begin():
             _bring_to_head(raw, self.path)
         if not self._mark.exists():
@@ -162,9 +169,9 @@ def _path_of(url: str) -> Path:
     return path
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, *, read_only: bool = False) -> Engine:
     engine = create_engine(
-        f"sqlite:///{path}",
+        f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true" if read_only else f"sqlite:///{path}",
         poolclass=NullPool,
         connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
     )
@@ -175,7 +182,7 @@ def _engine(path: Path) -> Engine:
         try:
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.execute("PRAGMA trusted_schema = OFF")
-            if cursor.execute("PRAGMA journal_mode").fetchone()[0] != journal:
+            if not read_only and cursor.execute("PRAGMA journal_mode").fetchone()[0] != journal:
                 cursor.execute(f"PRAGMA journal_mode = {journal}")
             cursor.execute(f"PRAGMA synchronous = {synchronous}")
             cursor.execute("PRAGMA fullfsync = ON")  # for macOS, where fsync alone leaves it in the drive's memory
@@ -189,6 +196,17 @@ def _engine(path: Path) -> Engine:
     event.listen(engine, "connect", configure)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def _require_head(connection: Connection, path: Path) -> None:
+    """Refuse a database whose tables are not those that this version reads."""
+    versions = [str(row[0]) for row in connection.exec_driver_sql("SELECT version_num FROM alembic_version")]
+    if versions != [HEAD]:
+        raise StateError(
+            "DATABASE_NEWER",
+            f"{path} was written by another version of LonelyCat",
+            "Use that version; or run `lonelycat status` once, which brings an older database up to date.",
+        )
 
 
 def _bring_to_head(connection: Connection, path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from lonelycat.changes.conflict import Conflict
 from lonelycat.changes.model import Hash, Instant, Strict, as_tuple
 from lonelycat.changes.plan import Identifier
 from lonelycat.lifecycle import Status
@@ -46,6 +47,7 @@ class ExecutionResult(Strict):
         error_code, message, hint: for anything but success, what happened and what to do.
         files_changed: the paths touched, sorted.
         warnings: what did not stop the execution but wants a look.
+        conflicts: of a CONFLICT, each path that was not what it had to be, and who else wrote it.
     """
 
     success: bool
@@ -63,6 +65,7 @@ class ExecutionResult(Strict):
     verification_passed: bool = False
     steps: Annotated[tuple[StepRecord, ...], BeforeValidator(as_tuple)] = ()
     warnings: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    conflicts: Annotated[tuple[Conflict, ...], BeforeValidator(as_tuple)] = ()
     started_at: Instant
     finished_at: Instant
     fence: int = 0

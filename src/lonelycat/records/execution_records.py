@@ -16,7 +16,7 @@ from lonelycat.records import history, idempotency_store, proposals, tables
 from lonelycat.records.artifacts import ArtifactDirectory
 from lonelycat.records.entries import AuditEvent, AuditHead, AuditType, ExecutionRow
 from lonelycat.records.execution import ExecutionRecord, ExecutionResult
-from lonelycat.records.foundation import SELF, Foundation
+from lonelycat.records.foundation import SELF, Foundation, is_storable
 from lonelycat.records.redaction import Redactor
 
 
@@ -82,7 +82,7 @@ class ExecutionRecords(Foundation):
 
     def execution(self, execution_id: str) -> ExecutionRow | None:
         """Return one execution, or None."""
-        found = self._load(history.query(execution_id=execution_id))
+        found = self._load(history.query(execution_id=execution_id)) if is_storable(execution_id) else []
         return found[0] if found else None
 
     def executions(
@@ -99,12 +99,19 @@ class ExecutionRecords(Foundation):
         Args:
             path: a file, or a directory for everything below it.
         """
+        if plan_id is not None and not is_storable(plan_id):
+            return []
         return self._load(history.query(status=status, plan_id=plan_id, since=since, path=path, limit=limit))
 
     def last_completed(self, path: str | None = None) -> ExecutionRow | None:
         """Return the newest completed execution, of all or of those that touched ``path``, or None."""
         found = self.executions(status=Status.COMPLETED, path=path, limit=1)
         return found[0] if found else None
+
+    def last_writers(self, paths: Collection[str] | None = None) -> dict[str, str]:
+        """Return the newest completed execution of every path that one wrote, or of those in ``paths``, by path."""
+        with self.database.read() as connection:
+            return history.last_writers(connection, paths)
 
     def idempotency_record(self, plan_id: str, checksum: str) -> ExecutionRecord | None:
         """Return what the newest execution of this plan and checksum came to, however old, or None.

@@ -18,6 +18,11 @@ SELF = "lonelycat"
 _TAMPERED = ("STORED_CHANGESET_TAMPERED", "IDEMPOTENCY_TAMPERED")
 
 
+def is_storable(identifier: str) -> bool:
+    """Tell whether the database can hold ``identifier`` at all; what is no Unicode text it surely does not hold."""
+    return not any("\ud800" <= char <= "\udfff" for char in identifier)
+
+
 class Foundation:
     """Database, signer, clock and blobs of one workspace.
 
@@ -26,11 +31,13 @@ class Foundation:
         blobs: the content-addressed store.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, ids: IdSource, signer: Ed25519Signer) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, ids: IdSource, signer: Ed25519Signer, *, read_only: bool = False
+    ) -> None:
         self._clock = clock
         self._ids = ids
         self.signer = signer
-        self.database = Database(settings.state_dir, settings.database_url)
+        self.database = Database(settings.state_dir, settings.database_url, read_only=read_only)
         self.executions_dir = settings.state_dir / "executions"
         self.blobs = BlobStore(settings.state_dir / "blobs", fsync=True, chunk_bytes=settings.limits.chunk_bytes)
 

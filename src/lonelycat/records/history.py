@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, or_, select
+from sqlalchemy import Connection, Select, and_, delete, func, or_, select
 
+from lonelycat.changes.conflict import Conflict
 from lonelycat.changes.digest import canonical_json
 from lonelycat.changes.paths import from_wire, to_wire
 from lonelycat.clock import isoformat
@@ -23,7 +24,7 @@ from lonelycat.governance.signing import Signer
 from lonelycat.lifecycle import Status
 from lonelycat.records.entries import ExecutionRow
 from lonelycat.records.execution import ExecutionResult
-from lonelycat.records.redaction import redact_text
+from lonelycat.records.redaction import redact_json, redact_text
 from lonelycat.records.seal import digest_of, is_sealed, seal
 from lonelycat.records.tables import blob_refs, execution_paths, executions, steps
 
@@ -40,8 +41,13 @@ def cleaned(result: ExecutionResult) -> ExecutionResult:
             "hint": redact_text(result.hint),
             "warnings": tuple(redact_text(warning) for warning in result.warnings),
             "steps": tuple(s.model_copy(update={"message": redact_text(s.message)}) for s in result.steps),
+            "conflicts": tuple(_cleaned_conflict(conflict) for conflict in result.conflicts),
         }
     )
+
+
+def _cleaned_conflict(conflict: Conflict) -> Conflict:
+    return Conflict.model_validate(redact_json(conflict.model_dump(mode="json")))
 
 
 def insert(
@@ -97,6 +103,30 @@ def was_rolled_back(connection: Connection, checksum: str) -> bool:
     undone = (str(Status.ROLLED_BACK), str(Status.ROLLBACK_FAILED))
     query = select(executions.c.execution_id).where(executions.c.checksum == checksum, executions.c.status.in_(undone))
     return connection.execute(query.limit(1)).first() is not None
+
+
+def last_writers(connection: Connection, paths: Collection[str] | None = None) -> dict[str, str]:
+    """Return the newest completed execution of every path that one wrote, or of those in ``paths``."""
+    e, p = executions, execution_paths
+    rank = func.row_number().over(partition_by=p.c.path, order_by=(e.c.finished_at.desc(), e.c.execution_id.desc()))
+    written = (
+        select(p.c.path, e.c.execution_id, rank.label("rank"))
+        .join(p, p.c.execution_id == e.c.execution_id)
+        .where(e.c.status == str(Status.COMPLETED))
+    )
+    if paths is None:
+        return _newest(connection, written)
+    wanted = sorted({to_wire(path) for path in paths})
+    batches = (wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH))
+    return {
+        path: key for batch in batches for path, key in _newest(connection, written.where(p.c.path.in_(batch))).items()
+    }
+
+
+def _newest(connection: Connection, ranked: Select[Any]) -> dict[str, str]:
+    rows = ranked.subquery()
+    newest = select(rows.c.path, rows.c.execution_id).where(rows.c.rank == 1)
+    return {from_wire(path): str(key) for path, key in connection.execute(newest)}
 
 
 def query(

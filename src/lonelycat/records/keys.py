@@ -79,16 +79,32 @@ def load_or_create_gate_key(state_dir: Path) -> Ed25519Signer:
     path = state_dir / GATE_KEY
     if not os.path.lexists(path):
         if any(os.path.lexists(state_dir / name) for name in (CREATED_MARK, DATABASE_NAME)):
-            raise StateError(
-                "KEY_MISSING",
-                f"{path} is gone, but there is a database that was signed with it",
-                "Restore the key from a backup.",
-            )
+            raise _key_missing(path)
         if private_directory(path.parent):
             sync_directory(state_dir)
         with contextlib.suppress(FileExistsError):  # another process was first; its key is the one
             write_private_key(path, Ed25519Signer.generate())
     return load_private_key(path)
+
+
+def load_gate_key(state_dir: Path) -> Ed25519Signer:
+    """Return the workspace's signing key, which must exist.
+
+    Raises:
+        StateError: ``KEY_MISSING``, ``KEY_UNSAFE``.
+        InputError: ``KEY_MALFORMED``.
+    """
+    if not os.path.lexists(state_dir / GATE_KEY):
+        raise _key_missing(state_dir / GATE_KEY)
+    return load_private_key(state_dir / GATE_KEY)
+
+
+def _key_missing(path: Path) -> StateError:
+    return StateError(
+        "KEY_MISSING",
+        f"{path} is gone, but there is a database that was signed with it",
+        "Restore the key from a backup.",
+    )
 
 
 def write_private_key(path: Path, signer: Ed25519Signer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, select
@@ -16,7 +16,7 @@ from lonelycat.records import audit as log
 from lonelycat.records import proposals as rows
 from lonelycat.records import tables
 from lonelycat.records.entries import AuditEvent, AuditType, Proposal
-from lonelycat.records.foundation import Foundation
+from lonelycat.records.foundation import Foundation, is_storable
 from lonelycat.records.redaction import redact_text
 
 
@@ -24,9 +24,20 @@ class ProposalRecords(Foundation):
     """Plans with their change sets, decisions and approvals."""
 
     def save_proposal(
-        self, plan: ChangePlan, changeset: ChangeSet, decision: GovernanceDecision, status: Status
+        self,
+        plan: ChangePlan,
+        changeset: ChangeSet,
+        decision: GovernanceDecision,
+        status: Status,
+        *,
+        bases: Collection[str] = (),
+        rebased_from: str | None = None,
     ) -> bool:
         """Store a new proposal; return False, changing nothing, if the very same one is stored already.
+
+        Args:
+            bases: hashes of blobs that a rebase of the proposal needs; kept as long as it is.
+            rebased_from: the plan whose change this is, on today's content; goes into the audit log.
 
         Raises:
             RefusedError: ``PLAN_ID_TAKEN`` if another proposal has the plan's id.
@@ -43,12 +54,11 @@ class ProposalRecords(Foundation):
                     f"another proposal is stored as {plan.id}",
                     "Give the plan an id of its own, or leave the id out.",
                 )
-            digest = rows.write(connection, self.signer, stored, new=True)
-            made = AuditEvent(
-                AuditType.PROPOSAL_CREATED,
-                plan.created_by,
-                {"plan_id": plan.id, "changeset_id": changeset.id, "checksum": changeset.checksum},
-            )
+            digest = rows.write(connection, self.signer, stored, new=True, bases=bases)
+            payload = {"plan_id": plan.id, "changeset_id": changeset.id, "checksum": changeset.checksum}
+            if rebased_from is not None:
+                payload["rebased_from"] = rebased_from
+            made = AuditEvent(AuditType.PROPOSAL_CREATED, plan.created_by, payload)
             facts = _proposal_facts(plan.id, digest)
             log.append(connection, self.signer, created, [(made, facts), (_decision_event(decision, status), facts)])
         return True
@@ -59,6 +69,8 @@ class ProposalRecords(Foundation):
         Raises:
             RefusedError: ``STORED_CHANGESET_TAMPERED``, which is recorded as a security event.
         """
+        if not is_storable(plan_id):
+            return None
         with self._recording_tampering(plan_id), self.database.read() as connection:
             stored = rows.read(connection, plan_id)
             return None if stored is None else self._complete(connection, stored)
@@ -79,6 +91,8 @@ class ProposalRecords(Foundation):
 
     def find_plan_id(self, identifier: str) -> str | None:
         """Return the plan that a plan, change set, decision, approval or execution id belongs to, or None."""
+        if not is_storable(identifier):
+            return None
         t, e, a = tables.proposals.c, tables.executions.c, tables.approvals.c
         questions = (
             select(t.plan_id).where(t.plan_id == identifier),

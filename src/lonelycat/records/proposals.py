@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -163,14 +163,21 @@ def checked(stored: StoredProposal, public_key: str) -> Proposal:
         ) from error
 
 
-def write(connection: Connection, signer: Signer, stored: StoredProposal, *, new: bool) -> str:
-    """Insert or replace a proposal's row under its new digest and seal, and return the digest."""
+def write(
+    connection: Connection, signer: Signer, stored: StoredProposal, *, new: bool, bases: Collection[str] = ()
+) -> str:
+    """Insert or replace a proposal's row under its new digest and seal, and return the digest.
+
+    Args:
+        bases: of a new one, hashes of the blobs that a rebase needs.
+    """
     digest, key = stored.digest(), stored.values["plan_id"]
     values = {**stored.values, "digest": digest, "seal": seal(signer, TABLE, key, digest)}
     if new:
         connection.execute(proposals.insert(), values)
         blobs = {b["sha256"] for b in _blobs(ChangeSet.model_validate_json(values["changeset"]))}
-        if blobs and not values["redacted"]:
+        blobs = set() if values["redacted"] else blobs | set(bases)
+        if blobs:
             connection.execute(blob_refs.insert(), [{"owner": key, "sha256": blob} for blob in sorted(blobs)])
         return digest
     changed = connection.execute(proposals.update().where(proposals.c.plan_id == key).values(values)).rowcount

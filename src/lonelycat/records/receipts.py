@@ -61,8 +61,7 @@ def write_receipt(
         "public_key": signer.public_key,
     }
     receipt = {**statement, "signature": signer.sign(statement)}
-    directory.write_verbatim(RECEIPT, json_document(receipt))
-    directory.settle()
+    directory.seal(json_document(receipt))
     return receipt
 
 

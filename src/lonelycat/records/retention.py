@@ -20,7 +20,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, select
 
 from lonelycat.clock import isoformat
 from lonelycat.lifecycle import Status
@@ -43,23 +43,10 @@ def removable_executions(
     newest_first = select(t.execution_id).order_by(t.finished_at.desc(), t.execution_id.desc())
     over_count = newest_first.limit(-1).offset(keep_count)
     doomed = set(connection.execute(over_age).scalars()) | set(connection.execute(over_count).scalars())
-    kept = set(in_use) | _revertible(connection) | _answering(connection, now)
+    kept = set(in_use) | set(history.last_writers(connection).values()) | _answering(connection, now)
     kept |= set(connection.execute(select(t.execution_id).where(t.status.in_(_KEPT_STATUS))).scalars())
     rows = connection.execute(select(t.execution_id).order_by(t.finished_at, t.execution_id)).scalars()
     return [key for key in rows if key in doomed and key not in kept]
-
-
-def _revertible(connection: Connection) -> set[str]:
-    """Return the newest completed execution of every path."""
-    e, p = tables.executions, tables.execution_paths
-    rank = func.row_number().over(partition_by=p.c.path, order_by=(e.c.finished_at.desc(), e.c.execution_id.desc()))
-    ranked = (
-        select(e.c.execution_id, rank.label("rank"))
-        .join(p, p.c.execution_id == e.c.execution_id)
-        .where(e.c.status == str(Status.COMPLETED))
-        .subquery()
-    )
-    return set(connection.execute(select(ranked.c.execution_id).where(ranked.c.rank == 1)).scalars())
 
 
 def _answering(connection: Connection, now: datetime) -> set[str]:

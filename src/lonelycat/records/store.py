@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Self
@@ -17,13 +18,15 @@ from typing import Self
 from sqlalchemy import func, select
 
 from lonelycat.clock import Clock, IdSource, isoformat
+from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.records import audit as log
 from lonelycat.records import retention, tables, verification
 from lonelycat.records.artifacts import RECEIPT
 from lonelycat.records.entries import AuditEvent, AuditHead, AuditReport, AuditType, Freeze, GcReport
 from lonelycat.records.execution_records import ExecutionRecords
 from lonelycat.records.foundation import SELF
-from lonelycat.records.keys import load_or_create_gate_key, prepare_state_directory
+from lonelycat.records.keys import load_gate_key, load_or_create_gate_key, prepare_state_directory
+from lonelycat.records.layout import CREATED_MARK
 from lonelycat.records.proposal_records import ProposalRecords
 from lonelycat.records.proposals import consumed_by
 from lonelycat.records.receipts import write_receipt
@@ -48,6 +51,19 @@ class Records(ProposalRecords, ExecutionRecords):
         """
         prepare_state_directory(settings.state_dir)
         return cls(settings, clock, ids, load_or_create_gate_key(settings.state_dir))
+
+    @classmethod
+    def open_to_read(cls, settings: Settings, clock: Clock, ids: IdSource) -> Self | None:
+        """Open the records without making or changing anything; None where there are none yet.
+
+        Raises:
+            StateError: ``KEY_MISSING``, ``KEY_UNSAFE``, ``DATABASE_…``.
+        """
+        records = cls(settings, clock, ids, Ed25519Signer.generate(), read_only=True)
+        if not records.database.exists() and not os.path.lexists(settings.state_dir / CREATED_MARK):
+            return None
+        records.signer = load_gate_key(settings.state_dir)
+        return records
 
     def write_missing_receipt(self, execution_id: str) -> bool:
         """Write the receipt that a crash after the end of an execution left unwritten; recovery calls it.

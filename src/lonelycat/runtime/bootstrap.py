@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lonelycat.clock import Clock, IdSource, RandomIds, SystemClock, isoformat
-from lonelycat.errors import InputError
+from lonelycat.errors import InputError, StateError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.governance.writegate import WriteGate
@@ -71,6 +71,19 @@ class Wiring:
         from lonelycat.records.store import Records
 
         return Records.open(self.settings, self.clock, self.ids)
+
+    def recorded_fence(self) -> int:
+        """The highest fence that anything was recorded under; 0 where there are no records to ask."""
+        try:
+            return self.records.fence()
+        except (StateError, OSError):
+            return 0
+
+    def records_to_read(self) -> Records | None:
+        """The records for looking alone: nothing is made or changed; None where there are none yet."""
+        from lonelycat.records.store import Records
+
+        return Records.open_to_read(self.settings, self.clock, self.ids)
 
     @cached_property
     def blobs(self) -> BlobStore:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from lonelycat.changes.paths import printable
 from lonelycat.errors import LonelyCatError
 from lonelycat.executor.recovery import pending_transactions
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.overview import quarantined
+from lonelycat.runtime.quarantined import Quarantined, quarantined
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +73,20 @@ def _transactions(wiring: Wiring) -> Iterator[Finding]:
             f"{name} was interrupted, or is running now",
             "If nothing runs (`lonelycat status`), `lonelycat recover` finishes it or takes it back.",
         )
-    for name in quarantined(wiring):
-        yield Finding(
-            "warning",
-            "QUARANTINED",
-            f".lonelycat/quarantine/{name} holds content that could not be put where it belongs",
-            "Compare it with the workspace; keep what you need, then delete it.",
-        )
+    for item in quarantined(wiring):
+        yield Finding("warning", "QUARANTINED", _kept(item), item.what_to_do)
+
+
+def _kept(item: Quarantined) -> str:
+    path = "an unknown path" if item.path is None else printable(item.path)
+    what = {
+        "old_content": f"what {path} held before the change, which could not go back",
+        "outside_content": f"what somebody else wrote to {path} while the change was made",
+        "transaction": "a transaction whose journal cannot be read, with all old contents",
+        "unknown": "something that LonelyCat cannot explain",
+    }[item.holds]
+    size = "" if item.size is None else f", {item.size} bytes"
+    return f"{printable(item.place)} holds {what}{size}, since {item.kept_at.isoformat(timespec='seconds')}"
 
 
 def _audit(wiring: Wiring) -> Iterator[Finding]:

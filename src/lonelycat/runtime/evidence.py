@@ -17,6 +17,7 @@ from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
 from lonelycat.changes.diff import DiffEntry, render_diff
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.changes.paths import to_wire
+from lonelycat.changes.strict_json import loads
 from lonelycat.executor.operations import FileOperation
 from lonelycat.executor.transaction import Transaction
 from lonelycat.records.artifacts import ArtifactDirectory
@@ -24,6 +25,7 @@ from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.execution_request import Request
 from lonelycat.runtime.steps import ExecutionContext
 
+CHANGESET = "changeset.json"
 INVERSE = "inverse.json"
 DIFF = "diff.patch"
 _MAX_DIFF_BYTES = 1024 * 1024
@@ -45,7 +47,7 @@ class Evidence:
         self._directory.write_json("plan.json", request.plan.model_dump(mode="json"))
         self._directory.write_json("decision.json", request.decision.model_dump(mode="json"))
         self._directory.write_json("approvals.json", [item.model_dump(mode="json") for item in request.approvals])
-        self._directory.write_json("changeset.json", described(request.changeset))
+        self._directory.write_json(CHANGESET, described(request.changeset))
         self._context.keep_artifacts(self._directory)
 
     def keep_both_sides(self, transaction: Transaction) -> set[str]:
@@ -122,6 +124,24 @@ def described(changeset: ChangeSet) -> dict[str, Any]:
     """Return a change set's JSON without contents, which ``new_hash`` stands for."""
     document = changeset.model_dump(mode="json", exclude={"changes"})
     return {**document, "changes": [{**change.canonical(), "content": None} for change in changeset.changes]}
+
+
+def described_changes(wiring: Wiring, execution_id: str) -> tuple[FileChange, ...]:
+    """Return the changes that an execution made, as its artifacts state them; each content is only a hash.
+
+    Raises:
+        InputError: ``ARTIFACT_MISSING``, ``JSON_…``.
+        ValueError: it is not what :func:`described` wrote.
+    """
+    document = loads(ArtifactDirectory(executions_directory(wiring), execution_id).read(CHANGESET), what=CHANGESET)
+    try:
+        changes = [dict(change) for change in document["changes"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{CHANGESET} has no list of changes") from error
+    for change in changes:
+        if change.get("new_hash") != change.get("old_hash") and change.get("new_hash") is not None:
+            change["content"] = BlobRef(sha256=change["new_hash"], size=0)
+    return tuple(FileChange.model_validate(change) for change in changes)
 
 
 def executions_directory(wiring: Wiring) -> Path:

@@ -6,19 +6,23 @@ Invariants:
 - ``rolled_back`` is said only when every path holds its old content again and the health that was there before is
   back. Otherwise the workspace is frozen until a person has looked.
 - The rollback has its own time limit; the execution's does not bind it.
+- An execution that another executor has overtaken records nothing and freezes nothing: the other one has.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from lonelycat.changes.changeset import ChangeSet, checksum_of
+from lonelycat.changes.conflict import Conflict, conflicts_of
 from lonelycat.changes.paths import to_wire
 from lonelycat.clock import isoformat
-from lonelycat.errors import ConflictError, LonelyCatError, StepFailedError
+from lonelycat.errors import ConflictError, LonelyCatError, StateError, StepFailedError
 from lonelycat.executor.admission import shows_tampering
-from lonelycat.executor.rollback import UndoReport
+from lonelycat.executor.fence import refuse_overtaken
 from lonelycat.executor.transaction import Transaction
+from lonelycat.executor.undo_report import UndoReport
 from lonelycat.governance.decision import GovernanceApproval
 from lonelycat.lifecycle import Status
 from lonelycat.records.entries import AuditEvent, AuditHead, AuditType
@@ -26,6 +30,7 @@ from lonelycat.records.execution import ExecutionResult
 from lonelycat.records.receipts import write_receipt
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks
+from lonelycat.runtime.conflicts import Explainer, left_alone, merged
 from lonelycat.runtime.execution_request import Request
 from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error, changed_paths
 
@@ -68,7 +73,7 @@ class Finisher:
     def refuse(self, error: LonelyCatError, *, dry_run: bool = False) -> ExecutionResult:
         """End an execution that touched nothing."""
         self._context.move(Status.CONFLICT if isinstance(error, ConflictError) else Status.REJECTED)
-        result = self._context.result(error=error, dry_run=dry_run)
+        result = self._told(self._context.result(error=error, dry_run=dry_run), conflicts_of(error))
         return result if dry_run else self._record(result, self._security_events(error))
 
     def _security_events(self, error: LonelyCatError) -> list[AuditEvent]:
@@ -104,8 +109,24 @@ class Finisher:
         context.move(Status.CONFLICT if report.conflicts or isinstance(error, ConflictError) else Status.ROLLED_BACK)
         for path, place in report.quarantined:
             context.warn(f"{path} holds somebody else's content, which was left alone; its old content is in {place}")
-        result = self._record(context.result(error=error))
+        told = self._told(context.result(error=error), conflicts_of(error), report)
+        result = self._record(told)
         return self._clean_up(transaction, result)
+
+    def _told(
+        self, result: ExecutionResult, conflicts: Sequence[Conflict], report: UndoReport | None = None
+    ) -> ExecutionResult:
+        """Return ``result`` with its conflicts, those that the undo found among them, and what to do about them."""
+        changes = self._request.changeset.changes
+        left: list[Conflict] = []
+        if report is not None and report.conflicts:
+            with suppress(LonelyCatError, OSError):
+                left = left_alone(self._wiring, changes, report.conflicts, report.quarantined, "rollback")
+        if not conflicts and not left:
+            return result
+        told = Explainer(self._wiring, changes).explain(merged(conflicts, left))
+        hint = result.hint.replace("PLAN_ID", result.plan_id)
+        return result.model_copy(update={"conflicts": told, "hint": hint})
 
     def _undo(self, transaction: Transaction) -> tuple[UndoReport | None, list[str]]:
         try:
@@ -116,7 +137,25 @@ class Finisher:
             return None, [as_lonelycat_error(error).message]
         return report, list(report.problems)
 
+    def _overtaken(self) -> ExecutionResult | None:
+        """Return the end of an execution that another executor has taken over and recorded, or None."""
+        try:
+            self._refuse_overtaken()
+        except StateError as stale:
+            self._context.move(Status.INDETERMINATE)
+            return self._context.result(error=stale)
+        return None
+
+    def _refuse_overtaken(self) -> None:
+        wiring, fence = self._wiring, self._context.fence
+        with suppress(OSError):  # a workspace that is gone has no fence
+            if fence > 0:  # else it never held the workspace
+                refuse_overtaken(wiring.filesystem, wiring.settings.workspace, fence)
+
     def _rollback_failed(self, error: LonelyCatError, problems: list[str]) -> ExecutionResult:
+        overtaken = self._overtaken()
+        if overtaken is not None:
+            return overtaken
         self._context.move(Status.ROLLBACK_FAILED)
         why = "; ".join(problems)
         failed = StepFailedError(
@@ -142,6 +181,9 @@ class Finisher:
         try:
             with context.step("commit"):
                 transaction.commit({"result": kept.model_dump(mode="json")})
+        except StateError as error:  # overtaken: nothing of this was written, and the next one has decided
+            context.move(Status.INDETERMINATE)
+            return context.result(error=error)
         except OSError as error:
             context.move(Status.INDETERMINATE)
             cause = as_lonelycat_error(error)
@@ -176,6 +218,7 @@ class Finisher:
         wiring, context, request = self._wiring, self._context, self._request
         kept = result.status is Status.COMPLETED
         try:
+            self._refuse_overtaken()
             head = wiring.records.finish_execution(
                 result,
                 plan=request.plan,
@@ -214,7 +257,7 @@ class Finisher:
             return result  # the transaction directory stays, so that recovery records it
         try:
             late = transaction.clean_up()
-        except OSError as error:
+        except (LonelyCatError, OSError) as error:
             late = (f"the transaction directory could not be removed: {as_lonelycat_error(error).message}",)
         return result.model_copy(update={"warnings": (*result.warnings, *late)}) if late else result
 

@@ -35,6 +35,7 @@ _OPTIONS = (
     *("-c", "core.quotePath=false"),
     *("-c", "core.bigFileThreshold=1m"),  # git itself streams what is larger, too
     *("-c", "diff.renameLimit=1000"),
+    *("-c", "log.showSignature=false"),  # it would run a program that the repository's configuration names
     *("-c", "protocol.allow=never"),
 )
 _ENVIRONMENT = {
@@ -55,13 +56,15 @@ _DIFF_TREE = ("diff-tree", "-r", "-z", "--raw", "-M", "-l1000", "--no-abbrev", "
 class GitRepository:
     """The repository whose work tree is ``root``."""
 
-    def __init__(self, root: Path, limits: Limits | None = None) -> None:
+    def __init__(self, root: Path, limits: Limits | None = None, *, seconds: float | None = None) -> None:
         """Name the repository; nothing is run yet.
 
         Args:
             root: the workspace, which must be the top of the work tree for the other methods to work.
             limits: the number of bytes above which contents go to a blob store, and how they are chunked.
+            seconds: how long one question to git may take.
         """
+        self._seconds = seconds
         self._root = root.resolve()
         self._limits = limits or Limits()
         self._safe: tuple[str, ...] = ()
@@ -219,9 +222,13 @@ class GitRepository:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
+                timeout=self._seconds,
             )
         except OSError as error:
             raise _not_found(error) from error
+        except subprocess.TimeoutExpired as error:
+            what = f"git {arguments[0]} did not answer within {self._seconds:g} s"
+            raise StateError("GIT_FAILED", what, "Run `git status` in the workspace.") from error
 
     def _start(self, *arguments: str, stdin: IO[bytes]) -> subprocess.Popen[bytes]:
         try:

@@ -21,6 +21,7 @@ from lonelycat.records.entries import ExecutionRow, Freeze, Proposal
 from lonelycat.records.layout import DATABASE_NAME
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.evidence import DIFF, executions_directory
+from lonelycat.runtime.quarantined import Quarantined, quarantined
 from lonelycat.runtime.recovering import recover_workspace
 
 _RECENT = 5
@@ -33,14 +34,14 @@ class StatusReport:
     Attributes:
         holder: the execution that runs now, or None.
         unfinished: transactions of dead executors that wait for recovery.
-        quarantined: names of files below ``.lonelycat/quarantine``.
+        quarantined: what lies below ``.lonelycat/quarantine``.
     """
 
     initialised: bool
     holder: LockHolder | None
     frozen: Freeze | None
     unfinished: tuple[str, ...]
-    quarantined: tuple[str, ...]
+    quarantined: tuple[Quarantined, ...]
     awaiting_approval: tuple[Proposal, ...]
     approved: tuple[Proposal, ...]
     recent: tuple[ExecutionRow, ...]
@@ -87,12 +88,6 @@ def status(wiring: Wiring) -> StatusReport:
         approved=tuple(waiting),
         recent=tuple(wiring.records.executions(limit=_RECENT)),
     )
-
-
-def quarantined(wiring: Wiring) -> tuple[str, ...]:
-    """Return the names below ``.lonelycat/quarantine``."""
-    directory = wiring.settings.local_dir / "quarantine"
-    return tuple(sorted(item.name for item in directory.iterdir())) if directory.is_dir() else ()
 
 
 def show(wiring: Wiring, identifier: str) -> ShowReport:
@@ -166,6 +161,12 @@ def recover(wiring: Wiring, lock_timeout: float | None) -> RecoveryReport:
     with suppress(PolicyError):
         if lock_timeout is None:
             timeout = wiring.policy().loaded.policy.executor.concurrency.lock_timeout
-    manager = LockManager(wiring.settings.workspace, timeout, clock=wiring.clock, filesystem=wiring.filesystem)
+    manager = LockManager(
+        wiring.settings.workspace,
+        timeout,
+        clock=wiring.clock,
+        filesystem=wiring.filesystem,
+        known_fence=wiring.recorded_fence,
+    )
     with manager.lock_execution(wiring.ids.new("exec"), "plan_recovery") as held:
         return RecoveryReport(tuple(recover_workspace(wiring, held)))

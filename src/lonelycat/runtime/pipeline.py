@@ -124,6 +124,7 @@ class Pipeline:
             clock=self._wiring.clock,
             filesystem=self._wiring.filesystem,
             on_wait=lambda holder: context.emit("lock.waiting", message=f"waiting for {holder}"),
+            known_fence=self._wiring.recorded_fence,
         )
         holder = None if self._options.use_locking else manager.holder()
         if holder is not None and holder.pid == os.getpid():
@@ -180,14 +181,15 @@ class Pipeline:
 
     # -- the transaction -----------------------------------------------------------------------------------------
 
-    def _transaction(self, context: ExecutionContext, fence: int) -> Transaction:
+    def _transaction(self, context: ExecutionContext, held: HeldLock) -> Transaction:
         return Transaction(
             self._wiring.filesystem,
             self._wiring.settings.workspace,
             context.execution_id,
-            fence,
+            held.fence,
             self._wiring.blobs.open,
             self._wiring.settings.limits.chunk_bytes,
+            held.root,
         )
 
     def _execute(
@@ -200,12 +202,12 @@ class Pipeline:
         evidence.begin()
         checks = ServiceChecks(self._wiring, context, policy, held.for_children)
         checks.take_baseline(request.plan.health_checks)
-        with self._transaction(context, held.fence) as transaction:
+        with self._transaction(context, held) as transaction:
             try:
                 self._stage(context, request, transaction, finisher, evidence, checks.healthy_before)
             except BaseException as error:  # noqa: BLE001 — nothing is touched yet, whatever it was
-                transaction.abandon()
-                return finisher.refuse(as_lonelycat_error(error))
+                with transaction.abandoned():
+                    return finisher.refuse(as_lonelycat_error(error))
             try:
                 self._apply_and_check(context, request, transaction, checks, evidence)
             except BaseException as error:  # noqa: BLE001 — whatever it was, the workspace goes back

@@ -11,15 +11,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
+from lonelycat.changes.conflict import Conflict
 from lonelycat.changes.paths import from_wire
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.errors import PolicyError, RefusedError, StateError, StepFailedError
+from lonelycat.errors import LonelyCatError, PolicyError, RefusedError, StateError, StepFailedError
 from lonelycat.executor.execution_lock import HeldLock
 from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome, pending_transactions
 from lonelycat.lifecycle import Status
 from lonelycat.records.entries import AuditEvent, AuditType
 from lonelycat.records.execution import ExecutionResult
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.conflicts import Explainer, left_alone
+from lonelycat.runtime.evidence import described_changes
 from lonelycat.runtime.reverting import blobs_of_inverse
 from lonelycat.runtime.steps import ExecutionContext
 
@@ -71,6 +74,7 @@ def _recover(wiring: Wiring, held: HeldLock) -> list[Recovered]:
         chunk=wiring.settings.limits.chunk_bytes,
         was_recorded=was_recorded,
         record=_recorder(wiring, held),
+        locked_root=held.root,
     )
     return list(recovery.run())
 
@@ -92,6 +96,8 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
             wiring.records.audit(event)
             if found.outcome is RecoveryOutcome.DAMAGED:
                 wiring.records.freeze(found.message, found.execution_id)
+                return None
+            _complete_receipt(wiring, found)  # it may have died while it recorded a refusal
             return None
         result = _result(wiring, held, found, problems)
         if _ended_already(wiring, result):
@@ -107,14 +113,20 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
                 blobs=blobs_of_inverse(wiring, found.execution_id) if result.success else (),
                 receipt=wiring.records.find_plan_id(result.plan_id) is not None,
             )
-        with suppress(RefusedError):  # an edited proposal, which is on record by then, must not hold up recovery
-            wiring.records.write_missing_receipt(found.execution_id)
+        _complete_receipt(wiring, found)
         if result.status is not Status.ROLLBACK_FAILED:
             return None
         wiring.records.freeze(result.message, found.execution_id)
         return result.message
 
     return record
+
+
+def _complete_receipt(wiring: Wiring, found: Recovered) -> None:
+    if wiring.records.execution(found.execution_id) is None:
+        return
+    with suppress(RefusedError):  # an edited proposal, which is on record by then, must not hold up recovery
+        wiring.records.write_missing_receipt(found.execution_id)
 
 
 def _ended_already(wiring: Wiring, result: ExecutionResult) -> bool:
@@ -156,6 +168,7 @@ def _result(wiring: Wiring, held: HeldLock, found: Recovered, problems: list[str
     why = "; ".join([_MESSAGE[status], *undo_problems, *problems])
     error = None if status is Status.COMPLETED else StepFailedError("EXECUTOR_DIED", why)
     identity = found.identity
+    conflicts, quarantined = _conflicts(wiring, found)
     return ExecutionResult(
         success=status is Status.COMPLETED,
         status=status,
@@ -167,11 +180,25 @@ def _result(wiring: Wiring, held: HeldLock, found: Recovered, problems: list[str
         message=why,
         hint="" if error is None else "Execute the plan again; nothing of the interrupted attempt is left.",
         files_changed=tuple(from_wire(path) for path in _texts(identity["files_changed"])),
-        warnings=tuple(f"{path}: kept in {place}" for path, place in found.kept),
+        warnings=tuple(f"{path}: kept in {place}" for path, place in (*found.kept, *quarantined)),
+        conflicts=conflicts,
         started_at=datetime.fromisoformat(str(identity["started_at"])),
         finished_at=wiring.clock.now(),
         fence=held.fence,
     )
+
+
+def _conflicts(wiring: Wiring, found: Recovered) -> tuple[tuple[Conflict, ...], list[tuple[str, str]]]:
+    """Return what the undo left alone, explained as far as the artifacts still tell it, and what it quarantined."""
+    undo = found.undo or {}
+    pairs = undo.get("quarantined", [])
+    quarantined = [(str(path), str(place)) for path, place in pairs] if isinstance(pairs, list) else []
+    paths = _texts(undo.get("conflicts", []))
+    with suppress(LonelyCatError, OSError, ValueError):
+        changes = described_changes(wiring, found.execution_id) if paths else ()
+        left = left_alone(wiring, changes, paths, quarantined, "recovery")
+        return Explainer(wiring, changes).explain(left), quarantined
+    return (), quarantined
 
 
 def _texts(value: object) -> list[str]:

@@ -9,13 +9,13 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.errors import InputError, RefusedError
+from lonelycat.errors import ConflictError, InputError, RefusedError
 from lonelycat.governance.decision import GovernanceDecision
 from lonelycat.governance.policy import Verdict
 from lonelycat.lifecycle import Status
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from lonelycat.runtime.bootstrap import Wiring
     from lonelycat.runtime.consent import Confirmation
     from lonelycat.runtime.doctor import Finding
+    from lonelycat.runtime.drift import DriftEvent, DriftReport
     from lonelycat.runtime.initialising import InitReport
     from lonelycat.runtime.overview import RecoveryReport, ShowReport, StatusReport
     from lonelycat.runtime.policy_tools import PolicyReport, PolicyTestReport
+    from lonelycat.runtime.rebasing import RebaseReport
     from lonelycat.runtime.steps import EventSink
 
 _STATUS = {
@@ -96,29 +98,63 @@ class LonelyCat:
         """
         policy = self._wiring.policy()
         reader = RequestReader(self.settings, self._wiring.planner(policy), self._wiring.records.blobs.put_stream)
-        plan, changeset = reader.read(request)
+        plan, changeset = self._read(reader, request)
         return self.keep(plan, changeset)
 
-    def keep(self, plan: ChangePlan, changeset: ChangeSet) -> Judgement:
-        """Judge a ready plan and change set and keep them as a proposal."""
+    def keep(self, plan: ChangePlan, changeset: ChangeSet, *, rebased_from: str | None = None) -> Judgement:
+        """Judge a ready plan and change set and keep them as a proposal.
+
+        Args:
+            rebased_from: the plan that it takes the place of, for the audit log.
+        """
+        from lonelycat.runtime.bases import keep_bases
+
         policy = self._wiring.policy()
         decision = self._wiring.gate(policy).evaluate(plan, changeset)
         status = _STATUS[decision.verdict]
-        self._wiring.records.save_proposal(plan, changeset, decision, status)
+        bases: set[str] = set()
+        if decision.verdict is not Verdict.DENY:  # which is final: there is nothing to rebase
+            bases = keep_bases(self._wiring, changeset, self._wiring.contents(policy))
+        self._wiring.records.save_proposal(plan, changeset, decision, status, bases=bases, rebased_from=rebased_from)
         if policy.trusted and not policy.shipped and not policy.pinned:
             self._wiring.adopt_policy(policy.loaded.sha256, by="lonelycat")
         explanation = self._wiring.planner(policy).explain(plan, changeset).lines
         return Judgement(plan, changeset, decision, status, explanation, stored=True)
+
+    def rebase(self, plan_id: str) -> RebaseReport:
+        """Judge a stored proposal's change on today's content and keep it as a proposal of its own.
+
+        Raises:
+            InputError: ``PLAN_UNKNOWN``.
+            ConflictError: it does not apply any more; names file, hunk and line.
+            RefusedError: ``STORED_CHANGESET_TAMPERED``, ``PLAN_REJECTED``, ``CONTENT_NOT_KEPT``.
+        """
+        from lonelycat.runtime.rebasing import RebaseReport, rebase
+
+        plan, changeset, changes = rebase(self._wiring, self.proposal(plan_id))
+        judgement = None
+        if plan is not None and changeset is not None:
+            judgement = self.keep(plan, changeset, rebased_from=plan_id)
+        return RebaseReport(plan_id, judgement, changes)
 
     def check(self, request: ChangeRequest) -> Judgement:
         """Judge ``request`` exactly as :meth:`propose` would, and store nothing."""
         with self._wiring.scratch_blobs(needed=request.git_range is not None) as blobs:
             policy = self._wiring.policy()
             planner = self._wiring.planner(policy, blobs)
-            plan, changeset = RequestReader(self.settings, planner, blobs.put_stream).read(request)
+            reader = RequestReader(self.settings, planner, blobs.put_stream)
+            plan, changeset = self._read(reader, request)
             decision = self._wiring.gate(policy, stored=False, blobs=blobs).evaluate(plan, changeset)
         explanation = planner.explain(plan, changeset).lines
         return Judgement(plan, changeset, decision, _STATUS[decision.verdict], explanation, stored=False)
+
+    def _read(self, reader: RequestReader, request: ChangeRequest) -> tuple[ChangePlan, ChangeSet]:
+        try:
+            return reader.read(request)
+        except ConflictError as error:
+            from lonelycat.runtime.conflicts import explained
+
+            raise explained(self._wiring, error) from error
 
     # -- a person's say ------------------------------------------------------------------------------------------
 
@@ -253,6 +289,32 @@ class LonelyCat:
 
         return diff(self._wiring, identifier)
 
+    def drift(self, paths: Sequence[str] = (), *, uncommitted: bool = False) -> DriftReport:
+        """Return where the workspace is not what the last executions left; changes nothing.
+
+        Args:
+            paths: files or directories to look at; everything that executions wrote by default.
+            uncommitted: leave out what git has committed since.
+
+        Raises:
+            InputError: ``PATH_NOT_WRITTEN``.
+        """
+        from lonelycat.runtime.drift import DriftExaminer
+
+        return DriftExaminer(self._wiring, paths, uncommitted=uncommitted).report()
+
+    def watch_drift(
+        self, paths: Sequence[str] = (), *, uncommitted: bool = False, interval: float = 2.0
+    ) -> Iterator[DriftEvent | DriftReport]:
+        """Yield the drift as :meth:`drift` returns it, then each change of it, until the caller stops.
+
+        Args:
+            interval: seconds between two looks.
+        """
+        from lonelycat.runtime.drift import DriftExaminer
+
+        return DriftExaminer(self._wiring, paths, uncommitted=uncommitted).watch(interval)
+
     def doctor(self) -> tuple[Finding, ...]:
         """Return what is wrong here, and what to do about it; empty when all is well."""
         from lonelycat.runtime.doctor import examine
@@ -318,8 +380,10 @@ class LonelyCat:
         return self._wiring.records.audit_export()
 
     def gc(self, *, keep_days: float = 90, keep_count: int = 10_000, dry_run: bool = False) -> GcReport:
-        """Remove old executions, proposals and blobs that nothing needs any more."""
+        """Remove old executions, proposals and blobs that nothing needs any more; quarantine is left to people."""
         from lonelycat.executor.recovery import pending_transactions
+        from lonelycat.runtime.quarantined import in_quarantine
 
-        in_use = pending_transactions(self._wiring.filesystem, self.settings.workspace)
+        pending = pending_transactions(self._wiring.filesystem, self.settings.workspace)
+        in_use = {*pending, *in_quarantine(self._wiring)}
         return self._wiring.records.gc(keep_days=keep_days, keep_count=keep_count, in_use=in_use, dry_run=dry_run)

@@ -224,6 +224,17 @@ def code_of(error: BaseException) -> tuple[str, str]:
     return "INTERNAL_ERROR", f"{type(error).__name__}: {error}"
 
 
+def as_machine_error(error: Exception) -> LonelyCatError | None:
+    """Return what stands for a call that the machine refused outside a step, or None when it is something else.
+
+    No space, no rights, a disk that fails: nothing of which is a defect.
+    """
+    if not isinstance(error, OSError) or error.errno not in _OS_ERRORS:
+        return None
+    code, message = code_of(error)
+    return LonelyCatError(code, message, "Mend that, then run the command again.")
+
+
 def as_lonelycat_error(error: BaseException) -> LonelyCatError:
     """Return ``error`` itself, or what stands for it in a result."""
     if isinstance(error, LonelyCatError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -92,6 +93,22 @@ def test_a_defect_is_one_line_and_a_private_file(
     told = capsys.readouterr()
     assert "Traceback" not in told.err
     assert told.err.startswith("error INTERNAL_ERROR: ")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(errno.EIO, "IO_ERROR"), (errno.ENOSPC, "NO_SPACE"), (errno.EROFS, "READ_ONLY"), (errno.EACCES, "NO_RIGHTS")],
+)
+def test_what_the_machine_refuses_is_no_defect(
+    failing: Raise, capsys: pytest.CaptureFixture[str], tmp_path: Path, number: int, code: str
+) -> None:
+    failing(OSError(number, os.strerror(number), "/some/place"))
+    assert boundary.run(["-C", str(tmp_path), "--json", "status"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["code"], "traceback_file" in answer) == (code, False)
+    assert "/some/place" in answer["message"]
+    assert answer["hint"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_defect_where_there_is_no_state_writes_nothing_into_the_workspace(

@@ -402,6 +402,25 @@ def test_bad_input_is_2_and_says_what_now(
     assert "what now: " in text.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("execute",), "PLAN_UNKNOWN"),
+        (("reject", "--by", "maria"), "PLAN_UNKNOWN"),
+        (("show",), "ID_UNKNOWN"),
+        (("diff",), "ID_UNKNOWN"),
+        (("revert", "--by", "maria"), "EXECUTION_UNKNOWN"),
+        (("log", "--plan"), None),
+    ],
+)
+def test_an_id_that_is_no_text_is_unknown(
+    cli: Any, workspace: Path, arguments: tuple[str, ...], code: str | None
+) -> None:
+    propose(cli, workspace, UPDATE_NOTES)
+    done = cli("-C", workspace, "--json", *arguments, os.fsdecode(b"plan_\xff"))
+    assert done.json["code"] == code, done.text
+
+
 def test_a_workspace_is_found_from_below(cli: Any, workspace: Path) -> None:
     plan = propose(cli, workspace, UPDATE_NOTES)["plan_id"]
     below = workspace / "deep" / "down"

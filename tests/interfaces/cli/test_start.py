@@ -73,8 +73,9 @@ def test_the_check_was_made(checked: Start) -> None:
     "heavy",
     [
         "alembic", "asyncio", "email.message", "httpx", "psutil", "rich", "sqlalchemy", "sqlite3", "zipfile",
-        "lonelycat.checks", "lonelycat.executor.transaction", "lonelycat.governance.explain",
-        "lonelycat.governance.policy_tests", "lonelycat.interfaces.cli.commands.propose", "lonelycat.planner.survey",
+        "lonelycat.changes.conflict", "lonelycat.checks", "lonelycat.executor.transaction",
+        "lonelycat.governance.explain", "lonelycat.governance.policy_tests",
+        "lonelycat.interfaces.cli.commands.propose", "lonelycat.planner.survey",
         "lonelycat.records.store", "lonelycat.records.audit", "lonelycat.runtime.git", "lonelycat.runtime.pipeline",
     ],
 )  # fmt: skip

@@ -86,8 +86,7 @@ def test_an_interrupted_wait_for_the_lock_touches_nothing(slow: Siege, running: 
     plan_id = slow.propose(draft("create", "docs/second.md"))
     second = slow.start("execute", plan_id)
     running.append(second)
-    guard = str(slow.root / ".lonelycat/locks/guard")
-    until(lambda: guard in _open_files(second.pid), "the second to wait for the lock")
+    until(lambda: str(slow.root) in _open_files(second.pid), "the second to wait for the lock")
     second.send_signal(signal.SIGINT)
     done = slow.finish(second)
     assert (done.exit, done.code) == (130, "INTERRUPTED"), done

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -374,3 +377,101 @@ def test_a_full_disk_leaves_the_workspace_free(root: Path) -> None:
     ):
         raise AssertionError("held")
     assert LockManager(root).holder() is None
+
+
+# -- what is taken away under the holder's hands -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", [".lonelycat/locks", ".lonelycat"])
+@pytest.mark.parametrize("how", ["removed", "moved away"])
+def test_taking_the_lock_files_away_does_not_let_anybody_in(what: str, how: str, root: Path) -> None:
+    """As `git clean -fdx` does: the directory ignores itself."""
+    other = _holder(root)
+    try:
+        if how == "removed":
+            shutil.rmtree(root / what)
+        else:
+            (root / what).rename(root / "away")
+        with pytest.raises(LockTimeoutError), LockManager(root, 0.1).lock_execution("exec_me", "plan_me"):
+            raise AssertionError("held twice")
+        assert LockManager(root).holder() is not None
+    finally:
+        _end(other)
+    assert LockManager(root).holder() is None
+    with LockManager(root, 5).lock_execution("exec_me", "plan_me"):
+        pass
+
+
+def test_who_waits_for_a_root_that_is_replaced_waits_for_the_new_one(root: Path) -> None:
+    other = _holder(root)
+    waiting = threading.Event()
+    entered: list[bool] = []
+
+    def wait() -> None:
+        with LockManager(root, 60, on_wait=lambda _: waiting.set()).lock_execution("exec_w", "plan_w"):
+            entered.append(LockManager(root).holder() is not None)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert waiting.wait(30)
+    root.rename(root.with_name("away"))
+    root.mkdir()
+    second = _holder(root, "exec_second")
+    _end(other)
+    time.sleep(0.3)
+    assert entered == [], "it holds a directory that is no longer the workspace"
+    _end(second)
+    thread.join()
+    assert entered == [True]
+
+
+def test_who_only_looks_is_in_nobodys_way(root: Path, locks: Path) -> None:
+    """The lookers' locks are shared, and let go of at once: an executor that does not want to wait gets in."""
+    looking = [os.open(place, os.O_RDONLY) for place in (root, locks / "guard")]
+    try:
+        for fd in looking:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+        threading.Timer(0.02, lambda: [fcntl.flock(fd, fcntl.LOCK_UN) for fd in looking]).start()
+        with LockManager(root, 0).lock_execution("exec_me", "plan_me"):
+            pass
+        fcntl.flock(looking[0], fcntl.LOCK_SH)  # but not one that stays
+        with pytest.raises(LockTimeoutError), LockManager(root, 0).lock_execution("exec_me", "plan_me"):
+            raise AssertionError("held beside a shared lock")
+    finally:
+        for fd in looking:
+            os.close(fd)
+
+
+class _Meddled(FileSystem):
+    """Somebody acts on the lock files right before execution.lock is made."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+
+    def create_file(self, directory: int, name: str, mode: int = 0o600) -> int:
+        if name == "execution.lock":
+            self._act()
+        return super().create_file(directory, name, mode)
+
+
+def test_lock_files_that_change_while_the_lock_is_taken_are_a_typed_refusal(root: Path, locks: Path) -> None:
+    for act in (lambda: (locks / "execution.lock").write_bytes(b"{}"), lambda: shutil.rmtree(locks)):
+        with (
+            pytest.raises(StateError, match="LOCKS_UNSAFE"),
+            LockManager(root, 0, filesystem=_Meddled(act)).lock_execution("exec_me", "plan_me"),
+        ):
+            raise AssertionError("held")
+        with LockManager(root, 0).lock_execution("exec_me", "plan_me"):
+            pass
+
+
+def test_two_who_look_at_once_see_nobody(root: Path, locks: Path) -> None:
+    other = os.open(locks / "children", os.O_RDWR)
+    try:
+        fcntl.flock(other, fcntl.LOCK_EX)  # as the other one does, for a moment
+        threading.Timer(0.02, lambda: fcntl.flock(other, fcntl.LOCK_UN)).start()
+        assert LockManager(root).holder() is None
+        fcntl.flock(other, fcntl.LOCK_SH)  # an orphan does not go
+        assert LockManager(root).holder() is not None
+    finally:
+        os.close(other)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from lonelycat.changes.changeset import BlobRef, FileChange
-from lonelycat.errors import StateError
+from lonelycat.errors import ConflictError, StateError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.journal import RecordType
 from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome, pending_transactions
+from lonelycat.executor.rollback import undo
 from lonelycat.executor.transaction import Transaction
 
 CHANGES = (FileChange.update("a", b"old", b"new"), FileChange.create("d/b", b"new"), FileChange.delete("e/c", b"old"))
@@ -335,3 +338,114 @@ def test_many_undos_cut_short_are_no_conflict(workspace: Path) -> None:
             _recover(workspace, filesystem=Dies())
     (found,), _ = _recover(workspace)
     assert found.outcome is RecoveryOutcome.UNDONE and _is_old(workspace)
+
+
+def test_a_root_that_is_replaced_before_the_tree_is_opened_is_not_worked_in(workspace: Path) -> None:
+    """The transaction directory would lie in one, and the files that it speaks of in the other."""
+    twin = workspace.with_name("twin")
+    shutil.copytree(workspace, twin)
+    with Transaction(FileSystem(), workspace, "exec_t", 5, lambda _: []) as transaction:
+        workspace.rename(workspace.with_name("away"))
+        twin.rename(workspace)
+        with pytest.raises(ConflictError, match="ROOT_REPLACED"):
+            transaction.stage((FileChange.create("new.txt", b"new"),), {})
+        transaction.abandon()
+    assert pending_transactions(FileSystem(), workspace) == []
+    assert pending_transactions(FileSystem(), workspace.with_name("away")) == []
+
+
+def test_recovery_does_not_work_in_another_root_than_the_one_it_read(workspace: Path) -> None:
+    with _left(workspace):
+        pass
+    twin = workspace.with_name("twin")
+    shutil.copytree(workspace, twin)
+
+    class Replaces(FileSystem):
+        def list(self, directory: int) -> list[str]:
+            names = super().list(directory)
+            if "exec_t" in names and twin.exists():
+                workspace.rename(workspace.with_name("away"))
+                twin.rename(workspace)
+            return names
+
+    before = sorted(os.listdir(workspace))
+    recovery = Recovery(Replaces(), workspace, 6, chunk=4096, was_recorded=lambda _: False, record=lambda _: None)
+    with pytest.raises(ConflictError, match="ROOT_REPLACED"):
+        list(recovery.run())
+    assert sorted(os.listdir(workspace)) == before and _is_new(workspace)
+    assert pending_transactions(FileSystem(), workspace.with_name("away")) == ["exec_t"]
+
+
+@pytest.mark.parametrize("lost", [("000000.old",), ("000001.old", "000002.old"), None])
+def test_a_journal_that_outlived_its_backups_belongs_to_a_transaction_that_never_began(
+    lost: tuple[str, ...] | None, root: Path, workspace: Path
+) -> None:
+    """INTENT's name and the names of the backups become durable together, so a power cut may leave the first alone."""
+    with Transaction(FileSystem(), root, "exec_t", 5, _blobs) as transaction:
+        transaction.stage(CHANGES, IDENTITY)
+    for backup in (root / ".lonelycat/tx/exec_t").glob("*.old"):
+        if lost is None or backup.name in lost:
+            backup.unlink()
+    (found,), _ = _recover(root)
+    assert found.outcome is RecoveryOutcome.UNDONE and _is_old(root)
+    assert not (root / ".lonelycat/quarantine").exists() and pending_transactions(FileSystem(), root) == []
+
+
+def test_a_directory_that_undo_makes_again_is_durable_before_it_has_its_place_and_there_before_it_is_filled(
+    root: Path, workspace: Path
+) -> None:
+    """Otherwise a power cut leaves it with a mode of ours, or filled in the stage, which cannot be removed."""
+    done: list[str] = []
+
+    class Watching(FileSystem):
+        def set_mode(self, fd: int, mode: int) -> None:
+            done.append(f"mode of {os.fstat(fd).st_ino}")
+            super().set_mode(fd, mode)
+
+        def fsync(self, fd: int) -> None:
+            done.append(f"fsync of {os.fstat(fd).st_ino}")
+            super().fsync(fd)
+
+        def move(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
+            done.append(f"move of {self.stat(directory, name).st_ino}")
+            super().move(directory, name, to_directory, to_name)
+
+        def hard_link(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
+            done.append(f"link in {os.fstat(to_directory).st_ino}")
+            super().hard_link(directory, name, to_directory, to_name)
+
+        def write(self, fd: int, data: bytes) -> None:
+            done.append("says so" if b'"type":"undone"' in data else "write")
+            super().write(fd, data)
+
+    with _left(root):
+        pass
+    assert not (root / "e").exists()
+    stage = f"fsync of {(root / '.lonelycat/tx/exec_t').stat().st_ino}"
+    _recover(root, filesystem=Watching())
+    made = (root / "e").stat().st_ino
+    above = f"fsync of {root.stat().st_ino}"
+    order = [what for what in done if what.endswith(f" {made}") or what == above]
+    assert order[:5] == [f"mode of {made}", f"fsync of {made}", f"move of {made}", above, f"link in {made}"]
+    assert done.index(f"link in {made}") < done.index(stage) < done.index("says so")  # it has left the stage for good
+
+
+def test_a_free_name_is_found_without_making_up_all_of_them(root: Path, workspace: Path) -> None:
+    """Undo asks for one at every path."""
+    looked: list[str] = []
+
+    class Watching(FileSystem):
+        def stat(self, directory: int, name: str) -> os.stat_result:
+            looked.append(name)
+            return super().stat(directory, name)
+
+    with Transaction(FileSystem(), root, "exec_t", 5, _blobs, chunk=4096) as transaction:
+        transaction.stage(CHANGES, IDENTITY)
+        transaction.apply()
+        tracemalloc.start()
+        try:
+            undo(Watching(), transaction.tree, transaction._stage, transaction.intent, "exec_t")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert "000001.undo" in looked and peak < 400_000, peak

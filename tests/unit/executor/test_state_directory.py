@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -86,6 +87,21 @@ def test_refusing_leaks_no_descriptors(root: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.parametrize("look", [1, 2])
+def test_one_that_cannot_be_looked_at_is_refused(look: int, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _open(root)
+    real, looks = os.fstat, [0]
+
+    def failing(fd: int) -> os.stat_result:
+        looks[0] += 1
+        if looks[0] == look:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(fd)
+
+    monkeypatch.setattr(os, "fstat", failing)
+    assert os.strerror(errno.EIO) in _refused(root).message
+
+
 def test_it_can_be_opened_below_a_descriptor(root: Path) -> None:
     fd = os.open(root, os.O_RDONLY)
     try:
@@ -95,3 +111,36 @@ def test_it_can_be_opened_below_a_descriptor(root: Path) -> None:
     finally:
         os.close(fd)
     assert (root.with_name("moved") / ".lonelycat/tx").is_dir() and not root.exists()
+
+
+class _Watching(FileSystem):
+    """Notes the directories that are made durable; dies at the first, if it is to."""
+
+    def __init__(self, *, dies: bool = False) -> None:
+        self.dies = dies
+        self.durable: list[int] = []
+
+    def fsync(self, fd: int) -> None:
+        if self.dies:
+            raise KeyboardInterrupt
+        self.durable.append(os.fstat(fd).st_ino)
+        super().fsync(fd)
+
+
+@pytest.mark.parametrize("left", ["nothing", "a state directory that somebody else made", "one whose maker died"])
+def test_what_is_opened_is_durable_whoever_made_it(left: str, root: Path) -> None:
+    """Else a power cut takes the transactions away with the directory they lie in, and leaves the tree half new."""
+    state = root / ".lonelycat"
+    if left.startswith("a state"):
+        state.mkdir(mode=0o700)
+    elif left.startswith("one whose"):
+        with pytest.raises(KeyboardInterrupt):
+            open_state_directory(_Watching(dies=True), root, "tx")
+        assert (state / "tx").is_dir()
+    watching = _Watching()
+    os.close(open_state_directory(watching, root, "tx"))
+    assert watching.durable == [root.stat().st_ino, state.stat().st_ino]
+    assert stat.S_IMODE((state / "tx").stat().st_mode) == 0o700
+    again = _Watching()
+    os.close(open_state_directory(again, root, "tx"))
+    assert again.durable == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import pytest
 from tests.acceptance.ground import Ground, Proposed
 
 from lonelycat import ExecutionResult, Executor, FileChange, LockManager
+from lonelycat.executor.filesystem import FileSystem
 from lonelycat.lifecycle import Status
 from lonelycat.runtime.execution_request import Options
 
@@ -152,3 +154,24 @@ def test_a_failing_sink_of_events_stops_nothing(begun: Ground) -> None:
 
 def test_options_default_to_the_safe_side() -> None:
     assert Options() == Options(dry_run=False, use_locking=True, use_idempotency=True, lock_timeout=None)
+
+
+def test_a_root_that_is_replaced_after_it_was_locked_is_not_worked_in(begun: Ground) -> None:
+    """The lock is on the one that was there; another executor may be at work in the other."""
+    proposed = begun.judge(CHANGES)
+    twin = begun.base / "twin"
+    shutil.copytree(begun.root, twin, symlinks=True)
+
+    class Replaces(FileSystem):
+        def write(self, fd: int, data: bytes) -> None:
+            super().write(fd, data)
+            if b'"execution_id"' in data and twin.exists():  # execution.lock is written: the workspace is held
+                begun.root.rename(begun.base / "away")
+                twin.rename(begun.root)
+
+    before = begun.tree()
+    result = begun.execute_wired(proposed, filesystem=Replaces())
+    assert (result.status, result.error_code) == (Status.CONFLICT, "ROOT_REPLACED"), result
+    assert begun.tree() == before
+    assert begun.leftovers() == []
+    assert begun.execute(proposed).success

@@ -21,7 +21,7 @@ from lonelycat.changes.model import Strict
 from lonelycat.changes.paths import check_path, from_wire, printable
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.changes.strict_json import loads
-from lonelycat.errors import ConflictError, InputError, LonelyCatError
+from lonelycat.errors import InputError, LonelyCatError
 from lonelycat.settings import Limits
 
 _Model = TypeVar("_Model", bound=Strict)
@@ -119,11 +119,13 @@ def _old_file(draft: Mapping[str, Any], read_old: ReadOld, place: str, key: str)
     path = check_path(from_wire(raw))
     old = read_old(path)
     if old is None:
-        raise ConflictError(
-            "FILE_MISSING",
-            f"{place}: {printable(path)} does not exist",
+        from lonelycat.changes.conflict import Conflict, conflict_error
+
+        shown = printable(path)
+        raise conflict_error(
+            [Conflict(path=shown, code="FILE_MISSING", expected="a file", found="nothing", phase="propose")],
+            f"{place}: {shown} does not exist",
             "Use the operation create for a new file.",
-            details={"path": printable(path)},
         )
     return old
 

@@ -47,9 +47,8 @@ class PatchedTree:
         data = self._new_data(patch, b"" if source is None else source.data)
         if patch.kind == "delete":
             if data:
-                raise _conflict(
-                    "HUNK_MISMATCH", patch.path, "the patch deletes the file but does not account for all of its bytes"
-                )
+                why = "the patch deletes the file but does not account for all of its bytes"
+                raise _conflict("HUNK_MISMATCH", patch.path, why, "a file that ends there", f"{len(data)} more bytes")
             self._written.pop(patch.path, None)
             self._removed.add(patch.path)
             return
@@ -93,7 +92,8 @@ class PatchedTree:
         else:
             found = original or self._written.get(path)
         if found is None:
-            raise _conflict("FILE_MISSING", path, f"the patch expects it at line {patch.line}, but it does not exist")
+            why = f"the patch expects it at line {patch.line}, but it does not exist"
+            raise _conflict("FILE_MISSING", path, why, "a file", "nothing")
         _check_mode(patch, found)
         return found
 
@@ -101,7 +101,8 @@ class PatchedTree:
         path = patch.path
         exists = path in self._written or (self._original_of(path) is not None and path not in self._leaving)
         if exists:
-            raise _conflict("FILE_EXISTS", path, f"the patch creates it at line {patch.line}, but it exists already")
+            why = f"the patch creates it at line {patch.line}, but it exists already"
+            raise _conflict("FILE_EXISTS", path, why, "nothing", "a file")
 
     def _leave(self, patch: FilePatch) -> None:
         self._removed.add(patch.old_path)
@@ -124,7 +125,8 @@ class PatchedTree:
 
     def _binary(self, patch: FilePatch, binary: BinaryHunk, old: bytes) -> bytes:
         if patch.kind != "create" and blob_id(old, binary.old_id) != binary.old_id:
-            raise _conflict("CONTENT_MISMATCH", patch.old_path, "its bytes are not those of the patch's old object id")
+            why = "its bytes are not those of the patch's old object id"
+            raise _conflict("CONTENT_MISMATCH", patch.old_path, why, f"git object {binary.old_id[:12]}…", "other bytes")
         try:
             data = apply_delta(binary.data, old, self._budget) if binary.delta else binary.data
         except ValueError as error:
@@ -140,16 +142,16 @@ def _check_mode(patch: FilePatch, found: OldFile) -> None:
     stated = patch.old_mode
     becomes_other_type = patch.new_mode is not None and (patch.new_mode == SYMLINK) != (found.mode == SYMLINK)
     if (stated is not None and stated != found.mode) or (stated is None and becomes_other_type):
-        raise _conflict(
-            "MODE_MISMATCH",
-            patch.old_path,
-            f"the patch at line {patch.line} expects mode {stated or patch.new_mode}, found {found.mode}",
-        )
+        wanted = stated or patch.new_mode
+        why = f"the patch at line {patch.line} expects mode {wanted}, found {found.mode}"
+        raise _conflict("MODE_MISMATCH", patch.old_path, why, f"mode {wanted}", f"mode {found.mode}")
 
 
-def _conflict(code: str, path: str, why: str) -> ConflictError:
-    shown = printable(path)
-    return ConflictError(code, f"{shown}: {why}", _STALE, details={"path": shown})
+def _conflict(code: str, path: str, why: str, expected: str, found: str) -> ConflictError:
+    from lonelycat.changes.conflict import Conflict, conflict_error
+
+    conflict = Conflict(path=printable(path), code=code, expected=expected, found=found, phase="propose")
+    return conflict_error([conflict], f"{conflict.path}: {why}", _STALE)
 
 
 def _malformed(line: int, why: str) -> InputError:

@@ -149,17 +149,22 @@ def _show(line: bytes) -> str:
 
 
 def _mismatch(path: str, number: int, hunk: Hunk, line: int, expected: str, found: str) -> ConflictError:
-    shown = printable(path)
-    return ConflictError(
-        "HUNK_MISMATCH",
-        f"{shown}: hunk {number} does not match at line {line}: expected {expected}, found {found}",
-        "The file is not what the patch was made against; make the patch again from the present files.",
-        details={
-            "path": shown,
-            "hunk": number,
-            "line": line,
-            "patch_line": hunk.line,
-            "expected": expected,
-            "found": found,
-        },
+    from lonelycat.changes.conflict import Conflict, conflict_error
+
+    conflict = Conflict(
+        path=printable(path),
+        code="HUNK_MISMATCH",
+        expected=expected,
+        found=found,
+        phase="propose",
+        hunk=number,
+        line=line,
     )
+    error = conflict_error(
+        [conflict],
+        f"{conflict.path}: hunk {number} does not match at line {line}: expected {expected}, found {found}",
+        "The file is not what the patch was made against; make the patch again from the present files.",
+    )
+    names = ("path", "hunk", "line", "expected", "found")
+    error.details.update({name: getattr(conflict, name) for name in names}, patch_line=hunk.line)
+    return error

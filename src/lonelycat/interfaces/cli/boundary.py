@@ -15,6 +15,7 @@ import sys
 from contextlib import nullcontext, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lonelycat.errors import Category, LonelyCatError
 from lonelycat.interfaces.cli.exits import BY_CATEGORY, Exit
@@ -23,6 +24,9 @@ from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.registry import COMMANDS
 from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import QuietStream, Screen
+
+if TYPE_CHECKING:
+    from lonelycat.changes.conflict import Conflict
 
 Answer = tuple[Invocation, Report]
 
@@ -78,7 +82,10 @@ def _answer(argv: list[str], asked: Invocation) -> Answer:
     except BrokenPipeError:
         return asked, Report(Exit.UNEXPECTED, code="BROKEN_PIPE", message="the reader of the output went away")
     except Exception as error:  # noqa: BLE001 (this is the boundary: nothing may pass it)
-        return asked, unexpected(error, _workspace_named(argv))
+        from lonelycat.runtime.steps import as_machine_error
+
+        refused = as_machine_error(error)
+        return asked, unexpected(error, _workspace_named(argv)) if refused is None else from_error(refused)
 
 
 def usage_error(message: str) -> Report:
@@ -94,7 +101,12 @@ def from_error(error: LonelyCatError) -> Report:
     if error.details:
         payload["details"] = error.details
     touched = _TOUCHED.get(error.category, "Your files were not touched.")
-    return _problem(BY_CATEGORY[error.category], error.code, error.message, error.hint, payload, touched)
+    conflicts: tuple[Conflict, ...] = ()
+    if error.category is Category.CONFLICT:
+        from lonelycat.changes.conflict import conflicts_of
+
+        conflicts = conflicts_of(error)
+    return _problem(BY_CATEGORY[error.category], error.code, error.message, error.hint, payload, touched, conflicts)
 
 
 def interrupted() -> Report:
@@ -131,10 +143,12 @@ def _problem(
     hint: str,
     payload: dict[str, object] | None = None,
     touched: str = "Your files were not touched.",
+    conflicts: tuple[Conflict, ...] = (),
 ) -> Report:
     from lonelycat.interfaces.cli.render.problem import problem_shower
 
-    return Report(exit, payload or {}, problem_shower(code, message, hint, touched), code, message, hint, problem=True)
+    show = problem_shower(code, message, hint, touched, conflicts)
+    return Report(exit, payload or {}, show, code, message, hint, problem=True)
 
 
 def _deliver(call: Invocation, report: Report) -> Exit:

@@ -93,7 +93,8 @@ def execution_facts(result: ExecutionResult) -> dict[str, object]:
     everything = result.model_dump(mode="json")
     for name in ("message", "hint", "error_code"):
         del everything[name]
-    return everything
+    conflicts = everything.pop("conflicts")
+    return {**everything, "details": {"conflicts": conflicts}} if conflicts else everything
 
 
 def intents_of(service: LonelyCat, rows: Sequence[ExecutionRow]) -> dict[str, str]:

@@ -25,6 +25,10 @@ ProposedBy = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Wh
 Person = Annotated[str, typer.Option("--by", metavar="NAME", help="The person who answers for it.")]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for the record.")]
 PlanId = Annotated[str, typer.Argument(metavar="PLAN_ID", help="The plan, as `propose` printed it.")]
+Rebase = Annotated[
+    str | None,
+    typer.Option("--rebase", metavar="PLAN_ID", help="A stored plan's change, on today's content; alone."),
+]
 LockTimeout = Annotated[
     float | None,
     typer.Option("--lock-timeout", metavar="SECONDS", min=0.0, help="How long to wait for another execution."),

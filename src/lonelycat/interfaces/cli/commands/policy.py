@@ -19,7 +19,7 @@ from lonelycat.interfaces.cli.screen import Screen
 HELP = "Check, test and explain the policy."
 
 PolicyFile = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="A policy file; else the one in force.", show_default=False)
+    Path | None, typer.Argument(metavar="FILE", help="A policy file; else the one in force.", show_default=False)
 ]
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from lonelycat.errors import LonelyCatError
 from lonelycat.interfaces.cli.exits import Exit
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.options import LockTimeout
+from lonelycat.interfaces.cli.render.conflicts import show_conflicts
 from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from lonelycat.changes.conflict import Conflict
+    from lonelycat.executor.recovery import Recovered
+    from lonelycat.runtime.service import LonelyCat
 
 _WORDS = {
     "nothing_applied": ("good", "nothing of it had been applied"),
@@ -20,7 +29,9 @@ _WORDS = {
 
 def command(call: Invocation, lock_timeout: LockTimeout = None) -> Report:
     """Finish or take back what a dead executor left."""
-    recovered = call.service().recover(lock_timeout).recovered
+    service = call.service()
+    recovered = service.recover(lock_timeout).recovered
+    conflicts = {item.execution_id: _conflicts(service, item) for item in recovered}
     bad = [item for item in recovered if _WORDS[str(item.outcome)][0] == "bad"]
 
     def show(screen: Screen) -> None:
@@ -33,6 +44,8 @@ def command(call: Invocation, lock_timeout: LockTimeout = None) -> Report:
                 screen.line(item.message, indent=2)
             for path, place in item.kept:
                 screen.line(f"{path}: kept in {place}", indent=2)
+            if conflicts[item.execution_id]:
+                show_conflicts(screen, conflicts[item.execution_id])
 
     facts = {
         "recovered": [
@@ -41,6 +54,7 @@ def command(call: Invocation, lock_timeout: LockTimeout = None) -> Report:
                 "outcome": str(item.outcome),
                 "message": item.message,
                 "kept": [{"path": path, "place": place} for path, place in item.kept],
+                "conflicts": [conflict.model_dump(mode="json") for conflict in conflicts[item.execution_id]],
             }
             for item in recovered
         ]
@@ -49,3 +63,12 @@ def command(call: Invocation, lock_timeout: LockTimeout = None) -> Report:
         return Report(Exit.DONE, facts, show, message=f"{len(recovered)} recovered")
     message = f"{bad[0].execution_id}: {_WORDS[str(bad[0].outcome)][1]}"
     return Report(Exit.FROZEN, facts, show, "RECOVERY_FAILED", message, "lonelycat doctor says what to look at.")
+
+
+def _conflicts(service: LonelyCat, item: Recovered) -> tuple[Conflict, ...]:
+    """Return what the recovery left alone, as it is on record."""
+    try:
+        row = service.show(item.execution_id).execution
+    except LonelyCatError:  # of a transaction that was never recorded
+        return ()
+    return row.result.conflicts if row is not None and row.result.execution_id == item.execution_id else ()

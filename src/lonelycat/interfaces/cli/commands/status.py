@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
+from lonelycat.changes.paths import to_wire
+from lonelycat.clock import isoformat
 from lonelycat.interfaces.cli.executions import intents_of
 from lonelycat.interfaces.cli.exits import Exit
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.judgements import proposal_facts
 from lonelycat.interfaces.cli.render.history import show_status
 from lonelycat.interfaces.cli.report import Report
+
+if TYPE_CHECKING:
+    from lonelycat.runtime.quarantined import Quarantined
 
 
 def command(call: Invocation) -> Report:
@@ -27,9 +33,20 @@ def command(call: Invocation) -> Report:
             "frozen_at": report.frozen.frozen_at.isoformat(),
         },
         "unfinished": list(report.unfinished),
-        "quarantined": list(report.quarantined),
+        "quarantined": [quarantined_facts(item) for item in report.quarantined],
         "awaiting_approval": [proposal_facts(item) for item in report.awaiting_approval],
         "approved": [proposal_facts(item) for item in report.approved],
         "recent": [row.result.model_dump(mode="json") for row in report.recent],
     }
     return Report(Exit.DONE, facts, lambda screen: show_status(screen, report, intents))
+
+
+def quarantined_facts(item: Quarantined) -> dict[str, object]:
+    """Return what a program wants to know of one thing in quarantine, JSON-compatible."""
+    return {
+        **asdict(item),
+        "place": to_wire(item.place),
+        "path": None if item.path is None else to_wire(item.path),
+        "kept_at": isoformat(item.kept_at),
+        "what_to_do": item.what_to_do,
+    }

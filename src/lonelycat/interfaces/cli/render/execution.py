@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lonelycat.changes.paths import printable
+from lonelycat.interfaces.cli.render.conflicts import MEANWHILE, show_conflicts
 from lonelycat.interfaces.cli.screen import Part, Screen
 from lonelycat.lifecycle import Status
 from lonelycat.records.execution import ExecutionResult, StepRecord
@@ -113,12 +114,22 @@ def show_result(screen: Screen, result: ExecutionResult, *, advise: bool = True)
         style, title, sentence = "good", "DRY RUN", "Nothing was touched. This is what would be done."
     elif result.dry_run:
         title, sentence = f"DRY RUN, {title}", "Nothing was touched, and as things are nothing would be."
+    if (
+        result.status is Status.CONFLICT
+        and result.conflicts
+        and all(one.phase in MEANWHILE for one in result.conflicts)
+    ):
+        sentence = "Somebody changed files while the change was in place. Theirs are left alone; the rest was undone."
     if result.error_code == "INTERRUPTED":
         title = f"INTERRUPTED, {title}"
     took = duration((result.finished_at - result.started_at).total_seconds())
     screen.blank()
     screen.line((title, style), f"  {sentence}")
-    if result.error_code:
+    if result.conflicts:
+        show_conflicts(screen, result.conflicts)
+    if any(result.error_code == conflict.code for conflict in result.conflicts):
+        pass  # said just before, path by path
+    elif result.error_code:
         screen.line(("because ", "title"), (result.error_code, style), f": {result.message}", indent=2)
     elif result.message and not result.success:
         screen.line(("because ", "title"), result.message, indent=2)
@@ -145,6 +156,8 @@ def _advice(result: ExecutionResult) -> list[str]:
             result.hint or f"lonelycat show {result.execution_id} names what could not be put back.",
             "lonelycat unfreeze --by YOU --reason TEXT, once the files are right.",
         ]
+    if any(conflict.quarantined for conflict in result.conflicts):
+        return [result.hint, "lonelycat doctor says what to do about what is kept in quarantine."]
     if result.status is Status.INDETERMINATE:
         return [result.hint or "lonelycat recover"]
     return [result.hint or f"lonelycat show {result.execution_id} tells everything."]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from lonelycat.changes.paths import printable
 from lonelycat.interfaces.cli.neutral import neutral_lines
 from lonelycat.interfaces.cli.render.execution import duration, end_of, show_result, show_steps
 from lonelycat.interfaces.cli.screen import Screen
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from lonelycat.governance.decision import GovernanceApproval
     from lonelycat.records.entries import ExecutionRow, Proposal
     from lonelycat.runtime.overview import ShowReport, StatusReport
+    from lonelycat.runtime.quarantined import Quarantined
 
 _LOG_LINES = 20
+_MOST_QUARANTINED = 20
 
 
 def show_log(screen: Screen, rows: Sequence[ExecutionRow], intents: Mapping[str, str]) -> None:
@@ -65,12 +68,24 @@ def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str]
         screen.line(
             ("unfinished ", "bad"), f"{name}: not finished and not taken back; see `lonelycat recover`", indent=2
         )
-    for name in report.quarantined:
-        screen.line(("quarantined ", "warn"), f".lonelycat/quarantine/{name}", indent=2)
+    _show_quarantine(screen, report.quarantined)
     _show_plans(screen, "waiting for a person", report.awaiting_approval, "approve {} --by NAME")
     _show_plans(screen, "ready to execute", report.approved, "execute {}")
     screen.line(("recent", "title"))
     show_log(screen, report.recent, intents)
+
+
+def _show_quarantine(screen: Screen, items: Sequence[Quarantined]) -> None:
+    if not items:
+        return
+    screen.line((f"in quarantine ({len(items)}); `lonelycat doctor` says what to do", "warn"))
+    for item in items[:_MOST_QUARANTINED]:
+        path = "not known where it belongs" if item.path is None else printable(item.path)
+        size = "" if item.size is None else f"  {item.size} bytes"
+        screen.line(path, (f"{size}  {moment(item.kept_at)}", "dim"), indent=2)
+        screen.line((printable(item.place), "dim"), indent=4)
+    if len(items) > _MOST_QUARANTINED:
+        screen.line((f"… and {len(items) - _MOST_QUARANTINED} more", "dim"), indent=2)
 
 
 def _show_plans(screen: Screen, title: str, proposals: Sequence[Proposal], command: str) -> None:

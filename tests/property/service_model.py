@@ -1,0 +1,147 @@
+"""What a dictionary knows about a governed workspace: which plans may run now, and what that makes of tree and history.
+
+Invariant: nothing here calls LonelyCat; the rules are written a second time, in the order in which an execution asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+DAY = timedelta(days=1)
+TTL = timedelta(hours=1)
+SKEW = timedelta(minutes=5)
+HELD = "held/"
+"""Paths whose changes need a person's yes and run a verification."""
+Tree = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Yes:
+    """An approval as it was given."""
+
+    id: str
+    at: datetime
+    expires: datetime
+
+    def holds(self, now: datetime) -> bool:
+        return self.at <= now + SKEW and now < self.expires
+
+
+@dataclass
+class Plan:
+    """A proposal: what it changes, and what it was decided under.
+
+    Attributes:
+        before, after: by path, the bytes it expects and the bytes it leaves; None is no file.
+    """
+
+    id: str
+    checksum: str
+    before: Mapping[str, bytes | None]
+    after: Mapping[str, bytes | None]
+    policy: str
+    needs_yes: bool
+    expires: datetime
+    approvals: list[Yes] = field(default_factory=list)
+    is_rejected: bool = False
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether a verification runs for it."""
+        return any(path.startswith(HELD) for path in self.after)
+
+    def fits(self, tree: Tree) -> bool:
+        return all(tree.get(path) == old for path, old in self.before.items())
+
+    def applied(self, tree: Tree) -> Tree:
+        merged = {**tree, **self.after}
+        return {path: data for path, data in merged.items() if data is not None}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How an execution must end.
+
+    Attributes:
+        status: of the result; ``raised`` when there is none, ``cached`` for a repeat.
+        codes: one of which is the error code.
+        locked: whether it comes as far as the lock, and so recovers what a dead executor left.
+    """
+
+    status: str
+    codes: frozenset[str] = frozenset()
+    locked: bool = True
+
+
+@dataclass
+class Model:
+    """The workspace as it must be.
+
+    Attributes:
+        history: by execution, its plan and its status.
+        answers: by plan, whether its newest execution completed, and when.
+        used: approvals that an execution has used up.
+        pinned: the policy that is trusted, once one is.
+    """
+
+    tree: Tree
+    policy: str
+    pinned: str | None = None
+    is_broken: bool = False
+    plans: dict[str, Plan] = field(default_factory=dict)
+    history: dict[str, tuple[str, str]] = field(default_factory=dict)
+    answers: dict[str, tuple[bool, datetime]] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+
+    @property
+    def trusts_policy(self) -> bool:
+        return self.pinned in (None, self.policy)
+
+    def needs_yes(self, paths: Mapping[str, object]) -> bool:
+        return not self.trusts_policy or any(path.startswith(HELD) for path in paths)
+
+    def execution(self, plan: Plan, now: datetime) -> Expected:
+        """Return how an execution of ``plan`` must end, step by step as it asks."""
+        if plan.is_rejected:
+            return Expected("raised", frozenset({"PLAN_REJECTED"}), locked=False)
+        if now >= plan.expires:
+            return Expected("rejected", frozenset({"DECISION_EXPIRED"}), locked=False)
+        if plan.policy != self.policy:
+            return Expected("rejected", frozenset({"POLICY_CHANGED"}), locked=False)
+        holding = [yes for yes in plan.approvals if yes.holds(now)]
+        if plan.needs_yes and not holding:
+            code = "APPROVAL_EXPIRED" if plan.approvals else "APPROVAL_MISSING"
+            return Expected("rejected", frozenset({code}), locked=False)
+        return self._under_lock(plan, now, holding)
+
+    def _under_lock(self, plan: Plan, now: datetime, holding: list[Yes]) -> Expected:
+        completed, at = self.answers.get(plan.id, (False, now))
+        if completed and now - at < TTL:
+            return Expected("cached")
+        if plan.needs_yes and all(yes.id in self.used for yes in holding):
+            return Expected("rejected", frozenset({"APPROVAL_REUSED", "APPROVAL_EXPIRED"}))
+        if not plan.fits(self.tree):
+            codes = {"FILE_EXISTS", "FILE_MISSING", "FILE_CHANGED"}
+            return Expected("conflict", frozenset(codes))
+        if plan.is_verified and self.is_broken:
+            return Expected("rolled_back", frozenset({"VERIFY_FAILED"}))
+        return Expected("completed")
+
+    def note(self, execution_id: str, plan: Plan, status: str, started: datetime, finished: datetime) -> None:
+        """Take an execution into the history, with what it makes of tree, approvals and answers."""
+        self.history[execution_id] = (plan.id, status)
+        if status == "rejected":
+            return
+        self.answers[plan.id] = (status == "completed", finished)
+        if status == "completed":
+            self.tree = plan.applied(self.tree)
+            fresh = [yes for yes in plan.approvals if yes.holds(started) and yes.id not in self.used]
+            if plan.needs_yes:
+                self.used.add(fresh[0].id)
+
+    def was_rolled_back(self, checksum: str) -> bool:
+        """Whether an execution of these changes was undone, under whatever plan."""
+        undone = {plan_id for plan_id, status in self.history.values() if status == "rolled_back"}
+        return any(self.plans[plan_id].checksum == checksum for plan_id in undone)
