@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from tests.crash.memory import MemoryFileSystem
 from tests.crash.trees import UMASK
 from tests.platforms import PLATFORMS
 
@@ -51,6 +52,7 @@ def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """The name of the system whose calls are used: that of the option, or of the test's own parameter."""
     name = str(getattr(request, "param", request.config.getoption("--platform", default="linux")))
     monkeypatch.setattr(FileSystem, "platform", PLATFORMS[name]())
+    monkeypatch.setattr(MemoryFileSystem, "syncs_whole", FileSystem.platform.syncs_whole)
     return name
 
 
