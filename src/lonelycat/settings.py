@@ -94,8 +94,10 @@ class Settings(NamedTuple):
 
 def _account() -> str:
     """Return the name of the account that the process runs as, or its number where it has no name."""
-    import pwd
-
+    try:
+        import pwd
+    except ImportError:  # Windows, where only the refusal needs settings
+        return "unknown"
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -1,4 +1,7 @@
-"""The seeds of the harness: a short slice by default, ``--seeds N`` or ``--seeds FROM:TO`` for more, or one again."""
+"""The seeds of the harness: a short slice by default, ``--seeds N`` or ``--seeds FROM:TO`` for more, or one again.
+
+``--platform walking`` or ``macos`` runs all of it with the calls of another system (``tests/platforms.py``).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from tests.crash.memory import MemoryFileSystem
 from tests.crash.trees import UMASK
+from tests.platforms import PLATFORMS
+
+from lonelycat.executor.filesystem import FileSystem
 
 DEFAULTS = {
     "seed": 3,
@@ -23,6 +30,7 @@ DEFAULTS = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", default=None, help="how many seeds (N), or which (FROM:TO), the crash harness runs")
+    parser.addoption("--platform", choices=PLATFORMS, default="linux", help="whose calls the crash harness uses")
 
 
 def _seeds(config: pytest.Config, default: int) -> range:
@@ -37,6 +45,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, default in DEFAULTS.items():
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, _seeds(metafunc.config, default))
+
+
+@pytest.fixture(autouse=True)
+def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the system whose calls are used: that of the option, or of the test's own parameter."""
+    name = str(getattr(request, "param", request.config.getoption("--platform", default="linux")))
+    monkeypatch.setattr(FileSystem, "platform", PLATFORMS[name]())
+    monkeypatch.setattr(MemoryFileSystem, "syncs_whole", FileSystem.platform.syncs_whole)
+    return name
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Descriptors of file systems in memory, and what ``os`` answers about them.
 
-``os.fstat``, ``os.dup``, ``os.listxattr`` and ``os.getxattr``, which the executor may ask about a descriptor, answer
-for these while :func:`mounted`; a call of ``os`` that does not know them fails with EBADF.
+``os.fstat`` and ``os.dup``, which the executor may ask about a descriptor, answer for these while :func:`mounted`; a
+call of ``os`` that does not know them fails with EBADF.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def take_back(fd: int) -> None:
 @contextmanager
 def mounted() -> Iterator[None]:
     """Let ``os`` know the descriptors of file systems in memory."""
-    real = (os.fstat, os.dup, os.listxattr, os.getxattr)
+    real = (os.fstat, os.dup)
 
     def fstat(fd: int) -> object:
         holder = _holders.get(fd)
@@ -78,28 +78,8 @@ def mounted() -> Iterator[None]:
         holder = _holders.get(fd)
         return real[1](fd) if holder is None else holder.duplicate(fd)
 
-    def listxattr(place: int | str, **how: bool) -> list[str]:
-        node = _by_descriptor(place)
-        return real[2](place, **how) if node is None else [name for name, _ in node.attributes]
-
-    def getxattr(place: int | str, name: str, **how: bool) -> bytes:
-        node = _by_descriptor(place)
-        return real[3](place, name, **how) if node is None else dict(node.attributes)[name]
-
-    os.fstat, os.dup, os.listxattr, os.getxattr = fstat, dup, listxattr, getxattr  # type: ignore[assignment]
+    os.fstat, os.dup = fstat, dup  # type: ignore[assignment]
     try:
         yield
     finally:
-        os.fstat, os.dup, os.listxattr, os.getxattr = real
-
-
-def _by_descriptor(place: int | str) -> Inode | None:
-    """Return the inode at a descriptor or at ``/proc/self/fd/N/name``; None when it is none of ours."""
-    parts = [str(place)] if isinstance(place, int) else str(place).removeprefix("/proc/self/fd/").split("/")
-    holder = _holders.get(int(parts[0])) if parts[0].isdecimal() else None
-    if holder is None:
-        return None
-    at = holder.inode(int(parts[0]))
-    for name in parts[1:]:
-        at = holder.found(at, name)
-    return holder.node(at)
+        os.fstat, os.dup = real

@@ -26,6 +26,7 @@ MUTATING = (
     "unlink",
     "make_directory",
     "remove_directory",
+    "hand_over",
     "fsync",
     "syncfs",
 )

@@ -72,6 +72,8 @@ class MemoryFileSystem(FileSystem):
         before: called with the number and the name of each mutating call before it is made.
     """
 
+    syncs_whole = True  # type: ignore[assignment]
+
     def __init__(
         self,
         disk: Disk,
@@ -86,6 +88,7 @@ class MemoryFileSystem(FileSystem):
         self.root = Root("/in-memory")
         self.root.filesystem = self
         self._open: dict[int, _Open] = {}
+        self._handed_over: list[int] = []
         self._written: dict[int, int] = {}
         self._changed: dict[int, int] = {}
         self._next = max((*disk.inodes, *self.born)) + 1
@@ -171,6 +174,19 @@ class MemoryFileSystem(FileSystem):
         if not stat.S_ISLNK(node.mode):
             raise _error(errno.EINVAL, name)
         return node.data
+
+    def kept_attributes(self, fd: int) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.node(self.inode(fd)).attributes)
+
+    def get_attribute(self, fd: int, name: str) -> bytes:
+        return dict(self.node(self.inode(fd)).attributes)[name]
+
+    def is_remote(self, fd: int) -> bool:
+        self.inode(fd)
+        return False
+
+    def umask(self) -> int:
+        return UMASK
 
     def list(self, directory: int) -> list[str]:
         return [*self.disk.entries[self.inode(directory)]]
@@ -358,8 +374,17 @@ class MemoryFileSystem(FileSystem):
             raise _error(errno.ENOTEMPTY, name)
         self._change("remove_directory", Entry(at, name, None))
 
+    def hand_over(self, fd: int) -> None:
+        """Promise nothing: what the drive was handed is durable with the next fsync."""
+        self._begin("hand_over")
+        self._handed_over.append(self.inode(fd))
+        self.calls.append(Call("hand_over", self.phase, ()))
+
     def fsync(self, fd: int) -> None:
         self._begin("fsync")
+        for inode in self._handed_over:  # as it is now: nothing that is handed over is changed before the fsync
+            self.calls.append(Call("fsync of what was handed over", self.phase, (), barrier=inode))
+        self._handed_over.clear()
         self.calls.append(Call("fsync", self.phase, (), barrier=self.inode(fd)))
 
     def syncfs(self, fd: int) -> None:

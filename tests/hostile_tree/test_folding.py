@@ -24,8 +24,9 @@ from tests.tally import tally
 from lonelycat.changes.changeset import FileChange
 from lonelycat.changes.paths import check_names, check_path, is_protected
 from lonelycat.errors import PathError, StateError
-from lonelycat.executor.execution_lock import LockManager, _filesystem_type
+from lonelycat.executor.execution_lock import LockManager
 from lonelycat.executor.filesystem import FileSystem
+from lonelycat.platforms.linux import LinuxCalls
 
 _MNT_DETACH = 2
 CASES = 100
@@ -70,7 +71,7 @@ def _same(root: Path, one: str, other: str) -> bool:
 
 def test_the_lock_is_refused_on_what_may_be_shared(all_folded: Path) -> None:
     fd = os.open(all_folded, os.O_RDONLY)
-    assert _filesystem_type(fd) == MAGIC
+    assert LinuxCalls().file_system_type(fd) == MAGIC
     os.close(fd)
     with pytest.raises(StateError, match="network"), LockManager(all_folded, 0).lock_execution("exec_a", "plan_a"):
         raise AssertionError("held")

@@ -4,11 +4,13 @@ Invariants:
 - A namespace is used only after it was shown to work here, once per process.
 - A command that must see the host's processes (``nginx -s reload``, ``pgrep``) is adopted, never put in a namespace.
 - After an adopted command, whatever still carries its marker in the environment is killed.
+- Where neither exists (anywhere but on Linux) no command is started.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -33,7 +35,13 @@ def new_marker() -> str:
 
 
 def supervisor_argv(*, namespace: bool, control: int, status: int, executable: str, argv: list[str]) -> list[str]:
-    """Return the argument list that runs ``argv`` under a supervisor, in a pid namespace where asked for."""
+    """Return the argument list that runs ``argv`` under a supervisor, in a pid namespace where asked for.
+
+    Raises:
+        OSError: this system has no means to keep a command from leaving processes behind.
+    """
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, f"nothing on {sys.platform} keeps it from leaving processes behind")
     prefix = list(namespace_prefix() or ()) if namespace else []
     mode = "namespace" if prefix else "adopt"
     interpreter = [sys.executable, "-I", "-S", _SUPERVISOR]

@@ -24,9 +24,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lonelycat.clock import Clock, SystemClock, isoformat
 from lonelycat.errors import LockTimeoutError, StateError
@@ -34,9 +32,6 @@ from lonelycat.executor.fence import raise_fence
 from lonelycat.executor.filesystem import FileSystem, read_all
 from lonelycat.executor.state_directory import locks_unsafe, open_lock_file, open_state_directory
 from lonelycat.settings import STATE_DIRECTORY
-
-if TYPE_CHECKING:
-    import ctypes
 
 GUARD = "guard"
 CHILDREN = "children"
@@ -46,8 +41,6 @@ _LOOKS = 100
 _LOOK_SECONDS = 0.2
 """How long a lock counts as that of somebody who only looks, and holds nothing."""
 _MAX_LOCK_BYTES = 16 * 1024
-_SHARED_FLOCK_UNSAFE = frozenset({0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x01021997, 0x5346414F, 0x65735546})
-"""statfs types: NFS, SMB, CIFS, SMB2, 9P, AFS, FUSE: a flock there may not be seen by other hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +154,7 @@ class LockManager:
             root = self._filesystem.open_root(self._root)
         except OSError as error:
             raise locks_unsafe(f"the workspace cannot be opened: {error.strerror}") from error
-        if _filesystem_type(root) in _SHARED_FLOCK_UNSAFE:
+        if self._filesystem.is_remote(root):
             self._filesystem.close(root)
             raise locks_unsafe("the workspace lies on a network file system, where locks are not shared between hosts")
         return root
@@ -246,7 +239,7 @@ class LockManager:
             "fence": fence,
             "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
             "process_started": _first_line("/proc/self/stat").rpartition(")")[2].split()[19:20],
-            "pid_namespace": str(Path("/proc/self/ns/pid").readlink()),
+            "pid_namespace": _pid_namespace(),
         }
         with self._filesystem.closing(self._filesystem.create_file(directory, LOCK_FILE)) as fd:
             self._filesystem.write(fd, json.dumps(told).encode())
@@ -299,25 +292,16 @@ def _try_flock(fd: int, kind: int) -> bool:
     return True
 
 
-def _filesystem_type(fd: int) -> int:
-    import ctypes
-
-    buffer = ctypes.create_string_buffer(256)
-    if _libc().fstatfs(fd, buffer) != 0:
-        return 0
-    return int.from_bytes(buffer.raw[:8], "little") & 0xFFFFFFFF
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    import ctypes
-
-    return ctypes.CDLL(None)
-
-
 def _first_line(path: str) -> str:
     try:
         return Path(path).read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 

@@ -7,51 +7,36 @@ Invariants:
   leave the root and does not cross a mount.
 - A failed ``fsync`` is never retried on the same descriptor (the kernel may have dropped the pages).
 
-Linux only: openat2(2) and renameat2(2) by ctypes; all else by ``os`` with directory descriptors.
+What systems have in common is called here, by ``os`` with directory descriptors; what they do each in their own way is
+one of :class:`~lonelycat.platforms.interface.PlatformCalls`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import os
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from typing import ClassVar
 
-from lonelycat.durable import sync_file_system
+from lonelycat.platforms import native_calls
+from lonelycat.platforms.interface import PlatformCalls
+from lonelycat.platforms.walk import DIRECTORY as DIRECTORY
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_SYS_OPENAT2 = 437
-_RENAME_NOREPLACE = 1
-_RENAME_EXCHANGE = 2
-_RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV | NO_MAGICLINKS | NO_SYMLINKS | BENEATH
-_FS_IOC_GETFLAGS = 0x80086601
-_FS_IOC_SETFLAGS = 0x40086602
-_FS_TOPDIR_FL = 0x00020000
-_renameat2 = _LIBC.renameat2
-_renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
-_syscall = _LIBC.syscall
-
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_RETRIES_AFTER_A_RACE = 64
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-def _fail(name: str | bytes) -> OSError:
-    code = ctypes.get_errno()
-    return OSError(code, os.strerror(code), os.fsdecode(name))
 
 
 class FileSystem:
     """The real system calls. Names are single components below ``directory`` descriptors unless said otherwise."""
+
+    platform: ClassVar[PlatformCalls] = native_calls()
+
+    @property
+    def syncs_whole(self) -> bool:
+        """Whether :meth:`syncfs` is there; see ``durable.py``."""
+        return self.platform.syncs_whole
 
     # -- looking -------------------------------------------------------------------------------------------------
 
@@ -63,21 +48,14 @@ class FileSystem:
         """Open the directory ``path`` below ``root``; no links, no ``..``, no mounts on the way.
 
         Raises:
-            OSError: ELOOP for a link, EXDEV for an escape or a mount, ENOENT, ENOTDIR.
+            OSError: ELOOP for a link on the way, ENOTDIR for a file there or for a link or file at the end, EXDEV for
+                an escape or a mount, ENOENT.
         """
-        how = _OpenHow(DIRECTORY, 0, _RESOLVE)
-        raw = os.fsencode(path)
-        for _ in range(_RETRIES_AFTER_A_RACE):
-            fd = int(_syscall(_SYS_OPENAT2, root, raw, ctypes.byref(how), ctypes.sizeof(how)))
-            if fd >= 0:
-                return fd
-            if ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
-                break
-        raise _fail(raw)
+        return self.platform.open_beneath(root, path)
 
     def open_file(self, directory: int, name: str) -> int:
         """Open a file for reading without following a link and without hanging on a FIFO."""
-        return os.open(name, _READ, dir_fd=directory)
+        return self.platform.open(name, _READ, dir_fd=directory)
 
     def stat(self, directory: int, name: str) -> os.stat_result:
         """Return the status of ``name`` itself, not of what it points to."""
@@ -105,6 +83,23 @@ class FileSystem:
         """btrfs shows through a descriptor only the names that were there when it was opened."""
         with self.closing(os.open(".", DIRECTORY, dir_fd=directory)) as fd:
             yield fd
+
+    def kept_attributes(self, fd: int) -> tuple[str, ...]:
+        """Return the names of the extended attributes that a new version of the file keeps."""
+        names = self.platform.list_attributes(fd)
+        return tuple(name for name in names if self.platform.keeps_attribute(name)) if names else ()
+
+    def get_attribute(self, fd: int, name: str) -> bytes:
+        """Return the value of an extended attribute."""
+        return self.platform.get_attribute(fd, name)
+
+    def is_remote(self, fd: int) -> bool:
+        """Whether other hosts may reach the file system of ``fd`` too, and not see a lock that is taken here."""
+        return self.platform.is_remote(fd)
+
+    def umask(self) -> int:
+        """Return the process's umask, which is only looked at; 0o077 if it cannot be had."""
+        return self.platform.umask()
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
@@ -139,8 +134,8 @@ class FileSystem:
         os.ftruncate(fd, size)
 
     def allocate(self, fd: int, size: int) -> None:
-        """Reserve ``size`` bytes for a file."""
-        os.posix_fallocate(fd, 0, size)
+        """Reserve ``size`` bytes for an empty file."""
+        self.platform.allocate(fd, size)
 
     def set_mode(self, fd: int, mode: int) -> None:
         """Set permission bits."""
@@ -152,7 +147,7 @@ class FileSystem:
 
     def set_attribute(self, fd: int, name: str, value: bytes) -> None:
         """Set an extended attribute."""
-        os.setxattr(fd, name, value)
+        self.platform.set_attribute(fd, name, value)
 
     def spread(self, directory: int) -> None:
         """Ask the file system to give each directory made below this one an allocation group of its own.
@@ -161,9 +156,7 @@ class FileSystem:
         transaction's files are allocated where those of the last ones were freed, and an ext4 without a journal looks
         at each inode freed there within the last minutes before it makes a new one: 0.7 ms instead of 0.02 a file.
         """
-        with suppress(OSError):
-            (flags,) = struct.unpack("l", fcntl.ioctl(directory, _FS_IOC_GETFLAGS, struct.pack("l", 0)))
-            fcntl.ioctl(directory, _FS_IOC_SETFLAGS, struct.pack("l", flags | _FS_TOPDIR_FL))
+        self.platform.spread(directory)
 
     def make_link(self, target: bytes, directory: int, name: str) -> None:
         """Create a symbolic link with ``target``."""
@@ -174,24 +167,20 @@ class FileSystem:
         os.link(name, to_name, src_dir_fd=directory, dst_dir_fd=to_directory, follow_symlinks=False)
 
     def move(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
-        """Rename to a name that must not exist (RENAME_NOREPLACE); atomic."""
-        self._rename(directory, name, to_directory, to_name, _RENAME_NOREPLACE)
+        """Rename to a name that must not exist; atomic."""
+        self.platform.move(directory, name, to_directory, to_name)
 
     def exchange(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
-        """Swap two names that both exist (RENAME_EXCHANGE); atomic."""
-        self._rename(directory, name, to_directory, to_name, _RENAME_EXCHANGE)
+        """Swap two names that both exist; atomic."""
+        self.platform.exchange(directory, name, to_directory, to_name)
 
     def replace(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
         """Rename over ``to_name``; atomic. For files of the state directory only."""
         os.rename(name, to_name, src_dir_fd=directory, dst_dir_fd=to_directory)
 
-    def _rename(self, directory: int, name: str, to_directory: int, to_name: str, flags: int) -> None:
-        if _renameat2(directory, os.fsencode(name), to_directory, os.fsencode(to_name), flags) != 0:
-            raise _fail(to_name)
-
     def unlink(self, directory: int, name: str) -> None:
-        """Remove a name."""
-        os.unlink(name, dir_fd=directory)
+        """Remove a name that is not a directory's."""
+        self.platform.unlink(name, dir_fd=directory)
 
     def make_directory(self, directory: int, name: str, mode: int = 0o777) -> None:
         """Create a directory; the process's umask applies."""
@@ -201,13 +190,17 @@ class FileSystem:
         """Remove an empty directory."""
         os.rmdir(name, dir_fd=directory)
 
+    def hand_over(self, fd: int) -> None:
+        """Hand a file or directory to the drive; durable once an :meth:`fsync` follows. See ``durable.py``."""
+        self.platform.hand_over(fd)
+
     def fsync(self, fd: int) -> None:
         """Make a file or directory durable."""
-        os.fsync(fd)
+        self.platform.fsync(fd)
 
     def syncfs(self, fd: int) -> None:
-        """Make everything on the file system that holds ``fd`` durable."""
-        sync_file_system(fd)
+        """Make everything on the file system that holds ``fd`` durable, where :attr:`syncs_whole`."""
+        self.platform.syncfs(fd)
 
 
 def read_all(filesystem: FileSystem, fd: int, chunk: int, limit: int | None = None) -> bytes:

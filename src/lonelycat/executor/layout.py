@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lonelycat.changes.paths import from_wire, to_wire
 from lonelycat.errors import StateError
-from lonelycat.executor.operations import FileOperation
+from lonelycat.executor.operations import FileOperation, split
 
 BALLAST = "ballast"
 BALLAST_BYTES = 256 * 1024
@@ -49,6 +49,13 @@ class Intent:
     def operations(self) -> tuple[FileOperation, ...]:
         """All operations in order."""
         return self.early + self.rest
+
+    @property
+    def touched(self) -> set[str]:
+        """The directories in which a name comes, changes or goes."""
+        changed = [operation.path for operation in self.operations]
+        changed += [*self.made, *(item.path for item in (*self.rooms, *self.pruned))]
+        return {split(path)[0] for path in changed}
 
     def to_body(self) -> dict[str, object]:
         """Return the JSON form."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from lonelycat.changes.paths import printable
+from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.layout import BALLAST, Directory, Intent
@@ -272,11 +273,9 @@ class _Undo:
             self.report.problems.append(f"what was put back or kept may not be durable: {_why(error)}")
 
     def _make_durable(self) -> None:
-        changed = [operation.path for operation in self.intent.operations]
-        changed += [*self.intent.made, *(item.path for item in (*self.intent.rooms, *self.intent.pruned))]
-        touched = {split(path)[0] for path in changed} - set(self.intent.made)
-        if len(touched) >= SYNC_WHOLE_FROM:
-            self.fs.syncfs(self.stage)
+        touched = self.intent.touched - set(self.intent.made)
+        if len(touched) >= SYNC_WHOLE_FROM or not self.fs.syncs_whole:
+            make_durable(self.fs, self.stage, lambda: self.tree.existing(sorted(touched)))
             return
         for path in sorted(touched):
             with suppress(FileNotFoundError, ConflictError, RefusedError):

@@ -13,11 +13,11 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from pathlib import Path
 
 from lonelycat.changes.changeset import EXECUTABLE, BlobRef
 from lonelycat.changes.conflict import Conflict, conflict_error
 from lonelycat.changes.paths import printable
+from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
 from lonelycat.executor.conflicts import code_of_difference, difference
 from lonelycat.executor.filesystem import FileSystem
@@ -52,14 +52,14 @@ class Stager:
         found = check_base(self._tree, plan.operations, self.old_contents)
         self._back_up([operation for operation in plan.operations if operation.old is not None], found)
         by_path = {operation.path: operation for operation in plan.operations}
-        each = sum(1 for operation in plan.operations if operation.new is not None) < SYNC_WHOLE_FROM
-        for operation in plan.operations:
-            if operation.new is not None:
-                self._write_new(operation, by_path, found, durable=each)
+        written = [operation for operation in plan.operations if operation.new is not None]
+        each = len(written) < SYNC_WHOLE_FROM and self._filesystem.syncs_whole
+        for operation in written:
+            self._write_new(operation, by_path, found, durable=each)
         with self._filesystem.closing(self._filesystem.create_file(self._stage, BALLAST)) as fd:
             self._filesystem.allocate(fd, BALLAST_BYTES)
         if not each:
-            self._filesystem.syncfs(self._stage)
+            make_durable(self._filesystem, self._stage, lambda: self._written_files(written))
         return Intent(
             identity=identity,
             early=plan.early,
@@ -68,6 +68,12 @@ class Stager:
             made=self._missing(plan.parents, {item for item in plan.rooms} | {o.path for o in plan.early}),
             pruned=self._existing(plan.prunable),
         )
+
+    def _written_files(self, written: list[FileOperation]) -> Iterator[int]:
+        for operation in written:
+            if operation.new is not None and not operation.new.is_link:  # a link has its target in the directory
+                with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.staged_name)) as fd:
+                    yield fd
 
     # -- backups and new contents --------------------------------------------------------------------------------
 
@@ -155,7 +161,7 @@ class Stager:
         old = self._filesystem.open_file(self._stage, source.backup_name)
         with self._filesystem.closing(old):
             for name in names:
-                self._filesystem.set_attribute(fd, name, os.getxattr(old, name))
+                self._filesystem.set_attribute(fd, name, self._filesystem.get_attribute(old, name))
 
     # -- directories ---------------------------------------------------------------------------------------------
 
@@ -309,7 +315,4 @@ def _check_written(operation: FileOperation, actual: str, size: int) -> None:
 @lru_cache(maxsize=1)
 def process_umask() -> int:
     """Return the process's umask without changing it, as setting it would race with other threads."""
-    with suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
-    return 0o077
+    return FileSystem().umask()

@@ -24,6 +24,7 @@ from pathlib import Path
 from lonelycat.changes.changeset import FileChange
 from lonelycat.changes.conflict import conflict_error
 from lonelycat.changes.paths import printable
+from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, StateError
 from lonelycat.executor.conflicts import code_of_difference, difference
 from lonelycat.executor.fence import FenceCheck
@@ -265,15 +266,19 @@ class Transaction:
             self._journal.append(type_, body)
 
     def settle(self) -> None:
-        """Make what was applied durable, and with it all else on the workspace's file system, such as evidence.
+        """Make what was applied durable, and with it, where :meth:`settles_all_on`, all else there, such as evidence.
 
         Nothing before this needs it: until COMMITTED, recovery takes back whatever of it outlived a crash.
 
         Raises:
             OSError: it is not durable; take it back.
         """
-        self._filesystem.syncfs(self._stage)
+        make_durable(self._filesystem, self._stage, lambda: self.tree.existing(sorted(self.intent.touched)))
         self._settled = True
+
+    def settles_all_on(self, device: int) -> bool:
+        """Whether :meth:`settle` covers everything on the file system with this device number."""
+        return self._filesystem.syncs_whole and device == self.tree.device
 
     def commit(self, body: dict[str, object]) -> None:
         """Pass the commit point: after this returns the change stays. Settles first, if that was not done.

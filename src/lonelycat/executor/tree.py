@@ -14,7 +14,7 @@ import hashlib
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -108,6 +108,12 @@ class PinnedTree:
             _, oldest = self._open.popitem(last=False)
             self.filesystem.close(oldest)
         return fd
+
+    def existing(self, paths: Iterable[str]) -> Iterator[int]:
+        """Yield descriptors of those directories that are still where they were, each valid until the next."""
+        for path in paths:
+            with suppress(FileNotFoundError, ConflictError, RefusedError):
+                yield self.directory(path)
 
     def _open_checked(self, path: str) -> int:
         try:
@@ -226,7 +232,7 @@ class PinnedTree:
             status = os.fstat(fd)
             self._refuse_object(path, status, links)
             identity = Identity(self._hash(fd, status.st_size, sink), git_mode(status))
-            return Found(identity, status, _kept_attributes(fd) if whole else ())
+            return Found(identity, status, _kept_attributes(self.filesystem, fd) if whole else ())
         finally:
             self.filesystem.close(fd)
 
@@ -274,14 +280,13 @@ class PinnedTree:
             )
 
 
-def _kept_attributes(fd: int) -> tuple[str, ...]:
+def _kept_attributes(filesystem: FileSystem, fd: int) -> tuple[str, ...]:
     try:
-        names = os.listxattr(fd)
+        return filesystem.kept_attributes(fd)
     except OSError as error:
         if error.errno in NO_ATTRIBUTES:
             return ()
         raise
-    return tuple(name for name in names if name.startswith(("user.", "system.posix_acl_access")))
 
 
 def _unopenable(path: str, error: OSError, *, link: bool) -> Exception:

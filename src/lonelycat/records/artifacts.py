@@ -21,8 +21,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from lonelycat.durable import sync_file_system
+from lonelycat.durable import make_durable
 from lonelycat.errors import InputError, StateError
+from lonelycat.platforms import native_calls
 from lonelycat.records.keys import private_directory
 from lonelycat.records.redaction import Redactor
 
@@ -79,11 +80,25 @@ class ArtifactDirectory:
     def settle(self) -> None:
         """Make every artifact durable, with its name and all directories above; one barrier, whatever their number."""
         with self._open_folder(RECEIPT) as folder:
-            sync_file_system(folder)
+            make_durable(native_calls(), folder, self._all_open)
 
-    def is_on(self, device: int) -> bool:
-        """Tell whether the artifacts lie on the file system with this device number."""
-        return self.path.stat().st_dev == device
+    def _all_open(self) -> Iterator[int]:
+        """Yield every file, then every directory from ``steps`` up to the state's, each open until the next."""
+        for name in self.names():
+            if _NAME.fullmatch(name) and not (self.path / name).is_symlink():  # else nothing that was written here
+                with self._open_file(name, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+                    yield descriptor
+        for place in (self.path / "steps", self.path, *list(self.path.parents)[:2]):
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    yield descriptor
+                finally:
+                    os.close(descriptor)
+
+    def device(self) -> int:
+        """Return the device number of the file system that holds the artifacts."""
+        return self.path.stat().st_dev
 
     def seal(self, data: bytes) -> None:
         """Write the receipt, which was redacted already and is signed byte for byte, and make everything durable."""
@@ -149,10 +164,10 @@ class ArtifactDirectory:
             try:
                 _write_all(descriptor, data)
                 if sealing:
-                    sync_file_system(descriptor)
+                    make_durable(native_calls(), descriptor, self._all_open)
                 os.rename(part, base, src_dir_fd=folder, dst_dir_fd=folder)
                 if sealing:
-                    os.fsync(folder)
+                    native_calls().fsync(folder)
             except BaseException:
                 # A receipt that may not be durable goes too: what is noted of that changes what it speaks of.
                 for left in (part, base) if sealing else (part,):

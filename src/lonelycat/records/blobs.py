@@ -17,9 +17,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lonelycat.changes.changeset import BlobRef
+from lonelycat.durable import sync_file
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.patterns import late_pattern
-from lonelycat.records.keys import private_directory
+from lonelycat.records.keys import private_directory, sync_directory
 from lonelycat.settings import Limits
 
 _NAME = late_pattern(r"[0-9a-f]{64}", re.ASCII)
@@ -57,13 +58,13 @@ class BlobStore:
                     size += len(chunk)
                     _write_all(file.fileno(), chunk)
                 if self._fsync:
-                    os.fsync(file.fileno())
+                    sync_file(file.fileno())
             ref = BlobRef(sha256=digest.hexdigest(), size=size)
             target = self.path(ref)
             private_directory(target.parent)
             temporary.replace(target)
             if self._fsync:
-                _sync_directory(target.parent)
+                sync_directory(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
         return ref
@@ -148,11 +149,3 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

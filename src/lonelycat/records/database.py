@@ -185,6 +185,7 @@ def _engine(path: Path, *, read_only: bool = False) -> Engine:
             if not read_only and cursor.execute("PRAGMA journal_mode").fetchone()[0] != journal:
                 cursor.execute(f"PRAGMA journal_mode = {journal}")
             cursor.execute(f"PRAGMA synchronous = {synchronous}")
+            cursor.execute("PRAGMA fullfsync = ON")  # for macOS, where fsync alone leaves it in the drive's memory
         finally:
             cursor.close()
 

@@ -15,6 +15,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from lonelycat.durable import sync_file
 from lonelycat.errors import StateError
 from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.records.layout import CREATED_MARK, DATABASE_NAME, GATE_KEY
@@ -29,14 +30,15 @@ def prepare_state_directory(state_dir: Path) -> None:
         StateError: ``STATE_DIRECTORY_UNSAFE`` if it is a symbolic link or not a directory.
     """
     state_dir.parent.mkdir(parents=True, exist_ok=True)
-    private_directory(state_dir)
+    if private_directory(state_dir):
+        sync_directory(state_dir.parent)  # everything durable below hangs on this name
     ignore = state_dir / ".gitignore"
     if not os.path.lexists(ignore):
         _write_new(ignore, b"*\n", 0o600)
 
 
-def private_directory(path: Path) -> None:
-    """Create the directory ``path`` with mode 0700, or make an existing one private.
+def private_directory(path: Path) -> bool:
+    """Create the directory ``path`` with mode 0700, or make an existing one private; tell whether it is new.
 
     Raises:
         StateError: ``STATE_DIRECTORY_UNSAFE`` if something else than a directory is there.
@@ -53,6 +55,17 @@ def private_directory(path: Path) -> None:
             ) from None
         if stat.S_IMODE(mode) & 0o077:
             path.chmod(0o700)
+        return False
+    return True
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in the directory ``path`` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_file(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load_or_create_gate_key(state_dir: Path) -> Ed25519Signer:
@@ -67,7 +80,8 @@ def load_or_create_gate_key(state_dir: Path) -> Ed25519Signer:
     if not os.path.lexists(path):
         if any(os.path.lexists(state_dir / name) for name in (CREATED_MARK, DATABASE_NAME)):
             raise _key_missing(path)
-        private_directory(path.parent)
+        if private_directory(path.parent):
+            sync_directory(state_dir)
         with contextlib.suppress(FileExistsError):  # another process was first; its key is the one
             write_private_key(path, Ed25519Signer.generate())
     return load_private_key(path)
@@ -105,11 +119,7 @@ def write_private_key(path: Path, signer: Ed25519Signer) -> None:
         os.link(temporary, path, follow_symlinks=False)
     finally:
         temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)
 
 
 def load_private_key(path: Path) -> Ed25519Signer:
@@ -141,4 +151,4 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(descriptor)
+        sync_file(descriptor)

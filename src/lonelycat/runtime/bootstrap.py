@@ -1,4 +1,7 @@
-"""Wires everything from Settings; the only chooser of implementations. Each part is made when first asked for."""
+"""Wires everything from Settings; each part is made when first asked for.
+
+The only chooser of implementations, but for the operating system's calls: ``lonelycat.platforms`` chooses those.
+"""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ class Evidence:
         return {entry.old.sha256 for entry in entries if isinstance(entry.old, BlobRef)}
 
     def settle(self, transaction: Transaction) -> None:
-        """Make the artifacts durable where settling the transaction has not: on another file system."""
-        if not self._directory.is_on(transaction.tree.device):
+        """Make the artifacts durable where settling the transaction has not."""
+        if not transaction.settles_all_on(self._directory.device()):
             self._directory.settle()
 
     def _old(self, transaction: Transaction, operation: FileOperation) -> bytes | BlobRef:

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from lonelycat.durable import sync_file
 from lonelycat.errors import InputError, LonelyCatError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.state_directory import open_state_directory
@@ -79,7 +80,7 @@ def _write_new(path: Path, data: bytes) -> None:
         with path.open("xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
     except OSError as error:
         raise InputError("INIT_FAILED", f"{path} cannot be written: {error.strerror}", "Check its rights.") from error
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lonelycat.changes.strict_json import loads
+from lonelycat.durable import sync_file
 from lonelycat.errors import LonelyCatError, PolicyError
 from lonelycat.governance.policy_file import LoadedPolicy, load_policy
 from lonelycat.governance.signing import Signer, verify_signature
@@ -80,7 +81,7 @@ def adopt_policy(settings: Settings, sha256: str, by: str, at: str, signer: Sign
     with os.fdopen(descriptor, "wb") as file:
         file.write(json.dumps({**statement, "signature": signer.sign(statement)}).encode())
         file.flush()
-        os.fsync(file.fileno())
+        sync_file(file.fileno())
     draft.replace(settings.state_dir / PIN)
 
 

@@ -295,3 +295,10 @@ def test_no_descriptor_is_left_open(run: Runner) -> None:
     run("echo", "a\0b")
     run("yes", timeout=0.2)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_where_nothing_can_contain_a_command_none_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containment.sys, "platform", "darwin")
+    done = run_process(["touch", "made"], cwd=tmp_path, env={"PATH": os.defpath}, timeout=5, max_output_bytes=100)
+    assert not done.ok and done.error_code == "COMMAND_NOT_FOUND" and "leaving processes behind" in done.message
+    assert list(tmp_path.iterdir()) == []

@@ -20,6 +20,7 @@ import pytest
 from lonelycat.errors import LockTimeoutError, StateError
 from lonelycat.executor.execution_lock import LockHolder, LockManager
 from lonelycat.executor.filesystem import FileSystem
+from lonelycat.platforms.linux import LinuxCalls
 
 HOLD = textwrap.dedent(
     """
@@ -349,19 +350,15 @@ def test_the_fence_survives_a_clock_that_went_back(root: Path, clock: object) ->
 
 
 def test_locks_on_a_network_file_system_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lonelycat.executor import execution_lock
-
-    monkeypatch.setattr(execution_lock, "_filesystem_type", lambda fd: 0x6969)
+    monkeypatch.setattr(LinuxCalls, "file_system_type", lambda calls, fd: 0x6969)
     with pytest.raises(StateError, match="network"), LockManager(root, 0).lock_execution("exec_a", "plan_a"):
         raise AssertionError("held")
 
 
 def test_the_real_file_system_type_is_read(root: Path) -> None:
-    from lonelycat.executor.execution_lock import _filesystem_type
-
     fd = os.open("/proc", os.O_RDONLY)
     try:
-        assert _filesystem_type(fd) == 0x9FA0  # PROC_SUPER_MAGIC
+        assert LinuxCalls().file_system_type(fd) == 0x9FA0  # PROC_SUPER_MAGIC
     finally:
         os.close(fd)
 

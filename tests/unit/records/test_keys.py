@@ -110,3 +110,18 @@ def test_an_existing_key_is_never_overwritten(tmp_path: Path) -> None:
         write_private_key(tmp_path / "k", Ed25519Signer.generate())
     assert (tmp_path / "k").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["k"]
+
+
+def test_the_names_of_new_directories_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("lonelycat.records.keys.sync_file", lambda fd: synced.append(os.fstat(fd).st_ino))
+    state = tmp_path / ".lonelycat"
+    prepare_state_directory(state)
+    assert tmp_path.stat().st_ino in synced
+    synced.clear()
+    load_or_create_gate_key(state)
+    assert {state.stat().st_ino, (state / "keys").stat().st_ino} < set(synced)
+    synced.clear()
+    prepare_state_directory(state)
+    load_or_create_gate_key(state)
+    assert synced == []

@@ -16,5 +16,7 @@ def command(
 ) -> Report:
     """Show the whole story in a throwaway workspace."""
     from lonelycat.interfaces.cli.narration import narrate
+    from lonelycat.platforms import native_calls
 
+    native_calls()  # refuses where nothing can be executed, before anything is made
     return narrate(call, keep=keep)
