@@ -232,7 +232,8 @@ def _count_refusal(report: Replay, error: LonelyCatError, commit: str) -> None:
 
 def _execute(cat: object, judgement: object, report: Replay, commit: str) -> None:
     from lonelycat.runtime.consent import TerminalConfirmation
-    from lonelycat.runtime.service import Judgement, LonelyCat
+    from lonelycat.runtime.judgement import Judgement
+    from lonelycat.runtime.service import LonelyCat
 
     assert isinstance(cat, LonelyCat)
     assert isinstance(judgement, Judgement)

@@ -45,8 +45,9 @@ from lonelycat.records.database import Database
 from lonelycat.records.execution import ExecutionResult
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.consent import KeyConfirmation
+from lonelycat.runtime.judgement import Judgement
 from lonelycat.runtime.requests import ChangeRequest
-from lonelycat.runtime.service import Judgement, LonelyCat
+from lonelycat.runtime.service import LonelyCat
 from lonelycat.settings import DEFAULT_POLICY_PATH, Settings
 
 PATHS = ("free/a", "free/b", "free/deep/c", f"{HELD}a", f"{HELD}b")

@@ -25,7 +25,7 @@ from lonelycat.runtime.conflicts import Explainer
 from lonelycat.runtime.presence import A_DIRECTORY, TextSink, git_mode_of, look_at
 
 if TYPE_CHECKING:
-    from lonelycat.runtime.service import Judgement
+    from lonelycat.runtime.judgement import Judgement
 
 _DELETE, _RENAME = Operation.DELETE, Operation.RENAME
 _HINT = "Make the change again from the present files: nothing of it was stored."

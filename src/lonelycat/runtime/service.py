@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import ConflictError, InputError, RefusedError
-from lonelycat.governance.decision import GovernanceDecision
 from lonelycat.governance.policy import Verdict
 from lonelycat.lifecycle import Status
+from lonelycat.runtime.judgement import Judgement
 from lonelycat.runtime.requests import ChangeRequest, RequestReader
 from lonelycat.settings import Settings
 
@@ -42,22 +42,6 @@ _STATUS = {
     Verdict.NEED_APPROVAL: Status.AWAITING_APPROVAL,
     Verdict.DENY: Status.DENIED,
 }
-
-
-class Judgement(NamedTuple):
-    """A plan, its change set and the gate's decision on them.
-
-    Attributes:
-        explanation: why the planner chose what it chose, a sentence each.
-        stored: whether it was kept as a proposal.
-    """
-
-    plan: ChangePlan
-    changeset: ChangeSet
-    decision: GovernanceDecision
-    status: Status
-    explanation: tuple[str, ...]
-    stored: bool
 
 
 class LonelyCat:

@@ -16,7 +16,8 @@ from lonelycat.interfaces.cli.screen import Screen
 if TYPE_CHECKING:
     from lonelycat.records.entries import ExecutionRow
     from lonelycat.records.execution import ExecutionResult
-    from lonelycat.runtime.service import Judgement, LonelyCat
+    from lonelycat.runtime.judgement import Judgement
+    from lonelycat.runtime.service import LonelyCat
 
 
 def execute(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lonelycat.changes.plan import ChangePlan
     from lonelycat.governance.decision import GovernanceDecision
     from lonelycat.records.entries import Proposal
-    from lonelycat.runtime.service import Judgement
+    from lonelycat.runtime.judgement import Judgement
 
 _CODES: dict[Verdict, str | None] = {
     Verdict.ALLOW: None,

@@ -20,7 +20,8 @@ from lonelycat.interfaces.demo.throwaway import Throwaway
 
 if TYPE_CHECKING:
     from lonelycat.records.execution import ExecutionResult
-    from lonelycat.runtime.service import Judgement, LonelyCat
+    from lonelycat.runtime.judgement import Judgement
+    from lonelycat.runtime.service import LonelyCat
 
 
 class ScreenNarrator:

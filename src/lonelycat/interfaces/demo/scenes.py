@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lonelycat.records.execution import ExecutionResult
-    from lonelycat.runtime.service import Judgement, LonelyCat
+    from lonelycat.runtime.judgement import Judgement
+    from lonelycat.runtime.service import LonelyCat
 
 AGENT = "agent:shop-helper"
 TAMPERING = ("Good day", "Bad day!")
