@@ -117,11 +117,11 @@ def _swap(session: Session, start: int, middle: int, end: int) -> Session:
     promises = []
     before: Promise | None = None
     for index, promise in session.promises:
-        at = index
-        if index == middle:
-            # What the first step lets be promised is promised after it; what the second begins with, before it.
+        at = index + end - middle if start < index < middle else index
+        if middle <= index < end:
+            # What the steps let be promised is promised after both; what the second begins with, before it.
             weaker = before is not None and before.trees < promise.trees
-            at = start if weaker else end
+            at = index - middle + start if weaker else end
         promises.append((at, promise))
         before = promise
     name = f"{session.name}, steps swapped at call {middle}"
