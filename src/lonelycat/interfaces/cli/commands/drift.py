@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from lonelycat.interfaces.cli.drifting import drift_report, watch_report
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.report import Report
 
@@ -30,6 +29,8 @@ def command(
 
     Exit code 0: none, 5: some.
     """
+    from lonelycat.interfaces.cli.drifting import drift_report, watch_report
+
     service = call.service()
     if watch:
         return watch_report(call, service.watch_drift(paths or [], uncommitted=uncommitted, interval=interval))
