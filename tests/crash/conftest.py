@@ -18,7 +18,7 @@ from lonelycat.executor.filesystem import FileSystem
 DEFAULTS = {
     "seed": 3,
     "long_seed": 150,
-    "kill_seed": 9,
+    "kill_seed": 10,
     "states_seed": 100,
     "power_seed": 12,
     "service_seed": 3,

@@ -24,7 +24,6 @@ _UNSETTLED = 0o500
 """The mode of a directory that a power cut may still take away."""
 
 
-
 def open_state_directory(filesystem: FileSystem, root: Path | int, name: str) -> int:
     """Return a descriptor of ``<root>/.lonelycat/<name>``, made if need be, private to the user.
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lonelycat.changes.changeset import BlobRef
+from lonelycat.changes.digest import sha256_hex
 from lonelycat.durable import sync_file
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.patterns import late_pattern
@@ -44,6 +45,13 @@ class BlobStore:
     def put_bytes(self, data: bytes) -> BlobRef:
         """Store ``data`` and return its reference; storing it again changes nothing."""
         return self.put_stream((data,))
+
+    def put_expendable(self, data: bytes) -> BlobRef:
+        """Like :meth:`put_bytes`, for what a power cut may take; a blob that is there stays as durable as it is."""
+        ref = BlobRef(sha256=sha256_hex(data), size=len(data))
+        if self.find(ref.sha256) == ref:
+            return ref
+        return BlobStore(self.directory, chunk_bytes=self._chunk).put_bytes(data)
 
     def put_stream(self, chunks: Iterable[bytes]) -> BlobRef:
         """Store the concatenation of ``chunks``, hashed while it is written."""

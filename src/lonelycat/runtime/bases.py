@@ -5,7 +5,7 @@ Invariants:
   ``MAX_TOTAL_BYTES`` of one proposal. It lies in the blob store under its own hash, so that proposals on the same file
   share it, and goes with the last proposal that needs it.
 - A text that holds a secret is not kept: such a file is rebased only where git has its old text, or as a whole.
-- A base that cannot be kept or found is no failure; it only makes fewer changes rebase.
+- A base that cannot be kept or found, or that a power cut took, is no failure; it only makes fewer changes rebase.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def keep_bases(wiring: Wiring, changeset: ChangeSet, contents: WorkspaceContents
         if old is None or not _is_text(old, min(MAX_TEXT_BYTES, left)) or any(find_secrets(old)):
             continue
         with suppress(OSError):
-            kept.add(wiring.blobs.put_bytes(old).sha256)
+            kept.add(wiring.blobs.put_expendable(old).sha256)
             left -= len(old)
     return kept
 

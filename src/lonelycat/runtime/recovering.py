@@ -111,7 +111,7 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
                 ttl_seconds=int(str(found.identity["ttl_seconds"])),
                 events=[event],
                 blobs=blobs_of_inverse(wiring, found.execution_id) if result.success else (),
-                receipt=wiring.records.find_plan_id(result.plan_id) is not None,
+                receipt=_can_have_receipt(wiring, result),
             )
         _complete_receipt(wiring, found)
         if result.status is not Status.ROLLBACK_FAILED:
@@ -120,6 +120,12 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
         return result.message
 
     return record
+
+
+def _can_have_receipt(wiring: Wiring, result: ExecutionResult) -> bool:
+    """Tell whether there is something to state: the artifacts of one that died early need not have been durable."""
+    known = wiring.records.find_plan_id(result.plan_id) is not None
+    return known and wiring.records.artifacts(result.execution_id).exists()
 
 
 def _complete_receipt(wiring: Wiring, found: Recovered) -> None:

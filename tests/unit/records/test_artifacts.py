@@ -13,7 +13,7 @@ import pytest
 
 from lonelycat.errors import InputError, StateError
 from lonelycat.governance.signing import Ed25519Signer
-from lonelycat.platforms.linux import LinuxCalls
+from lonelycat.platforms import native_calls
 from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory
 from lonelycat.records.receipts import read_receipt, verify_receipt
 from lonelycat.records.redaction import Redactor
@@ -119,12 +119,15 @@ def test_links_planted_in_place_of_directories_and_files_are_not_followed(tmp_pa
 def test_a_receipt_that_is_not_durable_is_not_there(
     directory: ArtifactDirectory, fails_at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(calls: LinuxCalls, fd: int) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     directory.write_bytes("diff.patch", b"diff")
     with monkeypatch.context() as patch:
-        patch.setattr(LinuxCalls, "syncfs" if fails_at == "the barrier" else "fsync", full)
+        if fails_at == "the barrier":
+            patch.setattr("lonelycat.records.artifacts.make_durable", full)
+        else:
+            patch.setattr(type(native_calls()), "fsync", full)
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
             directory.seal(b"{}")
     assert directory.names() == ("diff.patch",), "who fails to write it goes on to note that, in what it speaks of"
