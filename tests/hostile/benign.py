@@ -94,6 +94,18 @@ CASES = (
         "expected value corrected",
         lambda: [update("tests/test_core.py", TESTS.replace(b"total([1, 2]) == 3", b"total([1, 3]) == 4"))],
     ),
+    Case(
+        "assertions said as a warning that is expected",
+        lambda: [
+            update(
+                "tests/test_core.py",
+                TESTS.replace(
+                    b'    assert parse("1,2") == [1, 2]\n',
+                    b'    with pytest.warns(UserWarning):\n        parse("1,2")\n',
+                ),
+            )
+        ],
+    ),
     Case("new test file", lambda: [create("tests/test_mean.py", "def test_mean():\n    assert 1 == 1 + 0\n")]),
     Case(
         "JavaScript test added", lambda: [append("tests/web.test.js", b'test("host", () => { expect(2).toBe(2); });\n')]

@@ -31,8 +31,8 @@ NOT_CODE_GLOBS = (
 
 _COMMENT = re.compile(rb"^[ \t]*(?:#|//|--|;)[^\n]*", re.MULTILINE)
 _ASSERTS = re.compile(
-    rb"\bassert\w*\b|\bexpect\w*\s*[(.]|\bEXPECT_\w+|\bASSERT_\w+|\.should\b|\braises\(|\.to[A-Z]\w+\(|\bt\.(?:Error|Fatal)"
-    rb"|\brequire\.\w+\(|\bpanics?\(|\bcheck\w*\("
+    rb"\bassert\w*\b|\bexpect\w*\s*[(.]|\bEXPECT_\w+|\bASSERT_\w+|\.should\b|\.to[A-Z]\w+\(|\bt\.(?:Error|Fatal)"
+    rb"|\b(?:raises|warns|deprecated_call)\(|\brequire\.\w+\(|\bpanics?\(|\bcheck\w*\("
 )
 _TESTS = re.compile(rb"\bdef test|\bfunc Test|#\[test\]|@Test\b|\b(?:it|test|specify)\s*\(|\bTEST(?:_[FP])?\(|@test\b")
 _SKIPS = re.compile(
