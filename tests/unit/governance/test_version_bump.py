@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -247,3 +249,18 @@ def test_what_cannot_be_read_is_not(old: bytes | None, new: bytes | None) -> Non
 def test_what_is_too_long_is_not() -> None:
     tail = b"#" * MAX_BYTES
     assert not only_raises_versions("requirements.txt", b"a==1.2\n" + tail, b"a==1.3\n" + tail)
+
+
+HOSTILE = """
+from lonelycat.governance.version_bump import only_raises_versions
+SIZE = 60_000
+for piece in ("1", "1.", "a", " ", "!= ", "1.1 ", "<1.1", "ab", '"', "a://", "sha512-", "git ", "a.a", "]", "A/"):
+    line = piece * (SIZE // len(piece))
+    for path in ("requirements.txt", "uv.lock", "yarn.lock", "go.sum", "package.json", "pyproject.toml", "tox.ini"):
+        for tail in ("", " " + "a" * 64):
+            only_raises_versions(path, f"{line}{tail}\\n".encode(), f"{line}1.2{tail}\\n".encode())
+"""
+
+
+def test_hostile_text_takes_time_in_proportion_to_its_length() -> None:
+    subprocess.run([sys.executable, "-c", HOSTILE], check=True, timeout=60)

@@ -22,8 +22,8 @@ HASH = r"(?:[0-9a-f]{32,128}\b|(?:sha(?:1|256|384|512)-|h1:)[A-Za-z0-9+/]{20,}={
 _HASH = re.compile(rf"(?<![A-Za-z0-9])(?:[0-9a-f]{{2}}/[0-9a-f]{{2}}/)?{HASH}")
 _DIGITS = re.compile(r"[0-9]+")
 _GIT = re.compile(r"git[+@:]|\bgit\s*=|\.git\b|\b(?:rev|ref|branch|tag)\s*=|codeload|/(?:archive|tarball)/")
-_AUTHORITY = re.compile(r"\w+://[^/\s\"']*")
-_ADDRESS = re.compile(r"\w+://[^\s\"']*")
+_AUTHORITY = re.compile(r"\b\w+://[^/\s\"']*")
+_ADDRESS = re.compile(r"\b\w+://[^\s\"']*")
 _COMMENT = re.compile(r"^\s*#.*$")
 
 

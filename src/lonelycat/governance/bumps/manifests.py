@@ -31,7 +31,7 @@ _ELSEWHERE = re.compile(r"^\s*(?:FROM\s|image:\s|version\s*=\s)", re.IGNORECASE 
 _QUOTES = re.compile(r"\"[^\"]*\"|'[^']*'")
 _REQUIREMENT = re.compile(r"\s+[A-Za-z0-9][\w.-]*(?:\[[\w,-]*\])?\s?(?:[<>]=?|[=~]=)[\s0-9.,<>=!~*]*", re.ASCII)
 _ADDRESS = re.compile(
-    r"://|git[+@:]|\bgit\s*=|\.git\b|@\s|(?:[0-9]+\.){3}[0-9]+[/:]|[0-9]:[0-9]+/|\b(?:rev|ref|branch|tag)\s*="
+    r"://|git[+@:]|\bgit\s*=|\.git\b|@\s|(?:[0-9]{1,3}\.){3}[0-9]{1,3}[/:]|[0-9]:[0-9]+/|\b(?:rev|ref|branch|tag)\s*="
 )
 
 _WITHOUT = re.compile(r"^(?:exclude|retract)\b", re.MULTILINE)

@@ -29,7 +29,6 @@ _IN_TEXT = re.compile(
     + _STAGE
     + r"(?![\w.]*[A-Za-z])(?!\.?[0-9])"
 )
-_EXCLUDED = re.compile(r"!=?\s*$")
 _COMPARED = re.compile(r"[\w\])]\s?(?:[=~]=|===|[<>]=)\s?", re.ASCII)
 
 
@@ -73,10 +72,17 @@ def are_raised(old: Sequence[Version], new: Sequence[Version]) -> bool:
 
 def _matches(line: str, compared_only: bool) -> Iterator[re.Match[str]]:
     for match in _IN_TEXT.finditer(line):
-        if _EXCLUDED.search(line[: match.start()]):
+        if _is_excluded(line, match.start()):
             continue
         if not compared_only or _COMPARED.fullmatch(line[max(0, match.start() - 1) : match.start("numbers")]):
             yield match
+
+
+def _is_excluded(line: str, start: int) -> bool:
+    """Tell whether what stands before ``start`` says "not this version"; in time of the blanks between."""
+    while start and line[start - 1].isspace():
+        start -= 1
+    return line.endswith(("!=", "!"), 0, start)
 
 
 def _version(match: re.Match[str]) -> Version:
