@@ -1,7 +1,8 @@
 """Text hunks: reading them and applying them exactly.
 
 Invariants:
-- A hunk applies at the line that its header states, byte for byte, or not at all: no fuzz, no offset.
+- A hunk applies at the line that its header states, byte for byte, or not at all: no fuzz, no offset. A header whose
+  old and new line contradict each other states none: git goes by the new one, others by the old.
 - Leading context without trailing context claims the end of the file, as in git.
 - Bytes outside hunks are copied, never rewritten. Time is linear in file and patch.
 """
@@ -29,13 +30,15 @@ def read_hunks(reader: PatchReader) -> tuple[Hunk, ...]:
         InputError: ``PATCH_MALFORMED``.
     """
     hunks: list[Hunk] = []
-    floor = 0
+    floor = grown = 0
     while reader.line is not None and reader.line.startswith(b"@@ "):
-        hunk = _read_hunk(reader)
+        hunk, new_start = _read_hunk(reader)
         first = hunk.start - 1 if hunk.old else hunk.start
         if first < floor:
             raise reader.malformed("hunks overlap or are out of order", line=hunk.line)
-        floor = first + len(hunk.old)
+        if first + grown != (new_start - 1 if hunk.new else new_start):
+            raise reader.malformed("the old and the new line of the '@@' line contradict each other", line=hunk.line)
+        floor, grown = first + len(hunk.old), grown + len(hunk.new) - len(hunk.old)
         hunks.append(hunk)
     line = reader.line or b""
     next_file = line.startswith(b"--- ") and reader.following().startswith(b"+++ ")
@@ -44,7 +47,8 @@ def read_hunks(reader: PatchReader) -> tuple[Hunk, ...]:
     return tuple(hunks)
 
 
-def _read_hunk(reader: PatchReader) -> Hunk:
+def _read_hunk(reader: PatchReader) -> tuple[Hunk, int]:
+    """Return the hunk and the line of the new file that its header states."""
     found = _HEADER.fullmatch(reader.line or b"")
     if found is None:
         raise reader.malformed("a malformed '@@' line")
@@ -83,7 +87,7 @@ def _read_hunk(reader: PatchReader) -> Hunk:
             raise reader.malformed("the hunk has other line counts than its '@@' header says")
         reader.advance()
         _take_missing_newline(reader, mark, old, new, (old_left, new_left))
-    return Hunk(at, start, old, new, leading, trailing)
+    return Hunk(at, start, old, new, leading, trailing), int(found[3])
 
 
 def _take_missing_newline(
