@@ -136,6 +136,7 @@ def test_crlf_and_bytes_that_are_not_text_stay_as_they_are() -> None:
         ("@@ -99999999999 +1 @@\n-1\n+x\n", 4),
         (f"@@ -2,2 +2,2 @@\n-2\n{NO_NEWLINE}-3\n+x\n+y\n", 6),
         ("@@ -2 +2 @@\n-2\n+x\n+++ stray\n", 7),
+        ("@@ -2 +2 @@\n-2\n+x\n\\ No newlin\n", 7),
         ("@@ -3,0 +3 @@\n+x\n", 4),  # after line 3, or as line 3
         ("@@ -2 +3 @@\n-2\n+x\n", 4),
         ("@@ -2 +1,0 @@\n-2\n@@ -4 +4 @@\n-4\n+x\n", 6),  # what was line 4 is line 3 by then

@@ -20,6 +20,8 @@ from lonelycat.errors import ConflictError
 
 _HEADER = re.compile(rb"@@ -([0-9]{1,10})(?:,([0-9]{1,10}))? \+([0-9]{1,10})(?:,([0-9]{1,10}))? @@.*", re.DOTALL)
 _SIGNATURE = b"-- "
+_SHORTEST_REMARK = 12
+"""git passes over a shorter one: with it the line would have its newline, and with us it would not."""
 _SHOWN = 80
 
 
@@ -95,6 +97,8 @@ def _take_missing_newline(
 ) -> None:
     if reader.line is None or not reader.line.startswith(b"\\ "):
         return
+    if len(reader.line) < _SHORTEST_REMARK:
+        raise reader.malformed("a '\\' line that is too short to say that there is no newline")
     for side, marks, rest in ((old, b" -", left[0]), (new, b" +", left[1])):
         if mark in marks:
             if rest:
