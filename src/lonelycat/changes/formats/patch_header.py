@@ -207,7 +207,7 @@ def _check_file_lines(
     files: FileLines,
 ) -> None:
     for name, (given, _), absent in zip(names, files, (header.kind == "create", header.kind == "delete"), strict=True):
-        if (given is None) != absent or (given is not None and _text(given[2:]) != name):
+        if (given is None) != absent or (given is not None and (given[1:2] != b"/" or _text(given[2:]) != name)):
             raise reader.malformed(
                 "the '---' and '+++' lines do not agree with the rest of the header", line=header.line
             )

@@ -20,7 +20,7 @@ from lonelycat.errors import ConflictError
 
 _HEADER = re.compile(rb"@@ -([0-9]{1,10})(?:,([0-9]{1,10}))? \+([0-9]{1,10})(?:,([0-9]{1,10}))? @@.*", re.DOTALL)
 _SIGNATURE = b"-- "
-_SHORTEST_REMARK = 12
+_SHORTEST_REMARK = 13
 """git passes over a shorter one: with it the line would have its newline, and with us it would not."""
 _SHOWN = 80
 
