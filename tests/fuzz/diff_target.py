@@ -1,7 +1,8 @@
 """Unified diffs: a typed answer, and where it is yes, the tree that ``git apply`` makes.
 
 git is laxer on purpose (offsets, whitespace, fuzz by options); where it says yes and we say no, nothing is wrong.
-Where both say yes, both have to mean the same tree.
+Where both say yes, both have to mean the same tree. And what we say yes to, git must not refuse for not matching the
+files or for hunks that contradict themselves; about headers it may be the stricter one.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def seeds() -> Iterable[bytes]:
         _entry("end", b"first\nlast\n"),
         _entry("end", b"first"),
         _entry("dos", b"one\r\n2\r\n"),
+        _entry("dos", b"one\r\ntwo\r"),
+        _entry("same", TREE["same"].data[:-1]),
         _entry("same", b"x\n" * 4 + b"y\n" + b"x\n" * 5),
         _entry("bin", b"\3\2\1" * 12),
         _entry("run", TREE["run"].data, "100644"),
@@ -111,6 +114,7 @@ def _can_be_a_target(data: bytes) -> bool:
     return 0 < len(data) < 4096 and b"\0" not in data
 
 
+_ABOUT_CONTENTS = (b"patch does not apply", b"while searching for", b"corrupt patch", b"fragment without header")
 _PREFIX = re.compile(rb"^(?:---|\+\+\+) \"?[ab]/", re.MULTILINE)
 _NO_PREFIX = re.compile(rb"^(?:---|\+\+\+) (?!\"?[ab]/|/dev/null)", re.MULTILINE)
 
@@ -152,7 +156,11 @@ def _by_git(patch: bytes, strip: str) -> Tree | None:
         }
         command = ["git", "apply", "--whitespace=nowarn", "--unidiff-zero", strip, "-"]
         done = subprocess.run(command, cwd=root, input=patch, env=environment, capture_output=True, check=False)
-        return _read(root) if done.returncode == 0 else None
+        if done.returncode == 0:
+            return _read(root)
+        contents = [why for why in _ABOUT_CONTENTS if why in done.stderr]
+        assert not contents, f"we apply what git refuses: {done.stderr!r:.500}"
+        return None
     finally:
         shutil.rmtree(root)
 

@@ -17,6 +17,7 @@ from lonelycat.changes.changeset import ChangeSet, FileChange
 from lonelycat.changes.formats.document import changes_from_json, changeset_from_json, plan_from_json, read_changeset
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import LonelyCatError
+from lonelycat.settings import Limits
 
 WORDS = (
     b"NaN", b"-Infinity", b"1e999", b"-0", b"9007199254740993", b"\\ud800", b"\\ud83d\\ude00", b"\\u0000",
@@ -42,6 +43,8 @@ def seeds() -> Iterable[bytes]:
     """Return values of every kind, a plan, a change set and drafts."""
     for value in (b"{}", b'{"a": [1, -2.5e3, "\\u00e9\\ud83d\\ude00", true, null]}', b'"x"', b"0", b" [ ] ", b"1e5"):
         yield b"0" + value
+    yield b"0" + b"[" * 64 + b"]" * 64
+    yield b"0" + b'{"a":' * 65 + b"1" + b"}" * 65
     changes = (
         FileChange.create("n", "new\n"),
         FileChange.update("end", b"first\nlast", b"\xff\0"),
@@ -69,11 +72,18 @@ def check(data: bytes) -> None:
             _refused(document, error.code)
             return
     theirs = json.loads(document.decode("utf-8"), object_pairs_hook=_pairs, parse_constant=_no_constant)
+    assert depth(theirs) <= Limits().max_json_depth, "nested deeper than the limit, and accepted"
     if number == 0:
         assert same(value, theirs), f"{value!r:.200} is not {theirs!r:.200}"
     elif isinstance(value, ChangePlan | ChangeSet):
         again = READERS[number](value.model_dump_json(by_alias=True).encode())
         assert again == value, "a document does not survive being written"
+
+
+def depth(value: object) -> int:
+    """Return how deep lists and objects are nested in ``value``."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 
+import yaml
 from tests.fuzz.guard import guarded
+from tests.fuzz.json_target import depth
 
 from lonelycat.errors import LonelyCatError, PolicyError
 from lonelycat.governance import strict_yaml
@@ -80,6 +83,8 @@ def check(data: bytes) -> None:
     assert loaded is None or document is not None
     if document is None:
         return
+    assert depth(document.value) <= strict_yaml.MAX_DEPTH, "nested deeper than the limit, and accepted"
+    assert _as_others(document.value, data), "other readers of YAML take a plain word for something else"
     text = json.dumps(document.value)
     with guarded():
         again = strict_yaml.parse(text, "fuzz").value
@@ -90,3 +95,26 @@ def check(data: bytes) -> None:
             section = loaded.policy.executor
             for globs in (section.allowed_paths, section.forbidden_paths):
                 compile_globs(globs, folds=True).matches("app/prices.json")
+
+
+def _as_others(value: object, data: bytes) -> bool:
+    """Tell whether a common reader gets the same value, dates apart: those are text to us, and harmless."""
+    try:
+        theirs = yaml.safe_load(data)
+    except (yaml.YAMLError, ValueError):  # a date that is none, or a lone "="
+        return True
+    return _alike(value, theirs)
+
+
+def _alike(ours: object, theirs: object) -> bool:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return len(ours) == len(theirs) and all(
+            _alike(one, other) for one, other in zip(ours.items(), theirs.items(), strict=True)
+        )
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
+        return len(ours) == len(theirs) and all(map(_alike, ours, theirs))
+    if isinstance(theirs, date):
+        return isinstance(ours, str)
+    if isinstance(ours, float) and isinstance(theirs, str):  # 1e5 has no dot, and so is text in YAML 1.1
+        return float(theirs) == ours
+    return repr(ours) == repr(theirs)
