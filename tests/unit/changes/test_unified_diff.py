@@ -172,6 +172,7 @@ def test_a_malformed_hunk_names_the_line_in_the_patch(body: str, line: int) -> N
         "diff --git a/f b/f\ndeleted file mode 100644\n--- a/f\n+++ /dev/null\n@@ -1 +1 @@\n-1\n+x\n",
         "diff --git a/f b/f\ndeleted file mode 100644\n--- a/f\n+++ b/f\n@@ -1 +0,0 @@\n-1\n",
         "diff --git a/n b/n\nold mode 100644\nnew mode 100755\nnew file mode 100644\n",
+        "diff --git a/f b/f\n@@ -1 +1 @@\n-1\n+x\n",
         "diff --git a/f b/f\n--- a-f\n+++ b/f\n@@ -1 +1 @@\n-1\n+x\n",
         "--- f\n+++ g\n@@ -1 +1 @@\n-1\n+x\n",
         "--- /dev/null\n+++ /dev/null\n@@ -1 +1 @@\n-1\n+x\n",

@@ -114,6 +114,8 @@ def read_git_header(reader: PatchReader) -> Header:
         header.fields[found[1]] = found[2]
         reader.advance()
     files = _file_lines(reader) if (reader.line or b"").startswith(b"--- ") else None
+    if files is None and (reader.line or b"").startswith(b"@@ "):
+        raise reader.malformed("hunks without '---' and '+++' lines before them")
     _settle_kind(reader, header, files)
     _settle_names(reader, header, rest, named, files)
     _settle_modes(reader, header)
