@@ -76,6 +76,7 @@ def seeds() -> Iterable[bytes]:
     yield render_diff([edits[0], edits[3], edits[6], edits[9], edits[13]])
     yield b"--- a/a.txt\n+++ b/a.txt\n@@ -1,2 +1,2 @@\n line 0\n-line 1\n+line one\n"
     yield b"--- same\t2020-01-01\n+++ same\t2020-01-02\n@@ -1 +1,2 @@\n x\n+y\n"
+    yield b"--- a/a.txt\n+++ b/a.txt\n@@ -1,2 +1,3 @@\n line 0\n line 1\n+and the end, which it is not\n"
     yield b"diff --git a/same b/copy\ncopy from same\ncopy to copy\n"
     yield (
         b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n"
@@ -92,17 +93,25 @@ def check(data: bytes) -> None:
     """Apply ``data`` to the tree with our reader, and when that says yes with git."""
     with guarded():
         try:
-            changes = apply_patch(parse_patch(data, LIMITS), TREE.get, LIMITS)
+            parsed = parse_patch(data, LIMITS)
+            changes = apply_patch(parsed, TREE.get, LIMITS)
         except LonelyCatError as error:
             assert error.code and error.hint
             return
     ours = applied(TREE, changes)
     if any(file.mode == SYMLINK and not _can_be_a_target(file.data) for file in ours.values()):
         return  # denied by the gate and refused by the executor (LINK_TARGET); git cuts it off
-    theirs = _by_git(data, "-p1")
+    no_context = any(
+        not hunk.leading and not hunk.trailing
+        for file in parsed.files
+        if file.kind not in ("create", "delete")
+        for hunk in file.hunks
+    )
+    options = ["--unidiff-zero"] if no_context else []
+    theirs = _by_git(data, "-p1", *options)
     if theirs not in (None, ours) and _NO_PREFIX.search(data):
         # Without git's header a name is to us what it says; git always takes its first directory away.
-        theirs = None if b"diff --git " in data or _PREFIX.search(data) else _by_git(data, "-p0")
+        theirs = None if b"diff --git " in data or _PREFIX.search(data) else _by_git(data, "-p0", *options)
     if theirs is None or "dev/null" in theirs:  # a name that is /dev/null to us and a file's to git
         return
     different = {path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path)}
@@ -136,7 +145,7 @@ def applied(tree: Tree, changes: tuple[FileChange, ...]) -> Tree:
     return result
 
 
-def _by_git(patch: bytes, strip: str) -> Tree | None:
+def _by_git(patch: bytes, *options: str) -> Tree | None:
     """Return the tree that git makes of the patch, or None when it refuses."""
     root = Path(tempfile.mkdtemp(prefix="lonelycat-fuzz-"))
     try:
@@ -154,7 +163,7 @@ def _by_git(patch: bytes, strip: str) -> Tree | None:
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_CEILING_DIRECTORIES": str(root.parent),
         }
-        command = ["git", "apply", "--whitespace=nowarn", "--unidiff-zero", strip, "-"]
+        command = ["git", "apply", "--whitespace=nowarn", *options, "-"]
         done = subprocess.run(command, cwd=root, input=patch, env=environment, capture_output=True, check=False)
         if done.returncode == 0:
             return _read(root)

@@ -63,6 +63,7 @@ tests:
 def seeds() -> Iterable[bytes]:
     """Return policies, and YAML that no policy may use."""
     yield from (_SMALL, _CHECKS, b"", b"version: 1\n", b"{}", b"a: &a [*a]\n", b"a: 1\na: 2\n", b"--- 1\n--- 2\n")
+    yield b"a: " + b"[" * 25 + b"]" * 25
     yield b'{"version": 1, "name": "x", "executor": {"allowed_paths": ["**"]}}'
     yield from (chunk.encode() for chunk in _DEFAULT.read_text(encoding="utf-8").split("\n\n")[1:6])
 
