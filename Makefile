@@ -5,8 +5,11 @@ BIN    := $(VENV)/bin
 # Start-up without compiled bytecode is three times slower, so compile whatever the caller's shell says.
 export PYTHONDONTWRITEBYTECODE :=
 N      ?= 300
+TARGET  ?= diff
+SECONDS ?= 60
+SEED    ?= 1
 
-.PHONY: demo test test-long lint replay gate-quality bench requirements clean
+.PHONY: demo test test-long lint fuzz replay gate-quality bench requirements clean
 
 $(VENV)/core.stamp: requirements/core.txt pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "LonelyCat needs Python 3.11 or newer"'
@@ -23,6 +26,10 @@ $(VENV)/bench.stamp: requirements/bench.txt $(VENV)/dev.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	touch $@
 
+$(VENV)/fuzz.stamp: requirements/fuzz.txt $(VENV)/dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	touch $@
+
 demo: $(VENV)/core.stamp          ## the whole story in a throwaway workspace with a real service
 	$(BIN)/lonelycat demo
 
@@ -34,8 +41,11 @@ lint: $(VENV)/dev.stamp
 test: lint                        ## linters, types, import rules, then every test, with coverage
 	$(BIN)/python -m tests.run
 
-test-long: $(VENV)/dev.stamp      ## the long harnesses whole
+test-long: $(VENV)/fuzz.stamp     ## the long harnesses whole
 	$(BIN)/python -m tests.run --long
+
+fuzz: $(VENV)/fuzz.stamp          ## make fuzz TARGET=diff SECONDS=60 SEED=1: one parser under the coverage-guided fuzzer
+	$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(SECONDS) --seed $(SEED)
 
 replay: $(VENV)/dev.stamp         ## make replay REPO=path N=300: replay real history through the executor
 	$(BIN)/python -m tests.conformance.replay --repo "$(REPO)" --commits $(N)
@@ -50,6 +60,7 @@ requirements:                     ## compile the pinned, hashed requirement file
 	uv pip compile pyproject.toml --group build --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' --upgrade -o requirements/core.txt
 	uv pip compile pyproject.toml --group build --group dev --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' -c requirements/core.txt --upgrade -o requirements/dev.txt
 	uv pip compile pyproject.toml --group build --group bench --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' -c requirements/core.txt --upgrade -o requirements/bench.txt
+	uv pip compile --group fuzz --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' -c requirements/dev.txt --upgrade -o requirements/fuzz.txt
 
 clean:
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -36,6 +36,7 @@ from lonelycat.runtime.git import GitRepository
 EVERYDAY = frozenset({PathKind.SOURCE, PathKind.TESTS, PathKind.DOCUMENTATION})
 MOST_DENIED, MOST_HELD, MOST_EVERYDAY_HELD = 2.0, 30.0, 8.0
 """The targets, in per cent of the commits judged (the last: of those to source, tests and docs alone)."""
+_PINS_ALONE = frozenset({"PIN_MOVED", "RISK_NEEDS_APPROVAL"})
 _TOOLS = ("cargo", "go", "make", "npm", "pytest", "python3")
 
 
@@ -54,6 +55,11 @@ class Judged:
     everyday: bool
     verdict: str
     reasons: tuple[str, ...] = ()
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """The codes of the reasons."""
+        return frozenset(reason.partition(" ")[0] for reason in self.reasons)
 
 
 @dataclass(slots=True)
@@ -74,6 +80,11 @@ class Report:
         """Return how many of the commits to source, tests and docs alone were held or denied."""
         everyday = [each for each in self.judged if each.everyday]
         return _per_cent(sum(each.verdict != "ALLOW" for each in everyday), len(everyday))
+
+    def pins_alone_rate(self) -> float:
+        """Return how many were held for nothing but another commit behind a pin of CI."""
+        alone = [each for each in self.judged if each.verdict == "NEED_APPROVAL" and each.codes <= _PINS_ALONE]
+        return _per_cent(len(alone), len(self.judged))
 
     def missed(self) -> list[str]:
         """Return the targets that were missed, in words."""
@@ -236,6 +247,8 @@ def render(report: Report) -> str:
         f"{len(report.judged)} commits in {report.seconds:.1f} s",
         f"DENY           {report.rate('DENY'):5.1f} %  (at most {MOST_DENIED:g})",
         f"NEED_APPROVAL  {report.rate('NEED_APPROVAL'):5.1f} %  (at most {MOST_HELD:g})",
+        f"  held for a moved pin of CI alone {report.pins_alone_rate():5.1f} %, for anything else"
+        f" {report.rate('NEED_APPROVAL') - report.pins_alone_rate():5.1f} %",
         f"source, tests and docs alone held {report.everyday_rate():5.1f} % of {everyday}"
         f"  (at most {MOST_EVERYDAY_HELD:g})",
         *(f"MISSED {line}" for line in report.missed()),
@@ -249,6 +262,7 @@ def as_json(report: Report) -> str:
         "deny": report.rate("DENY"),
         "need_approval": report.rate("NEED_APPROVAL"),
         "everyday_held": report.everyday_rate(),
+        "held_for_pins_alone": report.pins_alone_rate(),
     }
     return json.dumps({**asdict(report), "rates": rates, "missed": report.missed()}, indent=2)
 

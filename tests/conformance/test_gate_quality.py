@@ -50,12 +50,24 @@ def test_an_everyday_history_passes(repository: _Repository, capsys: pytest.Capt
     assert "7 commits" in said and "NEED_APPROVAL: 1" in said and "GOVERNANCE_PATH" in said
 
 
+def test_moved_pins_are_counted_apart(repository: _Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    pinned = b"jobs:\n  test:\n    steps:\n      - uses: acme/setup@" + b"3b1f9" * 8 + b" # v4.0.0\n      - run: make\n"
+    repository.commit("pin", {CI: pinned})
+    _everyday(repository, 1)
+    repository.commit("bump", {CI: pinned.replace(b"3b1f9", b"9e8d7").replace(b"4.0.0", b"4.0.1")})
+    repository.commit("bump and more", {CI: pinned.replace(b"make", b"true")})
+    main(["--repo", str(repository.root)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "NEED_APPROVAL 75.0 %" in said
+    assert "held for a moved pin of CI alone 25.0 %, for anything else 50.0 %" in said
+
+
 def test_too_many_holds_miss_the_target(repository: _Repository, capsys: pytest.CaptureFixture[str]) -> None:
     _everyday(repository, 1)
     repository.commit("ci", {CI: b"on: [push, pull_request]\n"})
     assert main(["--repo", str(repository.root), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["rates"] == {"deny": 0.0, "need_approval": 50.0, "everyday_held": 0.0}
+    assert report["rates"] == {"deny": 0.0, "need_approval": 50.0, "everyday_held": 0.0, "held_for_pins_alone": 0.0}
     assert report["missed"] == ["NEED_APPROVAL: 50.0 % is over 30 %"]
 
 

@@ -2,7 +2,49 @@
 
 from __future__ import annotations
 
-from tests.hostile.workspace import TESTS, Case, append, create, delete, edit, rename, update
+from tests.hostile.workspace import FILES, TESTS, Case, append, create, delete, edit, rename, update
+
+_DIGEST = b"sha256:" + b"a1" * 32
+
+BUMPS = (
+    Case("action at the next tag", lambda: [edit(".github/workflows/lint.yml", b"setup@v4", b"setup@v5")]),
+    Case("hook at the next tag", lambda: [edit(".pre-commit-config.yaml", b"v1.2.0", b"v1.10.0")]),
+    Case("requirement", lambda: [edit("requirements.txt", b"2.31.0", b"2.32.3")]),
+    Case(
+        "requirement with its hash",
+        lambda: [
+            update(
+                "requirements/hashed.txt",
+                FILES["requirements/hashed.txt"]
+                .replace(b"8.1.7", b"8.1.8")
+                .replace(_DIGEST, b"sha256:" + b"c3" * 32)
+                .replace(b"# via app", b"# via app, other"),
+            )
+        ],
+    ),
+    Case("least version", lambda: [edit("requirements/limits.txt", b">=1.0,", b">=1.6,")]),
+    Case("dependency of the project", lambda: [edit("pyproject.toml", b"requests>=2.31", b"requests>=2.32")]),
+    Case("own version", lambda: [edit("pyproject.toml", b'version = "1.0"', b'version = "1.1"')]),
+    Case("locked package", lambda: [edit("uv.lock", b'"2.31.0"', b'"2.32.0"')]),
+    Case(
+        "locked package with its checksum",
+        lambda: [
+            update("Cargo.lock", FILES["Cargo.lock"].replace(b'"0.1.0"', b'"0.1.1"').replace(b"b2" * 32, b"c3" * 32))
+        ],
+    ),
+    Case(
+        "package of npm and its lock",
+        lambda: [
+            edit("package.json", b'"4.19.2"', b'"4.21.0"'),
+            update(
+                "package-lock.json",
+                FILES["package-lock.json"].replace(b"4.19.2", b"4.21.0").replace(b"A" * 86, b"B" * 86),
+            ),
+        ],
+    ),
+    Case("last line ended", lambda: [append("package.json", b"\n")]),
+)
+"""What a policy that `init` writes lets pass; the project's own default is stricter about dependencies and CI."""
 
 CASES = (
     Case("manual extended", lambda: [append("docs/index.md", b"\n## More\n")]),
@@ -51,6 +93,18 @@ CASES = (
     Case(
         "expected value corrected",
         lambda: [update("tests/test_core.py", TESTS.replace(b"total([1, 2]) == 3", b"total([1, 3]) == 4"))],
+    ),
+    Case(
+        "assertions said as a warning that is expected",
+        lambda: [
+            update(
+                "tests/test_core.py",
+                TESTS.replace(
+                    b'    assert parse("1,2") == [1, 2]\n',
+                    b'    with pytest.warns(UserWarning):\n        parse("1,2")\n',
+                ),
+            )
+        ],
     ),
     Case("new test file", lambda: [create("tests/test_mean.py", "def test_mean():\n    assert 1 == 1 + 0\n")]),
     Case(

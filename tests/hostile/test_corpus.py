@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.hostile import benign, contents, names, plans, power
+from tests.hostile import benign, bumps, contents, names, plans, power
 from tests.hostile.workspace import Case, Contents, listing
 
 from lonelycat.clock import RandomIds, SystemClock
@@ -17,7 +17,7 @@ from lonelycat.planner.fitting import fit_policy
 from lonelycat.planner.planner import Planner
 
 DEFAULT = Path(__file__).parents[2] / "agent" / "policies" / "default.yaml"
-HOSTILE = (*power.CASES, *names.CASES, *contents.CASES, *plans.CASES)
+HOSTILE = (*power.CASES, *bumps.CASES, *names.CASES, *contents.CASES, *plans.CASES)
 
 
 def _policies() -> dict[str, LoadedPolicy]:
@@ -68,8 +68,16 @@ def test_everyday_changes_are_allowed(case: Case, policy: str) -> None:
     assert verdict == "ALLOW", said
 
 
+@pytest.mark.parametrize("case", benign.BUMPS, ids=lambda case: case.name)
+def test_version_bumps_are_allowed_by_a_fitted_policy_and_checked(case: Case) -> None:
+    verdict, codes, said = _judge(case, POLICIES["fitted"])
+    assert verdict == "ALLOW", said
+    raising = {code for code in codes if code.startswith("categories.") or code == "builtin.governance_paths"}
+    assert raising, "a bump keeps the risk of what it touches, and with it the checks"
+
+
 def test_the_corpora_are_large_and_their_names_are_unique() -> None:
     hostile = [case.name for case in HOSTILE]
-    assert len(hostile) == len(set(hostile)) >= 150
-    assert len(benign.CASES) >= 30
+    assert len(hostile) == len(set(hostile)) >= 240
+    assert len(benign.CASES) >= 30 and len(benign.BUMPS) >= 10
     assert all(case.code for case in HOSTILE)

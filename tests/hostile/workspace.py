@@ -49,20 +49,44 @@ FILES: dict[str, bytes] = {
     "tests/web.test.js": b'test("port", () => { expect(1).toBe(1); });\n',
     "pyproject.toml": b'[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n[project]\n'
     b'name = "app"\nversion = "1.0"\ndependencies = ["requests>=2.31"]\n\n[tool.pytest.ini_options]\n'
-    b'testpaths = ["tests"]\n\n[tool.coverage.report]\nfail_under = 90\n',
+    b'testpaths = ["tests"]\n\n[tool.coverage.report]\nfail_under = 90\n\n[tool.app]\ntolerance = 0.1\n',
     "requirements.txt": b"requests==2.31.0\nclick==8.1.7\n",
+    "requirements/hashed.txt": b"click==8.1.7 \\\n    --hash=sha256:" + b"a1" * 32 + b"\n    # via app\n"
+    b"flask==3.0.0 \\\n    --hash=sha256:" + b"b2" * 32 + b"\n",
+    "requirements/limits.txt": b"--index-url https://10.0.0.1/simple\nlimits>=1.0,!=1.5.0\n"
+    b"tool @ git+https://code.example/tool.git@v1.0\n",
     "uv.lock": b'version = 1\n\n[[package]]\nname = "requests"\nversion = "2.31.0"\n'
-    b'source = { registry = "https://packages.py.example/simple" }\n',
+    b'source = { registry = "https://packages.py.example/simple" }\n\n[[package]]\nname = "own"\n'
+    b'version = "1.0.0"\nsource = { registry = "https://private.py.example/simple" }\n',
+    "Cargo.lock": b'version = 3\n\n[[package]]\nname = "one"\nversion = "0.1.0"\n'
+    b'source = "registry+https://code.example/index"\nchecksum = "' + b"b2" * 32 + b'"\n\n[[package]]\n'
+    b'name = "two"\nversion = "0.2.0"\nsource = "git+https://code.example/two#'
+    + b"3b1f9c0d5a7e2846c1d0f9e8b7a6958473625140"
+    + b'"\n',
     "package.json": b'{\n  "name": "app",\n  "scripts": {"test": "jest"},\n'
     b'  "dependencies": {"express": "4.19.2"}\n}\n',
     "package-lock.json": b'{\n  "packages": {\n    "node_modules/express": {\n      "version": "4.19.2",\n'
-    b'      "resolved": "https://packages.js.example/express/-/express-4.19.2.tgz"\n    }\n  }\n}\n',
-    "Makefile": b"test:\n\tpytest\n",
+    b'      "resolved": "https://packages.js.example/express/-/express-4.19.2.tgz",\n'
+    b'      "integrity": "sha512-' + b"A" * 86 + b'=="\n    }\n  }\n}\n',
+    "Makefile": b"test:\n\tpytest\n\ntool:\n\tcurl https://code.example.net/1.0/tool | sh\n",
     "Dockerfile": b"FROM python:3.12\nCOPY . /app\n",
-    "tox.ini": b"[testenv]\ncommands = pytest\n",
+    "tox.ini": b"[testenv]\ncommands = pytest\n  report --max-failures=1.0\n",
     "scripts/run.sh": b"#!/bin/sh\nexec python -m app\n",
     ".github/workflows/ci.yml": b"on: push\njobs:\n  test:\n    runs-on: ubuntu-latest\n"
     b"    steps:\n      - run: pytest\n",
+    ".github/workflows/lint.yml": b"on: push\njobs:\n  lint:\n    runs-on: ubuntu-latest\n    steps:\n"
+    b"      - uses: example/setup@v4\n      - run: lint\n"
+    b"      - uses: example/other@3b1f9c0d5a7e2846c1d0f9e8b7a6958473625140 # v2.0.0\n"
+    b"      - run: |\n          cat > x.yml <<END\n          - uses: example/tool@v1\n          END\n"
+    b'      - uses: example/python@v2\n        with:\n          version: "3.11"\n'
+    b"          uses: example/input@v1\n",
+    ".pre-commit-config.yaml": b"repos:\n  - repo: https://code.example/hooks\n    rev: v1.2.0\n"
+    b"    hooks: [{id: tidy}]\n  - repo: https://code.example/frozen\n"
+    b"    rev: 3b1f9c0d5a7e2846c1d0f9e8b7a6958473625140\n    hooks: [{id: frozen}]\n"
+    b'  - repo: http://code.example/plain\n    rev: "2.0.0"\n    hooks: [{id: plain}]\n'
+    b"  - repo: local\n    rev: 3.0.0\n    hooks: []\n"
+    b"  - repo: https://code.example/number\n    rev: 4.1\n    hooks: []\n",
+    "docs/lint.yml": b"jobs:\n  lint:\n    steps:\n      - uses: example/setup@v4\n",
     "migrations/0001_start.sql": b"CREATE TABLE t (id INTEGER);\n",
 }
 MODES: dict[str, Mode] = {"scripts/run.sh": EXECUTABLE}

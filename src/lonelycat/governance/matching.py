@@ -81,7 +81,7 @@ class Matcher:
 
     def select(self, paths: Iterable[str]) -> list[str]:
         """Return those of ``paths`` that match, in their order."""
-        if len(self._groups) == 1:
+        if len(self._groups) == 1 and not self._groups[0][0]:
             return self._groups[0][1].select(paths, folds=self._folds)
         everything = tuple(paths)
         undecided, found = everything, set[str]()
@@ -411,11 +411,20 @@ def _component(component: str) -> str:
 
 def _class(body: str, glob: str) -> str:
     negated = body[0] in "!^"
-    members = body[1:] if negated else body
-    escaped = "".join(char if char == "-" else re.escape(char) for char in members)
-    expression = f"[^/{escaped}]" if negated else f"(?!/)[{escaped}]"
+    parts: list[str] = []
+    index = int(negated)
+    while index < len(body):
+        is_range = index + 2 < len(body) and body[index + 1] == "-"
+        parts.append(f"{_member(body[index])}-{_member(body[index + 2])}" if is_range else _member(body[index]))
+        index += 3 if is_range else 1
+    expression = f"[^/{''.join(parts)}]" if negated else f"(?!/)[{''.join(parts)}]"
     try:
         re.compile(expression)
     except re.error as error:
         raise bad_glob(glob, f"has a bad character class: {error}") from error
     return expression
+
+
+def _member(char: str) -> str:
+    """Return one character of a class so that none is an operator there, today's or one to come."""
+    return char if char.isalnum() or char == "_" else f"\\{char}"

@@ -2,8 +2,8 @@
 
 Invariants:
 - Risk only rises: every finding names a level, and the assessment is the highest of them.
-- Only what holds before content is looked at is assessed here, so that a planner without contents comes to the
-  gate's own level.
+- A planner without contents comes to the gate's own level or to a higher one: content that is looked at here can
+  only show that a change is less than its path says.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lonelycat.changes.changeset import ChangeSet
+from lonelycat.changes.changeset import REGULAR, ChangeSet, Operation
 from lonelycat.changes.plan import RiskLevel
 from lonelycat.governance.facts import Facts
 from lonelycat.governance.governed import governance_paths
@@ -69,12 +69,39 @@ def governance_glob(path: str) -> str | None:
 
 
 def _governance(facts: Facts) -> Iterator[Finding]:
-    paths = facts.select(governance_paths())
+    governed = facts.select(governance_paths())
+    if not governed:
+        return
+    from lonelycat.governance.bumps.pins import PinChange, pin_change  # late: most changes touch no such file
+
+    pins = {
+        member.change.path: pin_change(member.change.path, member.old, member.new)
+        for member in facts.members
+        if member.change.path in governed
+        and member.change.operation is Operation.UPDATE
+        and member.change.old_mode == member.change.new_mode == REGULAR
+    }
+    raised = tuple(path for path, change in pins.items() if change is PinChange.RAISED)
+    moved = tuple(path for path, change in pins.items() if change is PinChange.MOVED)
+    paths = tuple(path for path in governed if pins.get(path) is None)
     if paths:
         yield Finding(
             "GOVERNANCE_PATH", Verdict.NEED_APPROVAL, "builtin.governance_paths",
             "gives power over the policy, the tools, the checks or the machines that use this workspace",
             "A person other than the proposer has to approve it.", paths, RiskLevel.HIGH,
+        )  # fmt: skip
+    if moved:
+        yield Finding(
+            "PIN_MOVED", Verdict.NEED_APPROVAL, "builtin.governance_paths",
+            "takes the same actions or hooks at another commit or tag, and does nothing else",
+            "Compare each commit with the tag that it is said to be, as `git ls-remote --tags` on the action's "
+            "repository shows it: a commit of anybody's fork resolves there too.", moved, RiskLevel.HIGH,
+        )  # fmt: skip
+    if raised:
+        yield Finding(
+            "PIN_RAISED", Verdict.ALLOW, "builtin.governance_paths",
+            "takes the same actions or hooks at higher tags of their owners, and does nothing else", "", raised,
+            RiskLevel.MEDIUM,
         )  # fmt: skip
 
 

@@ -32,8 +32,8 @@ NOT_CODE_GLOBS = (
 
 _COMMENT = late_pattern(rb"^[ \t]*(?:#|//|--|;)[^\n]*", re.MULTILINE)
 _ASSERTS = late_pattern(
-    rb"\bassert\w*\b|\bexpect\w*\s*[(.]|\bEXPECT_\w+|\bASSERT_\w+|\.should\b|\braises\(|\.to[A-Z]\w+\(|\bt\.(?:Error|Fatal)"
-    rb"|\brequire\.\w+\(|\bpanics?\(|\bcheck\w*\("
+    rb"\bassert\w*\b|\bexpect\w*\s*[(.]|\bEXPECT_\w+|\bASSERT_\w+|\.should\b|\.to[A-Z]\w+\(|\bt\.(?:Error|Fatal)"
+    rb"|\b(?:raises|warns|deprecated_call)\(|\brequire\.\w+\(|\bpanics?\(|\bcheck\w*\("
 )
 _TESTS = late_pattern(
     rb"\bdef test|\bfunc Test|#\[test\]|@Test\b|\b(?:it|test|specify)\s*\(|\bTEST(?:_[FP])?\(|@test\b"

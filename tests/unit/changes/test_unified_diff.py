@@ -136,6 +136,12 @@ def test_crlf_and_bytes_that_are_not_text_stay_as_they_are() -> None:
         ("@@ -99999999999 +1 @@\n-1\n+x\n", 4),
         (f"@@ -2,2 +2,2 @@\n-2\n{NO_NEWLINE}-3\n+x\n+y\n", 6),
         ("@@ -2 +2 @@\n-2\n+x\n+++ stray\n", 7),
+        ("@@ -2 +2 @@\n-2\n+x\n\\ No newlin\n", 7),
+        ("@@ -2 +2 @@\n-2\n+x\n\\ No newline", 7),
+        ("@@ -3,0 +3 @@\n+x\n", 4),  # after line 3, or as line 3
+        ("@@ -2 +3 @@\n-2\n+x\n", 4),
+        ("@@ -2 +1,0 @@\n-2\n@@ -4 +4 @@\n-4\n+x\n", 6),  # what was line 4 is line 3 by then
+        ("@@ -0,0 +0 @@\n+x\n", 4),
     ],
 )
 def test_a_malformed_hunk_names_the_line_in_the_patch(body: str, line: int) -> None:
@@ -166,6 +172,8 @@ def test_a_malformed_hunk_names_the_line_in_the_patch(body: str, line: int) -> N
         "diff --git a/f b/f\ndeleted file mode 100644\n--- a/f\n+++ /dev/null\n@@ -1 +1 @@\n-1\n+x\n",
         "diff --git a/f b/f\ndeleted file mode 100644\n--- a/f\n+++ b/f\n@@ -1 +0,0 @@\n-1\n",
         "diff --git a/n b/n\nold mode 100644\nnew mode 100755\nnew file mode 100644\n",
+        "diff --git a/f b/f\n@@ -1 +1 @@\n-1\n+x\n",
+        "diff --git a/f b/f\n--- a-f\n+++ b/f\n@@ -1 +1 @@\n-1\n+x\n",
         "--- f\n+++ g\n@@ -1 +1 @@\n-1\n+x\n",
         "--- /dev/null\n+++ /dev/null\n@@ -1 +1 @@\n-1\n+x\n",
         "--- a/f\n+++ b/f\n",

@@ -29,6 +29,9 @@ def limits(**constraints: int) -> dict[str, Any]:
     return {"executor": {"constraints": constraints}}
 
 
+WORKFLOW = ".github/workflows/ci.yml"
+PINNED = b"jobs:\n  test:\n    steps:\n      - uses: acme/setup@v4\n"
+
 CASES: dict[str, tuple[str, list[FileChange], dict[str, Any], dict[str, Any]]] = {
     # code: verdict, changes, sections of the policy, arguments of the judgement
     "PLAN_RISK": ("NEED_APPROVAL", [C.create("a", "x")], {}, {"risk": "HIGH"}),
@@ -55,6 +58,18 @@ CASES: dict[str, tuple[str, list[FileChange], dict[str, Any], dict[str, Any]]] =
         {},
     ),
     "GOVERNANCE_PATH": ("NEED_APPROVAL", [C.create("sub/.Claude/settings.json", "{}")], {}, {}),
+    "PIN_MOVED": (
+        "NEED_APPROVAL",
+        [C.update(WORKFLOW, PINNED, PINNED.replace(b"@v4", b"@" + b"3b1f9" * 8))],
+        {},
+        {"olds": {WORKFLOW: PINNED}},
+    ),
+    "PIN_RAISED": (
+        "ALLOW",
+        [C.update(WORKFLOW, PINNED, PINNED.replace(b"@v4", b"@v5"))],
+        {},
+        {"olds": {WORKFLOW: PINNED}},
+    ),
     "REVIEW_CATEGORY": (
         "NEED_APPROVAL",
         [C.create("a.sql", "x")],

@@ -115,6 +115,8 @@ def read_git_header(reader: PatchReader) -> Header:
         header.fields[found[1]] = found[2]
         reader.advance()
     files = _file_lines(reader) if (reader.line or b"").startswith(b"--- ") else None
+    if files is None and (reader.line or b"").startswith(b"@@ "):
+        raise reader.malformed("hunks without '---' and '+++' lines before them")
     _settle_kind(reader, header, files)
     _settle_names(reader, header, rest, named, files)
     _settle_modes(reader, header)
@@ -208,7 +210,7 @@ def _check_file_lines(
     files: FileLines,
 ) -> None:
     for name, (given, _), absent in zip(names, files, (header.kind == "create", header.kind == "delete"), strict=True):
-        if (given is None) != absent or (given is not None and _text(given[2:]) != name):
+        if (given is None) != absent or (given is not None and (given[1:2] != b"/" or _text(given[2:]) != name)):
             raise reader.malformed(
                 "the '---' and '+++' lines do not agree with the rest of the header", line=header.line
             )

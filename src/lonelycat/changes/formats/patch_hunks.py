@@ -1,7 +1,8 @@
 """Text hunks: reading them and applying them exactly.
 
 Invariants:
-- A hunk applies at the line that its header states, byte for byte, or not at all: no fuzz, no offset.
+- A hunk applies at the line that its header states, byte for byte, or not at all: no fuzz, no offset. A header whose
+  old and new line contradict each other states none: git goes by the new one, others by the old.
 - Leading context without trailing context claims the end of the file, as in git.
 - Bytes outside hunks are copied, never rewritten. Time is linear in file and patch.
 """
@@ -20,6 +21,8 @@ from lonelycat.patterns import late_pattern
 
 _HEADER = late_pattern(rb"@@ -([0-9]{1,10})(?:,([0-9]{1,10}))? \+([0-9]{1,10})(?:,([0-9]{1,10}))? @@.*", re.DOTALL)
 _SIGNATURE = b"-- "
+_SHORTEST_REMARK = 13
+"""git passes over a shorter one: with it the line would have its newline, and with us it would not."""
 _SHOWN = 80
 
 
@@ -30,13 +33,15 @@ def read_hunks(reader: PatchReader) -> tuple[Hunk, ...]:
         InputError: ``PATCH_MALFORMED``.
     """
     hunks: list[Hunk] = []
-    floor = 0
+    floor = grown = 0
     while reader.line is not None and reader.line.startswith(b"@@ "):
-        hunk = _read_hunk(reader)
+        hunk, new_start = _read_hunk(reader)
         first = hunk.start - 1 if hunk.old else hunk.start
         if first < floor:
             raise reader.malformed("hunks overlap or are out of order", line=hunk.line)
-        floor = first + len(hunk.old)
+        if first + grown != (new_start - 1 if hunk.new else new_start):
+            raise reader.malformed("the old and the new line of the '@@' line contradict each other", line=hunk.line)
+        floor, grown = first + len(hunk.old), grown + len(hunk.new) - len(hunk.old)
         hunks.append(hunk)
     line = reader.line or b""
     next_file = line.startswith(b"--- ") and reader.following().startswith(b"+++ ")
@@ -45,7 +50,8 @@ def read_hunks(reader: PatchReader) -> tuple[Hunk, ...]:
     return tuple(hunks)
 
 
-def _read_hunk(reader: PatchReader) -> Hunk:
+def _read_hunk(reader: PatchReader) -> tuple[Hunk, int]:
+    """Return the hunk and the line of the new file that its header states."""
     found = _HEADER.fullmatch(reader.line or b"")
     if found is None:
         raise reader.malformed("a malformed '@@' line")
@@ -84,7 +90,7 @@ def _read_hunk(reader: PatchReader) -> Hunk:
             raise reader.malformed("the hunk has other line counts than its '@@' header says")
         reader.advance()
         _take_missing_newline(reader, mark, old, new, (old_left, new_left))
-    return Hunk(at, start, old, new, leading, trailing)
+    return Hunk(at, start, old, new, leading, trailing), int(found[3])
 
 
 def _take_missing_newline(
@@ -92,6 +98,8 @@ def _take_missing_newline(
 ) -> None:
     if reader.line is None or not reader.line.startswith(b"\\ "):
         return
+    if len(reader.line) < _SHORTEST_REMARK:
+        raise reader.malformed("a '\\' line that is too short to say that there is no newline")
     for side, marks, rest in ((old, b" -", left[0]), (new, b" +", left[1])):
         if mark in marks:
             if rest:
