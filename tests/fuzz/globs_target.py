@@ -12,7 +12,8 @@ from tests.fuzz.guard import guarded
 
 from lonelycat.changes.paths import fold
 from lonelycat.errors import PolicyError
-from lonelycat.governance.matching import compile_globs, expand_braces, normalise
+from lonelycat.governance.globs import expand_braces, fold_glob, normalise
+from lonelycat.governance.matching import compile_globs
 
 WORDS = (
     b"**/", b"/**", b"*", b"?", b"[a-z]", b"[!a]", b"[^a]", b"[]a]", b"[a-", b"{a,b}", b"{", b"}", b",", b"!", b"/",
@@ -79,19 +80,12 @@ def reference(globs: tuple[str, ...], path: str, *, folds: bool) -> bool:
         forms = {path} if negated or not folds else {path, fold(path)}
         patterns = [normalise(each) for each in expand_braces(glob.removeprefix("!"))]
         if folds and not negated:
-            patterns += [normalise(_folded(each)) for each in expand_braces(glob)]
+            patterns += [normalise(fold_glob(each)) for each in expand_braces(glob)]
         if any(
             _path_matches(tuple(pattern.split("/")), tuple(form.split("/"))) for pattern in patterns for form in forms
         ):
             matched = not negated
     return matched
-
-
-def _folded(pattern: str) -> str:
-    """Return a pattern folded as the matcher says that it is: literal text alone."""
-    from lonelycat.governance.matching import _fold_glob
-
-    return _fold_glob(pattern)
 
 
 def _path_matches(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:

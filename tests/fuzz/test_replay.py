@@ -123,8 +123,8 @@ def _crash(monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 def _globs_by_name(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Let a star cross a slash."""
-    translate = matching._translate
-    monkeypatch.setattr(matching, "_translate", lambda pattern: translate(pattern).replace("[^/]*", ".*"))
+    translate = matching.translate
+    monkeypatch.setattr(matching, "translate", lambda pattern: translate(pattern).replace("[^/]*", ".*"))
     matching._compiled.cache_clear()
     return b"\nx*y/q*\nxa/by/qz"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from lonelycat.errors import PolicyError
-from lonelycat.governance.matching import check_glob
+from lonelycat.governance.globs import check_glob
 from lonelycat.governance.policy import Escalation, Policy, Verdict, Window
 from lonelycat.governance.rules.codes import CODES
 from lonelycat.governance.strict_yaml import Location

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lonelycat.errors import PolicyError
-from lonelycat.governance.matching import check_glob, compile_globs
+from lonelycat.governance.globs import check_glob
+from lonelycat.governance.matching import compile_globs
 
 
 @pytest.mark.parametrize(
