@@ -431,7 +431,7 @@ def test_a_disk_that_dies_and_comes_back(quick: Ground) -> None:
         filesystem = Faulty(at, for_good=True, error=_io_error)
         result = _outcome(quick, filesystem)
         if result is not None and result.success and not quick.leftovers():
-            assert not filesystem.failed
+            assert set(filesystem.failed) <= {"unlink"}  # of the lock file, which only tells
             break
         kept = result is not None and result.success
         quick.cat().recover(5)

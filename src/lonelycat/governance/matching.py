@@ -17,7 +17,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from lonelycat.changes.paths import fold
-from lonelycat.governance.globs import ANY_DEPTH, expand_braces, fold_glob, normalise, translate
+from lonelycat.errors import PolicyError
+from lonelycat.governance.globs import ANY_DEPTH, check_glob, expand_braces, fold_glob, normalise, translate
 from lonelycat.patterns import late_pattern
 
 _SUMMARISED_FROM = 4
@@ -255,7 +256,12 @@ def _compiled_pattern(source: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=2048)
 def _compiled(globs: tuple[str, ...], folds: bool) -> Matcher:
-    return Matcher(globs, folds=folds)
+    try:
+        return Matcher(globs, folds=folds)
+    except PolicyError:
+        for glob in globs:  # of several mistakes the first that is written is told, not the first that was met
+            check_glob(glob)
+        raise
 
 
 def compile_globs(globs: Iterable[str], *, folds: bool = False) -> Matcher:

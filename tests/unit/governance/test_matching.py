@@ -180,6 +180,7 @@ PIECES = (
 @example(glob="!!a")
 @example(glob="src/**/[z-a]x")
 @example(glob="*.{py,[}")
+@example(glob="{a,b}[")
 def test_a_pattern_is_checked_exactly_as_it_is_compiled(glob: str) -> None:
     """The check of a policy's patterns refuses what compiling refuses, in the same words, and nothing else."""
 
