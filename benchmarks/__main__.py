@@ -11,7 +11,18 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import apply_many, check_start, gate_decision, growth, history, large_file, peer, plots, recovery
+from benchmarks import (
+    apply_many,
+    check_start,
+    gate_decision,
+    growth,
+    history,
+    large_file,
+    peer,
+    plots,
+    reader_window,
+    recovery,
+)
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "performance.md"
@@ -94,6 +105,18 @@ def _recovery_rows(found: list[recovery.Recovery]) -> list[Row]:
     return [(f"{files:,}", *times) for files, times in by_files.items()]
 
 
+def _reader_rows() -> list[Row]:
+    return [
+        (
+            f"{row.files:,}",
+            f"{row.open * 1000:.1f} ms" if row.files > 1 else "none: one rename",
+            _ms(row.transaction),
+            f"{row.marks * 1000:.3f} ms",
+        )
+        for row in map(reader_window.measure, reader_window.FILES)
+    ]
+
+
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms"
 
@@ -129,7 +152,11 @@ def measured() -> tuple[str, tuple[list[growth.Growth], list[history.Cost], list
             ("files in the transaction", *(f"with {rows:,} earlier executions" for rows in earlier)),
             _recovery_rows(recovered),
         )
-        + "\n![Recovery by the size of the transaction](images/growth-recovery.svg)\n"
+        + "\n![Recovery by the size of the transaction](images/growth-recovery.svg)\n\n"
+        "### Readers\n\nThe window in which a program that does not ask can see half of a change, from the first"
+        " rename to the last, and what an execution spends on those that ask"
+        " ([ADR 19](adr/0019-readers-ask-they-do-not-lock.md)).\n\n"
+        + _table(("updates in one change set", "window", "the whole transaction", "both marks"), _reader_rows())
     )
     return text, (sizes, costs, recovered)
 

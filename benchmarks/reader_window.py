@@ -19,6 +19,7 @@ from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.transaction import Transaction
 
 ROUNDS = 7
+FILES = (1, 10, 50, 1000)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class _Watched(FileSystem):
     def write(self, fd: int, data: bytes) -> None:
         begun = time.perf_counter()
         super().write(fd, data)
-        if data.startswith((b"settled", b"unsettled")):
+        if data.lstrip(b"\n").startswith((b"settled", b"unsettled")):
             self.marks += time.perf_counter() - begun
 
 
@@ -72,7 +73,7 @@ def _once(root: Path, paths: list[str], revision: int) -> tuple[float, float, fl
 
 def main(arguments: list[str]) -> int:
     """Print one line for each number of files."""
-    for files in [int(item) for item in arguments] or [1, 10, 50, 1000]:
+    for files in [int(item) for item in arguments] or FILES:
         found = measure(files)
         print(
             f"{files} files: window {found.open * 1000:.2f} ms of {found.transaction * 1000:.1f} ms,"
