@@ -17,9 +17,10 @@ from lonelycat.executor.filesystem import FileSystem
 
 DEFAULTS = {
     "seed": 3,
-    "long_seed": 150,
+    "fault_seed": 12,
+    "outsider_seed": 5,
     "kill_seed": 10,
-    "states_seed": 100,
+    "states_seed": 80,
     "power_seed": 12,
     "service_seed": 3,
     "full_seed": 3,

@@ -85,8 +85,8 @@ def test_a_fault_at_every_call(seed: int, tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
-def test_long_a_fault_at_every_call(long_seed: int, tmp_path: Path) -> None:
-    _every_call(long_seed, tmp_path, list(KINDS))
+def test_long_a_fault_at_every_call(fault_seed: int, tmp_path: Path) -> None:
+    _every_call(fault_seed, tmp_path, list(KINDS))
 
 
 def test_a_fault_at_every_call_of_the_recovery(seed: int, tmp_path: Path) -> None:

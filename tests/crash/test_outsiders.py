@@ -176,5 +176,5 @@ def test_an_outsider_between_any_two_calls(seed: int, tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
-def test_long_an_outsider_between_any_two_calls(long_seed: int, tmp_path: Path) -> None:
-    _between_any_two(long_seed, tmp_path, 1.0)
+def test_long_an_outsider_between_any_two_calls(outsider_seed: int, tmp_path: Path) -> None:
+    _between_any_two(outsider_seed, tmp_path, 1.0)

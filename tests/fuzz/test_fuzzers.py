@@ -10,7 +10,7 @@ import pytest
 from tests.fuzz.targets import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 60
+SECONDS = 30
 SEED = 20260101
 
 
