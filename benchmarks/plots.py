@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import matplotlib as mpl
 from benchmarks.growth import Growth
@@ -21,6 +23,8 @@ def draw(place: Path, growth: list[Growth], history: list[Cost], recovery: list[
     files = [row.files for row in growth]
     _figure(
         place / "growth-time.svg",
+        "Time by the number of files",
+        "LonelyCat, a loop of write, fsync and rename, and git apply; both axes logarithmic.",
         lambda axes: _logarithmic(
             axes,
             "files in one change set",
@@ -32,7 +36,12 @@ def draw(place: Path, growth: list[Growth], history: list[Cost], recovery: list[
             ],
         ),
     )
-    _figure(place / "growth-memory.svg", lambda axes: _memory(axes, growth))
+    _figure(
+        place / "growth-memory.svg",
+        "Peak memory by the number of files",
+        "Of proposing and executing a git range, above the interpreter.",
+        lambda axes: _memory(axes, growth),
+    )
     rows = sorted({row.rows for row in recovery})
     curves: list[Curve] = [
         (
@@ -44,18 +53,35 @@ def draw(place: Path, growth: list[Growth], history: list[Cost], recovery: list[
     ]
     _figure(
         place / "growth-recovery.svg",
+        "Recovery by the size of the interrupted transaction",
+        "With few and with 100,000 earlier executions; both axes logarithmic.",
         lambda axes: _logarithmic(axes, "files in the interrupted transaction", "milliseconds", curves),
     )
-    _figure(place / "growth-history.svg", lambda axes: _history(axes, history))
+    _figure(
+        place / "growth-history.svg",
+        "The next execution by the executions on record",
+        "A one-file execution with nothing, a thousand and a hundred thousand executions on record.",
+        lambda axes: _history(axes, history),
+    )
 
 
-def _figure(place: Path, fill: Callable[[Axes], None]) -> None:
+def _figure(place: Path, title: str, description: str, fill: Callable[[Axes], None]) -> None:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7, 3.6), layout="constrained")
         axes = figure.subplots()
         fill(axes)
         axes.grid(visible=True, color="0.9")
-        figure.savefig(place, metadata={"Date": None, "Creator": None})
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    place.write_text(in_words(drawn.getvalue(), title, description), encoding="utf-8")
+
+
+def in_words(svg: str, title: str, description: str) -> str:
+    """Return the picture with a title and a description for those who do not see it."""
+    head, start, rest = svg.partition("<svg ")
+    attributes, _, inside = rest.partition(">")
+    words = f"\n <title>{escape(title)}</title>\n <desc>{escape(description)}</desc>"
+    return "\n".join(line.rstrip() for line in f"{head}{start}{attributes}>{words}{inside}".splitlines()) + "\n"
 
 
 def _logarithmic(axes: Axes, across: str, up: str, curves: list[Curve]) -> None:
