@@ -59,6 +59,8 @@ class _Undo:
         self.report = UndoReport()
         self.rooms = {directory.path for directory in intent.rooms}
         self.left: list[FileOperation] = []
+        self.back: set[str] = set()
+        """Directories that were seen in their place again."""
 
     # -- looking -------------------------------------------------------------------------------------------------
 
@@ -218,6 +220,7 @@ class _Undo:
         with suppress(FileNotFoundError):
             if stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
                 self.fs.fsync(parent)
+                self.back.add(directory.path)
             else:
                 self.report.conflicts.append(directory.path)
             return
@@ -231,6 +234,7 @@ class _Undo:
             self.fs.fsync(fd)
         with suppress(FileExistsError):
             self.fs.move(self.stage, draft, parent, name)
+            self.back.add(directory.path)
         self.fs.fsync(parent)
         self.tree.forget(directory.path)
 
@@ -300,7 +304,10 @@ class _Undo:
             if not stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
                 self.report.conflicts.append(path)  # somebody put something else in its place
         except FileNotFoundError:
-            self.report.problems.append(f"the directory {printable(path)} is not back")
+            if path in self.back:
+                self.report.conflicts.append(path)  # somebody took it away since
+            else:
+                self.report.problems.append(f"the directory {printable(path)} is not back")
         except LonelyCatError:  # somebody replaced one above it
             self.report.conflicts.append(path)
 

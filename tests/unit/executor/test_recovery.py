@@ -449,3 +449,23 @@ def test_a_free_name_is_found_without_making_up_all_of_them(root: Path, workspac
         finally:
             tracemalloc.stop()
     assert "000001.undo" in looked and peak < 400_000, peak
+
+
+def test_a_directory_that_somebody_takes_away_once_undo_made_it_again_is_a_conflict(workspace: Path) -> None:
+    """It was back: that it is gone is somebody else's doing, and nothing that another undo could mend."""
+    (workspace / "full").mkdir()
+    (workspace / "full/file").write_bytes(b"old")
+    changes = (FileChange.delete("full/file", b"old"), FileChange.create("full", b"now a file"))
+
+    class Taking(FileSystem):
+        def hard_link(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
+            super().hard_link(directory, name, to_directory, to_name)
+            if to_name == "file":
+                (workspace / "full").rename(workspace / "away")
+
+    with Transaction(FileSystem(), workspace, "exec_t", 5, _blobs) as transaction:
+        transaction.stage(changes, IDENTITY)
+        transaction.apply()
+        report = undo(Taking(), transaction.tree, transaction._stage, transaction.intent, "exec_t")
+    assert report.problems == [] and report.conflicts == ["full"] and not report.restored
+    assert (workspace / "away/file").read_bytes() == b"old" and not (workspace / "full").exists()
