@@ -193,10 +193,10 @@ class _Run:
         """Kill whatever is left, wait until it is gone, take the rest of its output; safe to call twice."""
         if self._control is None:
             return
+        # At the end of this pipe the supervisor ends, and its own end waits for that of everything in its namespace.
+        # Killing the program in front of it would not: the kernel then ends the namespace some time later.
         os.close(self._control)
         self._control = None
-        if self._marker is None:
-            self._process.kill()
         try:
             self._process.wait(_SUPERVISOR_SECONDS)
         except subprocess.TimeoutExpired:
