@@ -121,7 +121,7 @@ def render(seen: Mapping[str, Mapping[str, str]]) -> bytes:
     import json
 
     ordered = {
-        repository_key(repository): dict(sorted(tags.items(), key=lambda item: (version_of(item[0]), item[0])))
-        for repository, tags in sorted(seen.items())
+        key: dict(sorted(tags.items(), key=lambda item: (version_of(item[0]), item[0])))
+        for key, tags in sorted((repository_key(repository), tags) for repository, tags in seen.items())
     }
     return (json.dumps({"format": FORMAT, "repositories": ordered}, indent=1, ensure_ascii=True) + "\n").encode()

@@ -82,7 +82,8 @@ def _is_flat(*lists: list[Node]) -> bool:
 
 def _says_the_same(old: Node | None, new: Node | None) -> bool:
     if isinstance(old, Scalar) and isinstance(new, Scalar):
-        return old.text == new.text and (old.written == new.written or (_is_text(old) and _is_text(new)))
+        alike = old.written.rstrip() == new.written.rstrip()
+        return old.text == new.text and (alike or (_is_text(old) and _is_text(new)))
     if isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(map(_says_the_same, old, new))
     return old is None and new is None if old is None or new is None else type(old) is type(new) and old == new
