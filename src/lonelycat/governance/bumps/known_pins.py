@@ -93,9 +93,9 @@ class KnownPins:
         from lonelycat.errors import InputError
 
         try:
-            found = _checked(strict_json.loads(self._data, what="file of known pins"))
+            found = _checked(strict_json.loads(self._data))
         except InputError as error:
-            return error.message, {}
+            return f"the file of known pins cannot be read: {error.message}", {}
         if found is None:
             return "the file of known pins has another shape than `lonelycat policy pins` writes", {}
         return "", found
