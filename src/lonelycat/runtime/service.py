@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.errors import ConflictError, InputError, RefusedError
+from lonelycat.errors import ConflictError, InputError
 from lonelycat.governance.policy import Verdict
 from lonelycat.lifecycle import Status
 from lonelycat.runtime.judgement import Judgement
@@ -195,20 +195,12 @@ class LonelyCat:
             InputError: ``PLAN_UNKNOWN``.
             RefusedError: ``STORED_CHANGESET_TAMPERED``, ``PLAN_REJECTED``, ``CONTENT_NOT_KEPT``.
         """
+        from lonelycat.runtime.ended import refuse_ended
         from lonelycat.runtime.execution_request import Options, Request
         from lonelycat.runtime.pipeline import Pipeline
 
         proposal = self.proposal(plan_id)
-        if proposal.rejected_by is not None:
-            raise RefusedError(
-                "PLAN_REJECTED", f"{proposal.rejected_by} said no: {proposal.note}", "Propose another change."
-            )
-        if proposal.redacted:
-            raise RefusedError(
-                "CONTENT_NOT_KEPT",
-                "the change was denied for a secret in it, and its contents were not kept",
-                "Propose it again without the secret.",
-            )
+        refuse_ended(proposal)
         pipeline = Pipeline(self._wiring, Options(dry_run=dry_run, lock_timeout=lock_timeout), on_event)
         return pipeline.run(Request(proposal.plan, proposal.changeset, proposal.decision, proposal.approvals))
 

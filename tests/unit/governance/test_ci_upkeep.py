@@ -121,6 +121,7 @@ HARMFUL: dict[str, tuple[str, str]] = {
     "a comment gone that a tool obeyed": ("  lint:\n", "  # renovate: pin\n  lint:\n"),
     "a condition": ("if: matrix.lint == 'ubuntu-22.04x'", "if: false"),
     "when it runs": ("[push, 'pull_request']", "[push, pull_request_target]"),
+    "an escape": ("[push, 'pull_request']", '[push, "pull\\x5frequest"]'),
     "when it runs no more": ("[push, 'pull_request']", "[push]"),
     "an environment": ("  test:\n", "  test:\n    environment: production\n"),
     "a failure that does not count": ("  test:\n", "  test:\n    continue-on-error: true\n"),
