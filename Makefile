@@ -50,8 +50,8 @@ fuzz: $(VENV)/fuzz.stamp          ## make fuzz TARGET=diff SECONDS=60 SEED=1: on
 replay: $(VENV)/dev.stamp         ## make replay REPO=path N=300: replay real history through the executor
 	$(BIN)/python -m tests.conformance.replay --repo "$(REPO)" --commits $(N)
 
-gate-quality: $(VENV)/dev.stamp   ## make gate-quality REPO=path N=300: how the gate judges real history
-	$(BIN)/python -m tests.conformance.gate_quality --repo "$(REPO)" --commits $(N)
+gate-quality: $(VENV)/dev.stamp   ## make gate-quality REPO=path N=300 [PINS=place of tags]: how the gate judges real history
+	$(BIN)/python -m tests.conformance.gate_quality --repo "$(REPO)" --commits $(N) $(if $(PINS),--pins "$(PINS)")
 
 bench: $(VENV)/bench.stamp        ## the benchmark table, as ratios, and the growth curves, into docs/performance.md
 	$(BIN)/python -m benchmarks

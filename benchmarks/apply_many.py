@@ -79,8 +79,8 @@ def lonelycat(root: Path, paths: list[str], before: int, after: int) -> float:
     return seconds
 
 
-def measure(files: int = 1000, rounds: int = ROUNDS) -> Ratios:
-    """Take turns ``rounds`` times, after one round that does not count."""
+def take_turns(files: int, rounds: int) -> tuple[list[float], list[float], list[float]]:
+    """Return the seconds of LonelyCat, the naive loop and git in ``rounds`` rounds, after one that does not count."""
     ours, loops, gits = [], [], []
     with throwaway() as root:
         paths = fill(root, files)
@@ -91,7 +91,12 @@ def measure(files: int = 1000, rounds: int = ROUNDS) -> Ratios:
             loops.append(naive_loop(root, paths, first))
             ours.append(lonelycat(root, paths, first, second))
             gits.append(git_apply(root, paths, second, third))
-    ours, loops, gits = ours[1:], loops[1:], gits[1:]
+    return ours[1:], loops[1:], gits[1:]
+
+
+def measure(files: int = 1000, rounds: int = ROUNDS) -> Ratios:
+    """Take turns ``rounds`` times."""
+    ours, loops, gits = take_turns(files, rounds)
     return Ratios(
         files,
         statistics.median(ours),

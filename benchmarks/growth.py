@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.apply_many import git_apply, lonelycat, naive_loop
+from benchmarks.apply_many import naive_loop, take_turns
 from benchmarks.large_file import PEAK, peak
 from benchmarks.workspace import fill, govern, throwaway
 
@@ -49,21 +49,12 @@ def measure(sizes: tuple[int, ...] = SIZES) -> list[Growth]:
 
 
 def _measure(files: int, rounds: int) -> Growth:
-    ours, loops, gits = [], [], []
-    with throwaway() as root:
-        paths = fill(root, files)
-        subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
-        govern(root)
-        for number in range(rounds + 1):
-            first, second, third = 3 * number + 1, 3 * number + 2, 3 * number + 3
-            loops.append(naive_loop(root, paths, first))
-            ours.append(lonelycat(root, paths, first, second))
-            gits.append(git_apply(root, paths, second, third))
+    ours, loops, gits = take_turns(files, rounds)
     return Growth(
         files,
-        statistics.median(ours[1:]),
-        statistics.median(loops[1:]),
-        statistics.median(gits[1:]),
+        statistics.median(ours),
+        statistics.median(loops),
+        statistics.median(gits),
         memory(files),
     )
 

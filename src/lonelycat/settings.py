@@ -26,6 +26,8 @@ class Limits(NamedTuple):
     """Most file changes in one change set."""
     max_policy_bytes: int = 1024 * 1024
     """Largest policy file, in bytes."""
+    max_pins_bytes: int = 8 * 1024 * 1024
+    """Largest file of known pins, in bytes."""
     inline_bytes: int = 64 * 1024
     """A file's content above this many bytes is stored as a blob, not in JSON."""
     chunk_bytes: int = 1024 * 1024
@@ -69,6 +71,17 @@ class Settings(NamedTuple):
         if not self.policy_path.is_relative_to(self.workspace):
             return None
         return self.policy_path.relative_to(self.workspace).as_posix()
+
+    @property
+    def pins_path(self) -> Path:
+        """The file of known pins, beside the policy that it belongs to."""
+        return self.policy_path.with_name("pins.json")
+
+    @property
+    def policy_names(self) -> frozenset[str]:
+        """The workspace-relative paths that make up the policy in force; none when it lies outside."""
+        name = self.policy_name
+        return frozenset() if name is None else frozenset({name, self.pins_path.relative_to(self.workspace).as_posix()})
 
     @classmethod
     def for_workspace(cls, workspace: Path | str, environment: Mapping[str, str] | None = None) -> Settings:

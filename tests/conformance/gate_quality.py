@@ -24,14 +24,18 @@ from pathlib import Path
 from lonelycat.changes.changeset import BlobRef, FileChange, Operation
 from lonelycat.clock import RandomIds, SystemClock
 from lonelycat.errors import LonelyCatError
+from lonelycat.governance.bumps.ci_upkeep import kind_of, pins_in
+from lonelycat.governance.bumps.known_pins import KnownPins, repository_key
 from lonelycat.governance.policy_file import LoadedPolicy, load_policy
 from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.governance.writegate import WriteGate
+from lonelycat.planner import path_kinds
 from lonelycat.planner.fitting import fit_policy
-from lonelycat.planner.path_kinds import PathKind, kind_of
+from lonelycat.planner.path_kinds import PathKind
 from lonelycat.planner.planner import Planner
 from lonelycat.planner.survey import WorkspaceListing
 from lonelycat.runtime.git import GitRepository
+from lonelycat.runtime.pin_reading import see_pins
 
 EVERYDAY = frozenset({PathKind.SOURCE, PathKind.TESTS, PathKind.DOCUMENTATION})
 MOST_DENIED, MOST_HELD, MOST_EVERYDAY_HELD = 2.0, 30.0, 8.0
@@ -64,12 +68,21 @@ class Judged:
 
 @dataclass(slots=True)
 class Report:
-    """What came out for one repository; all rates are in per cent."""
+    """What came out for one repository; all rates are in per cent.
+
+    Attributes:
+        pins_read, pins_known: how many commits of actions and hooks the history pins, and how many of them a version
+            tag is known to point to.
+        pins_unseen: the repositories whose tags could not be read.
+    """
 
     repository: str
     head: str
     policy: tuple[str, ...]
     judged: list[Judged] = field(default_factory=list)
+    pins_read: int = 0
+    pins_known: int = 0
+    pins_unseen: tuple[str, ...] = ()
     seconds: float = 0.0
 
     def rate(self, verdict: str) -> float:
@@ -178,11 +191,12 @@ class History:
         return data
 
 
-def judge_history(root: Path, count: int, policy_file: Path | None = None) -> Report:
+def judge_history(root: Path, count: int, policy_file: Path | None = None, pins: str | None = None) -> Report:
     """Judge the last ``count`` commits of the repository at ``root``.
 
     Args:
         policy_file: the policy to judge under; None fits one, as ``lonelycat init`` does.
+        pins: where to read the tags of the actions and hooks that the commits pin, see ``see_pins``; None knows none.
     """
     started = time.monotonic()
     with History(root) as history:
@@ -192,17 +206,50 @@ def judge_history(root: Path, count: int, policy_file: Path | None = None) -> Re
         else:
             loaded, summary = load_policy(policy_file.read_bytes(), source=str(policy_file)), (f"from {policy_file}",)
         report = Report(str(root), history.head(), summary)
-        report.judged.extend(_judge(history, loaded, history.commits(count)))
+        commits = history.commits(count)
+        if pins is not None:
+            known = _known_pins(history, commits, pins, report)
+            loaded = loaded._replace(pins=known, sha256=known.bound_to(loaded.sha256))
+        report.judged.extend(_judge(history, loaded, commits))
     report.seconds = time.monotonic() - started
     return report
+
+
+def _known_pins(history: History, commits: Sequence[tuple[str, str, str]], base: str, report: Report) -> KnownPins:
+    """Return what is known of the tags of all that the commits pin, as of now rather than as of each commit."""
+    pins = {
+        pin
+        for commit, parent, _ in commits
+        for change in _readable_changes(history, parent, commit)
+        if kind_of(change.path) is not None
+        for data in (history.old(change), history.new(change))
+        for pin in pins_in(change.path, data or b"")
+    }
+    seen = see_pins((pin.repository for pin in pins), base=base, seconds=600)
+    known = KnownPins.of(seen.tags)
+    fixed = {(repository_key(pin.repository), pin.commit) for pin in pins if pin.commit}
+    report.pins_read = len(fixed)
+    report.pins_known = sum(bool(known.tags_of(*pin)) for pin in fixed)
+    report.pins_unseen = tuple(sorted(seen.unseen))
+    return known
+
+
+def _readable_changes(history: History, parent: str, commit: str) -> tuple[FileChange, ...]:
+    try:
+        return history.changes(parent, commit)
+    except LonelyCatError:
+        return ()
 
 
 def _judge(history: History, loaded: LoadedPolicy, commits: Iterable[tuple[str, str, str]]) -> Iterator[Judged]:
     clock = SystemClock()
     ids = RandomIds(clock)
-    planner = Planner(loaded.policy, clock=clock, ids=ids, contents=history)
+    pins = loaded.pins
+    planner = Planner(loaded.policy, clock=clock, ids=ids, contents=history, known_pins=pins)
     signer = Ed25519Signer.generate()
-    gate = WriteGate(loaded.policy, loaded.sha256, clock=clock, ids=ids, signer=signer, contents=history)
+    gate = WriteGate(
+        loaded.policy, loaded.sha256, clock=clock, ids=ids, signer=signer, contents=history, known_pins=pins
+    )
     for commit, parent, subject in commits:
         try:
             changes = history.changes(parent, commit)
@@ -217,7 +264,7 @@ def _judge(history: History, loaded: LoadedPolicy, commits: Iterable[tuple[str, 
             for reason in decision.reasons
             if reason.counts and reason.verdict != "ALLOW"
         )
-        everyday = {kind_of(path)[0] for change in changes for path in change.paths} <= EVERYDAY
+        everyday = {path_kinds.kind_of(path)[0] for change in changes for path in change.paths} <= EVERYDAY
         yield Judged(commit, subject, len(changes), everyday, decision.verdict.value, reasons)
 
 
@@ -249,6 +296,10 @@ def render(report: Report) -> str:
         f"NEED_APPROVAL  {report.rate('NEED_APPROVAL'):5.1f} %  (at most {MOST_HELD:g})",
         f"  held for a moved pin of CI alone {report.pins_alone_rate():5.1f} %, for anything else"
         f" {report.rate('NEED_APPROVAL') - report.pins_alone_rate():5.1f} %",
+        f"  of {report.pins_read} commits that CI pins {report.pins_known} are known by a tag"
+        if report.pins_read
+        else "  no tags of actions and hooks are known",
+        *(f"  the tags of {repository} could not be read" for repository in report.pins_unseen),
         f"source, tests and docs alone held {report.everyday_rate():5.1f} % of {everyday}"
         f"  (at most {MOST_EVERYDAY_HELD:g})",
         *(f"MISSED {line}" for line in report.missed()),
@@ -273,10 +324,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repo", type=Path, required=True, help="the top of a git work tree")
     parser.add_argument("--commits", type=int, default=300, help="how many of the last non-merge commits")
     parser.add_argument("--policy", type=Path, help="judge under this policy instead of a fitted one")
+    parser.add_argument(
+        "--pins", help="read the tags of what CI pins here: an https address, or a directory of mirrors"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args(arguments)
     try:
-        report = judge_history(chosen.repo, chosen.commits, chosen.policy)
+        report = judge_history(chosen.repo, chosen.commits, chosen.policy, chosen.pins)
     except LonelyCatError as error:
         sys.stderr.write(f"{error}\n{error.hint}\n")
         return 2

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.conformance.gate_quality import judge_history, main
+from tests.unit.runtime.test_pin_reading import CI as PINNED
+from tests.unit.runtime.test_pin_reading import Upstream
 
 CI = ".github/workflows/ci.yml"
 
@@ -60,6 +62,25 @@ def test_moved_pins_are_counted_apart(repository: _Repository, capsys: pytest.Ca
     said = " ".join(capsys.readouterr().out.split())
     assert "NEED_APPROVAL 75.0 %" in said
     assert "held for a moved pin of CI alone 25.0 %, for anything else 50.0 %" in said
+
+
+def test_pins_that_are_known_are_counted_and_pass(
+    repository: _Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upstream = Upstream(tmp_path / "mirrors")
+    one = upstream.commit("one", "v1.0.0")
+    two = upstream.commit("two", "v1.1.0", parent=one)
+    fork = upstream.commit("three", parent=two)
+    for said, commit in (("v1.0.0", one), ("v1.1.0", two), ("v1.2.0", fork)):
+        repository.commit(f"pin {said}", {CI: PINNED.format(commit, said).encode()})
+    _everyday(repository, 1)
+    arguments = ["--repo", str(repository.root), "--commits", "3"]
+    main([*arguments, "--pins", str(tmp_path / "mirrors")])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "NEED_APPROVAL: 1" in said and "of 3 commits that CI pins 2 are known by a tag" in said
+    main(arguments)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "NEED_APPROVAL: 2" in said and "no tags of actions and hooks are known" in said
 
 
 def test_too_many_holds_miss_the_target(repository: _Repository, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ import pytest
 from tests.crash.driver import clone, execute, in_dying_process, leftovers, recover
 from tests.crash.layers import Hooked, Killed
 from tests.crash.real_disks import in_memory
+from tests.crash.small_process import in_small_process
 from tests.crash.trees import Tree, case, difference, materialise, snapshot
 from tests.tally import counting
 
@@ -161,20 +162,22 @@ def _kill(seed: int, base: Path, reach: _Reach, *, keep: bool, test: str) -> lis
     return killer.kills
 
 
+def _kill_in_memory(seed: int, base: Path, reach: _Reach, keep: bool, test: str) -> list[int]:
+    return in_memory(base, lambda: _kill(seed, base, reach, keep=keep, test=test))
+
+
 @pytest.mark.parametrize("keep", [True, False])
-def test_dying_at_every_call(seed: int, keep: bool, tmp_path: Path) -> None:
-    reach = _Reach(deaths=1, deeper=1)
-    kills = in_memory(tmp_path, lambda: _kill(seed, tmp_path, reach, keep=keep, test="test_dying_at_every_call"))
-    assert kills[0] > 30
+def test_dying_at_every_call(seed: int, keep: bool, tmp_path: Path, platform: str) -> None:
+    asked = (seed, tmp_path, _Reach(deaths=1, deeper=1), keep, "test_dying_at_every_call")
+    assert in_small_process(_kill_in_memory, *asked, platform=platform)[0] > 30
 
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("keep", [True, False])
-def test_long_dying_three_deep(kill_seed: int, keep: bool, tmp_path: Path) -> None:
-    reach = _Reach(deaths=6, deeper=2)
-    kills = in_memory(tmp_path, lambda: _kill(kill_seed, tmp_path, reach, keep=keep, test="test_long_dying_three_deep"))
-    assert all(kills)
+def test_long_dying_three_deep(kill_seed: int, keep: bool, tmp_path: Path, platform: str) -> None:
+    asked = (kill_seed, tmp_path, _Reach(deaths=6, deeper=2), keep, "test_long_dying_three_deep")
+    assert all(in_small_process(_kill_in_memory, *asked, platform=platform))
 
 
 def test_a_committed_frame_that_rotted_is_still_kept_when_history_has_it(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.crash.driver import Dropped, drop, execute, leftovers, quarantined, recover
 from tests.crash.layers import Hooked, Meddling
+from tests.crash.real_disks import in_memory
 from tests.crash.trees import File, Folder, Tree, case, materialise, snapshot
 from tests.tally import counting
 
@@ -177,4 +178,4 @@ def test_an_outsider_between_any_two_calls(seed: int, tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(0)
 def test_long_an_outsider_between_any_two_calls(outsider_seed: int, tmp_path: Path) -> None:
-    _between_any_two(outsider_seed, tmp_path, 1.0)
+    in_memory(tmp_path, lambda: _between_any_two(outsider_seed, tmp_path, 1.0))

@@ -4,11 +4,45 @@ from __future__ import annotations
 
 from tests.hostile.workspace import FILES, TESTS, Case, append, create, delete, edit, rename, update
 
+_PINNED = b"3b1f9c0d5a7e2846c1d0f9e8b7a6958473625140"
 _DIGEST = b"sha256:" + b"a1" * 32
 
 BUMPS = (
     Case("action at the next tag", lambda: [edit(".github/workflows/lint.yml", b"setup@v4", b"setup@v5")]),
     Case("hook at the next tag", lambda: [edit(".pre-commit-config.yaml", b"v1.2.0", b"v1.10.0")]),
+    Case(
+        "action at the commit of the next tag",
+        lambda: [
+            edit(".github/workflows/lint.yml", _PINNED + b" # v2.0.0", b"b2" * 20 + b" # v2.1.0"),
+            edit(".pre-commit-config.yaml", b"rev: " + _PINNED, b"rev: " + b"c1" * 20),
+        ],
+    ),
+    Case(
+        "tag that becomes its commit",
+        lambda: [edit(".github/workflows/lint.yml", b"setup@v4", b"setup@" + b"a4" * 20 + b" # v4.0.0")],
+    ),
+    Case(
+        "one more version to test with",
+        lambda: [edit(".github/workflows/matrix.yml", b'"3.12"]', b'"3.12", "3.13"]')],
+    ),
+    Case(
+        "newer images",
+        lambda: [
+            update(
+                ".github/workflows/matrix.yml",
+                FILES[".github/workflows/matrix.yml"]
+                .replace(b"ubuntu-22.04", b"ubuntu-24.04")
+                .replace(b"[ubuntu-20.04", b"[ubuntu-24.04"),
+            ),
+            edit(".readthedocs.yaml", b"ubuntu-22.04", b"ubuntu-24.04"),
+        ],
+    ),
+    Case("fewer rights", lambda: [edit(".github/workflows/matrix.yml", b"contents: read", b"contents: none")]),
+    Case("words of CI", lambda: [edit(".github/workflows/matrix.yml", b"# everything", b"# All of it.")]),
+    Case(
+        "who it is by",
+        lambda: [edit("pyproject.toml", b'version = "1.0"\n', b'version = "1.0"\nauthors = [{name = "Ann"}]\n')],
+    ),
     Case("requirement", lambda: [edit("requirements.txt", b"2.31.0", b"2.32.3")]),
     Case(
         "requirement with its hash",

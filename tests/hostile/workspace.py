@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK, ChangeSet, FileChange, Mode, Operation
 from lonelycat.changes.plan import ChangePlan
+from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.planner.survey import WorkspaceListing
 
 TESTS = b"""\
@@ -86,9 +87,27 @@ FILES: dict[str, bytes] = {
     b'  - repo: http://code.example/plain\n    rev: "2.0.0"\n    hooks: [{id: plain}]\n'
     b"  - repo: local\n    rev: 3.0.0\n    hooks: []\n"
     b"  - repo: https://code.example/number\n    rev: 4.1\n    hooks: []\n",
+    ".github/workflows/matrix.yml": b"name: matrix\non: push\npermissions:\n  contents: read\njobs:\n  test:\n"
+    b"    name: tests\n    runs-on: ubuntu-22.04\n    timeout-minutes: 9\n    strategy:\n      matrix:\n"
+    b'        os: [ubuntu-20.04, macos-13]\n        python-version: ["3.11", "3.12"]\n    steps:\n'
+    b"      - name: Fetch\n        uses: actions/checkout@v4\n"
+    b"      - uses: actions/setup-python@v5\n        with: {python-version: '${{ matrix.python-version }}'}\n"
+    b"      - if: matrix.os != 'windows-2022'\n        run: make all  # everything\n",
+    ".readthedocs.yaml": b"version: 2\nbuild:\n  os: ubuntu-22.04\n  tools: {python: '3.11'}\n",
     "docs/lint.yml": b"jobs:\n  lint:\n    steps:\n      - uses: example/setup@v4\n",
     "migrations/0001_start.sql": b"CREATE TABLE t (id INTEGER);\n",
 }
+KNOWN_PINS = KnownPins.of(
+    {
+        "example/setup": {"v4.0.0": "a4" * 20, "v5.0.0": "a5" * 20, "v3.0.0": "a3" * 20},
+        "example/other": {
+            "v1.9.0": "b1" * 20, "v2.0.0": "3b1f9c0d5a7e2846c1d0f9e8b7a6958473625140", "v2.1.0": "b2" * 20,
+            "v99.0.0": "b9" * 20,
+        },
+        "https://code.example/frozen": {"v1.0": "3b1f9c0d5a7e2846c1d0f9e8b7a6958473625140", "v1.1": "c1" * 20},
+    }
+)  # fmt: skip
+"""What the tags of the pinned actions and hooks were seen to point to."""
 MODES: dict[str, Mode] = {"scripts/run.sh": EXECUTABLE}
 
 Forge = Callable[[ChangePlan, ChangeSet], tuple[ChangePlan, ChangeSet]]

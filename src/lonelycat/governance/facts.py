@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Protocol
 
 from lonelycat.changes.changeset import SYMLINK, BlobRef, FileChange, Operation
+from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.matching import Matcher
 
 
@@ -171,8 +172,14 @@ class Facts:
     """A change set with what is known about each of its changes, in order of path."""
 
     def __init__(
-        self, changes: Sequence[FileChange], reader: ContentReader | None = None, *, max_scan_bytes: int = 8 << 20
+        self,
+        changes: Sequence[FileChange],
+        reader: ContentReader | None = None,
+        *,
+        max_scan_bytes: int = 8 << 20,
+        known_pins: KnownPins | None = None,
     ) -> None:
+        self.known_pins = known_pins or KnownPins()
         self.changes = tuple(sorted(changes, key=lambda change: change.path))
         self.members = tuple(ChangeFacts(change, reader, max_scan_bytes) for change in self.changes)
         self._selected: dict[tuple[Matcher, Matcher | None], tuple[str, ...]] = {}

@@ -3,7 +3,8 @@
 Invariants:
 - A file that loads has no key, name or rule that is silently without effect.
 - An empty file is an error, and its caller denies everything; there is no built-in policy to fall back on.
-- The policy's identity is the SHA-256 of the file's bytes, comments included.
+- The policy's identity is the SHA-256 of the file's bytes, comments included; where pins are known, together with
+  theirs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.errors import PolicyError
 from lonelycat.governance import policy_lint, strict_yaml
+from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.strict_yaml import Document, Location
 from lonelycat.settings import Limits
@@ -25,22 +27,28 @@ class LoadedPolicy(NamedTuple):
     """A policy with its identity.
 
     Attributes:
-        sha256: of the file's bytes; what decisions and approvals are bound to.
+        sha256: of the file's bytes, and of the known pins where there are any; what decisions and approvals are
+            bound to.
         source: how to name the file in messages.
+        pins: which commits the tags of actions and hooks are known to point to.
     """
 
     policy: Policy
     sha256: str
     source: str
+    pins: KnownPins = KnownPins()
 
 
-def load_policy(data: bytes, *, source: str = "policy", limits: Limits | None = None) -> LoadedPolicy:
+def load_policy(
+    data: bytes, *, source: str = "policy", limits: Limits | None = None, pins: KnownPins | None = None
+) -> LoadedPolicy:
     """Return the policy that ``data`` holds.
 
     Args:
         data: the file's bytes, UTF-8.
         source: the file's name, for messages.
         limits: the size cap.
+        pins: what is known of the tags of actions and hooks; part of the policy's identity.
 
     Raises:
         PolicyError: ``POLICY_…``, with ``source:line:column`` and all problems in ``details["problems"]``.
@@ -72,7 +80,8 @@ def load_policy(data: bytes, *, source: str = "policy", limits: Limits | None = 
         place = document.place(first.location)
         located = strict_yaml.error(first.code, source, place, first.message, first.hint)
         raise _with_problems(located, [_located(document, source, p.location, p.message) for p in problems])
-    return LoadedPolicy(policy, sha256_hex(data), source)
+    known = pins or KnownPins()
+    return LoadedPolicy(policy, known.bound_to(sha256_hex(data)), source, known)
 
 
 def json_schema() -> dict[str, Any]:

@@ -111,7 +111,15 @@ def run_policy_tests(loaded: LoadedPolicy, make_gate: GateFactory | None = None)
     """
 
     def own_gate(clock: ExampleClock, ids: ExampleIds, contents: ContentReader) -> WriteGate:
-        return WriteGate(loaded.policy, loaded.sha256, clock=clock, ids=ids, signer=_NoSigner(), contents=contents)
+        return WriteGate(
+            loaded.policy,
+            loaded.sha256,
+            clock=clock,
+            ids=ids,
+            signer=_NoSigner(),
+            contents=contents,
+            known_pins=loaded.pins,
+        )
 
     return tuple(_run(loaded.policy, test, make_gate or own_gate) for test in loaded.policy.tests)
 

@@ -23,6 +23,8 @@ MASS_DELETION_FILES = 10
 """This many deletions in one change set are a mass deletion …"""
 MASS_DELETION_BELOW = 5
 """… and so are this many below one directory."""
+MAX_DOUBTS = 5
+"""How many doubts about pins one reason lists."""
 _FRAGMENT_GLOBS = ("{news,newsfragments,changelog.d,changes.d,.changeset}/*.{md,rst,txt}",)
 """Notes that a release gathers into the change log and deletes: they are made to go."""
 
@@ -72,37 +74,51 @@ def _governance(facts: Facts) -> Iterator[Finding]:
     governed = facts.select(governance_paths())
     if not governed:
         return
-    from lonelycat.governance.bumps.pins import PinChange, pin_change  # late: most changes touch no such file
+    from lonelycat.governance.bumps.ci_upkeep import ci_change  # late: most changes touch no such file
+    from lonelycat.governance.bumps.pins import PinChange
 
-    pins = {
-        member.change.path: pin_change(member.change.path, member.old, member.new)
+    changes = {
+        member.change.path: ci_change(member.change.path, member.old, member.new, facts.known_pins)
         for member in facts.members
         if member.change.path in governed
         and member.change.operation is Operation.UPDATE
         and member.change.old_mode == member.change.new_mode == REGULAR
     }
-    raised = tuple(path for path, change in pins.items() if change is PinChange.RAISED)
-    moved = tuple(path for path, change in pins.items() if change is PinChange.MOVED)
-    paths = tuple(path for path in governed if pins.get(path) is None)
-    if paths:
+    upkeep = {path: change for path, change in changes.items() if change is not None}
+    moved = {path: change for path, change in upkeep.items() if change.pins is PinChange.MOVED}
+    powerful = tuple(path for path in governed if path not in upkeep)
+    if powerful:
         yield Finding(
             "GOVERNANCE_PATH", Verdict.NEED_APPROVAL, "builtin.governance_paths",
             "gives power over the policy, the tools, the checks or the machines that use this workspace",
-            "A person other than the proposer has to approve it.", paths, RiskLevel.HIGH,
+            "A person other than the proposer has to approve it.", powerful, RiskLevel.HIGH,
         )  # fmt: skip
     if moved:
+        doubts = tuple(dict.fromkeys(doubt for change in moved.values() for doubt in change.doubts))
         yield Finding(
             "PIN_MOVED", Verdict.NEED_APPROVAL, "builtin.governance_paths",
-            "takes the same actions or hooks at another commit or tag, and does nothing else",
+            f"takes the same actions or hooks at another commit or tag: {_listed(doubts)}",
             "Compare each commit with the tag that it is said to be, as `git ls-remote --tags` on the action's "
-            "repository shows it: a commit of anybody's fork resolves there too.", moved, RiskLevel.HIGH,
+            "repository shows it: a commit of anybody's fork resolves there too. `lonelycat policy pins` does so "
+            "for all of them.", tuple(moved), RiskLevel.HIGH,
         )  # fmt: skip
-    if raised:
-        yield Finding(
-            "PIN_RAISED", Verdict.ALLOW, "builtin.governance_paths",
-            "takes the same actions or hooks at higher tags of their owners, and does nothing else", "", raised,
-            RiskLevel.MEDIUM,
-        )  # fmt: skip
+    for code, message, paths in (
+        ("PIN_VERIFIED", "takes the same actions or hooks at commits that higher tags of their owners point to",
+         tuple(path for path, change in upkeep.items() if change.pins is PinChange.VERIFIED)),
+        ("PIN_RAISED", "takes the same actions or hooks at higher tags of their owners",
+         tuple(path for path, change in upkeep.items() if change.pins is PinChange.RAISED)),
+        ("CI_UPKEEP", "changes what is tested with or the words of it, so that no more can happen than before",
+         tuple(path for path, change in upkeep.items() if change.tended and path not in moved)),
+    ):  # fmt: skip
+        if paths:
+            yield Finding(
+                code, Verdict.ALLOW, "builtin.governance_paths", message, "", paths, RiskLevel.MEDIUM
+            )  # fmt: skip
+
+
+def _listed(doubts: tuple[str, ...]) -> str:
+    shown = "; ".join(doubts[:MAX_DOUBTS])
+    return f"{shown}; and {len(doubts) - MAX_DOUBTS} more" if len(doubts) > MAX_DOUBTS else shown
 
 
 def _categories(policy: Policy, facts: Facts) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ MAX_BYTES = 2 << 20
 
 
 def only_raises_versions(path: str, old: bytes | None, new: bytes | None) -> bool:
-    """Tell whether ``new`` is ``old`` with versions raised and nothing else.
+    """Tell whether ``new`` is ``old`` with versions raised and what is for people changed, and nothing else.
 
     Args:
         path: the file's name, which says what kind of file it is.
@@ -26,13 +26,15 @@ def only_raises_versions(path: str, old: bytes | None, new: bytes | None) -> boo
     if old is None or new is None or max(len(old), len(new)) > MAX_BYTES:
         return False
     # Imported here, as most changes touch no such file, and reading them takes many expressions.
-    from lonelycat.governance.bumps import locks, manifests, npm
+    from lonelycat.governance.bumps import locks, manifests, npm, projects
 
     try:
         before, after = old.decode("utf-8"), new.decode("utf-8")
     except UnicodeDecodeError:
         return False
     name = path.rpartition("/")[2]
+    if name == "pyproject.toml" and projects.only_describes(before, after):
+        return True
     if name == "package.json":
         return npm.manifest_only_raises(old, new)
     if name in ("package-lock.json", "npm-shrinkwrap.json"):

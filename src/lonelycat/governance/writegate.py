@@ -20,6 +20,7 @@ from lonelycat.changes.paths import fold, to_wire
 from lonelycat.changes.plan import ChangePlan, RiskLevel
 from lonelycat.clock import Clock, IdSource
 from lonelycat.governance import rules
+from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.decision import GovernanceDecision, Reason, context_digest
 from lonelycat.governance.facts import ContentReader, Facts
 from lonelycat.governance.policy import Policy, RuleMode, Verdict
@@ -44,15 +45,17 @@ class WriteGate:
 
     Args:
         policy: the policy in force.
-        policy_hash: SHA-256 of the policy file's bytes.
+        policy_hash: the policy's identity, see :class:`LoadedPolicy`.
         clock: where the time of judgement comes from (freezes, expiries).
         ids: where the decision's id comes from.
         signer: signs each decision.
         contents: where contents come from that the change set does not carry, and the old ones; None means that
             only what the change set carries can be looked at.
-        policy_path: where the policy in force lies in the workspace; whoever changes it needs a person, wherever it is.
+        policy_paths: where the policy in force and its known pins lie in the workspace; whoever changes one needs a
+            person, wherever it is.
         policy_trusted: False when nobody stands behind the policy yet: it was changed by something other than an
             accountable execution. Then every change needs a person.
+        known_pins: which commits the tags of actions and hooks are known to point to; ``policy_hash`` covers them.
     """
 
     def __init__(
@@ -64,10 +67,12 @@ class WriteGate:
         ids: IdSource,
         signer: Signer,
         contents: ContentReader | None = None,
-        policy_path: str | None = None,
+        policy_paths: Iterable[str] = (),
         policy_trusted: bool = True,
+        known_pins: KnownPins | None = None,
     ) -> None:
-        self._policy_path = None if policy_path is None else fold(policy_path)
+        self._known_pins = known_pins or KnownPins()
+        self._policy_paths = frozenset(map(fold, policy_paths))
         self._policy = policy
         self._policy_trusted = policy_trusted
         self._policy_hash = policy_hash
@@ -90,12 +95,13 @@ class WriteGate:
     def judge(self, plan: ChangePlan, changeset: ChangeSet, now: datetime) -> Judgement:
         """Run every rule at ``now`` and return what they add up to."""
         policy = self._policy
-        facts = Facts(changeset.changes, self._contents, max_scan_bytes=policy.content.max_scan_bytes)
+        most = policy.content.max_scan_bytes
+        facts = Facts(changeset.changes, self._contents, max_scan_bytes=most, known_pins=self._known_pins)
         context = RuleContext(policy, plan, changeset, facts, now, plan.risk_level_proposed)
         first = self._weigh(rules.RAISING, context)
         if not self._policy_trusted:
             first.append(_NOT_ADOPTED)
-        rewritten = tuple(path for path in facts.touched_paths if fold(path) == self._policy_path)
+        rewritten = tuple(path for path in facts.touched_paths if fold(path) in self._policy_paths)
         if rewritten:
             first.append(_POLICY_REWRITTEN._replace(paths=rewritten))
         raised = [finding.risk for finding in first if finding.counts and finding.risk is not None]
@@ -169,7 +175,8 @@ _NOT_ADOPTED = Finding(
 )  # fmt: skip
 _POLICY_REWRITTEN = Finding(
     "GOVERNANCE_PATH", Verdict.NEED_APPROVAL, "builtin.policy_in_force",
-    "is the policy in force itself", "A person other than the proposer has to approve it.", risk=RiskLevel.CRITICAL,
+    "is the policy in force itself, or what it knows of the pins of CI",
+    "A person other than the proposer has to approve it.", risk=RiskLevel.CRITICAL,
 )  # fmt: skip
 _UNRESOLVABLE = frozenset({"UNKNOWN_PROFILE", "UNKNOWN_HEALTH_CHECK", "UNKNOWN_SERVICE", "GATE_INTERNAL_ERROR"})
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from lonelycat.changes.changeset import ChangeSet, FileChange
 from lonelycat.changes.plan import ChangePlan, Names, RiskLevel
 from lonelycat.clock import Clock, IdSource
+from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.facts import ContentReader
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.risk import RiskAssessment
@@ -44,13 +45,22 @@ class Planner:
         policy: where verification profiles, health checks and services come from.
         clock, ids: for the plan's and the change set's time and identifiers.
         contents: reads bytes before and after, so that risk by size can be told; None when there are none.
+        known_pins: which commits the tags of actions and hooks are known to point to.
     """
 
-    def __init__(self, policy: Policy, *, clock: Clock, ids: IdSource, contents: ContentReader | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        clock: Clock,
+        ids: IdSource,
+        contents: ContentReader | None = None,
+        known_pins: KnownPins | None = None,
+    ) -> None:
         self._policy = policy
         self._clock = clock
         self._ids = ids
-        self._shaper = RiskShaper(policy, contents)
+        self._shaper = RiskShaper(policy, contents, known_pins)
 
     def plan(
         self,

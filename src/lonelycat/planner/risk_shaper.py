@@ -14,6 +14,7 @@ from typing import NamedTuple
 from lonelycat.changes.changeset import ChangeSet, Operation
 from lonelycat.changes.paths import printable
 from lonelycat.changes.plan import Names, RiskLevel
+from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.facts import ContentReader, Facts
 from lonelycat.governance.matching import Matcher, compile_globs
 from lonelycat.governance.policy import Globs, Policy
@@ -36,11 +37,15 @@ class RiskShaper:
     Args:
         policy: where all names come from.
         contents: reads the bytes before and after, to tell risk by size; None when there are none.
+        known_pins: which commits the tags of actions and hooks are known to point to.
     """
 
-    def __init__(self, policy: Policy, contents: ContentReader | None = None) -> None:
+    def __init__(
+        self, policy: Policy, contents: ContentReader | None = None, known_pins: KnownPins | None = None
+    ) -> None:
         self._policy = policy
         self._contents = contents
+        self._known_pins = known_pins
         self._verification = _compiled({name: each.touches for name, each in policy.verification.items()})
         self._health = _compiled({name: each.touches for name, each in policy.health_checks.items()})
         self._services = _compiled({name: each.touches for name, each in policy.services.items()})
@@ -48,7 +53,7 @@ class RiskShaper:
     def assess(self, changeset: ChangeSet) -> RiskAssessment:
         """Return the risk that the policy's rules see in ``changeset``, as the gate will see it."""
         limit = self._policy.content.max_scan_bytes
-        facts = Facts(changeset.changes, self._contents, max_scan_bytes=limit)
+        facts = Facts(changeset.changes, self._contents, max_scan_bytes=limit, known_pins=self._known_pins)
         return assess_risk(self._policy, changeset, facts)
 
     def verification(self, paths: Sequence[str]) -> tuple[Choice, ...]:

@@ -130,10 +130,17 @@ class Wiring:
             ids=self.ids,
             signer=self.signer if stored else self.passing_signer,
             contents=self.contents(policy, blobs),
-            policy_path=self.settings.policy_name,
+            policy_paths=self.settings.policy_names,
             policy_trusted=policy.trusted,
+            known_pins=policy.loaded.pins,
         )
 
     def planner(self, policy: PolicyInForce, blobs: BlobStore | None = None) -> Planner:
         """Return the planner under ``policy``."""
-        return Planner(policy.loaded.policy, clock=self.clock, ids=self.ids, contents=self.contents(policy, blobs))
+        return Planner(
+            policy.loaded.policy,
+            clock=self.clock,
+            ids=self.ids,
+            contents=self.contents(policy, blobs),
+            known_pins=policy.loaded.pins,
+        )

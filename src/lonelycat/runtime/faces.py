@@ -35,7 +35,13 @@ class Planner(planner.Planner):
         """
         wiring = Wiring(Settings.for_workspace(root))
         policy = wiring.policy()
-        return cls(policy.loaded.policy, clock=wiring.clock, ids=wiring.ids, contents=wiring.contents(policy))
+        return cls(
+            policy.loaded.policy,
+            clock=wiring.clock,
+            ids=wiring.ids,
+            contents=wiring.contents(policy),
+            known_pins=policy.loaded.pins,
+        )
 
 
 class WriteGate(writegate.WriteGate):
@@ -57,8 +63,9 @@ class WriteGate(writegate.WriteGate):
             ids=wiring.ids,
             signer=wiring.signer,
             contents=wiring.contents(policy),
-            policy_path=wiring.settings.policy_name,
+            policy_paths=wiring.settings.policy_names,
             policy_trusted=policy.trusted,
+            known_pins=policy.loaded.pins,
         )
 
 

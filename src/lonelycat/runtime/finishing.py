@@ -200,7 +200,7 @@ class Finisher:
 
     def _adopt_new_policy(self, result: ExecutionResult) -> None:
         """A policy that was changed on the one path is the one that its approvers stand behind."""
-        if self._wiring.settings.policy_name not in result.files_changed:
+        if self._wiring.settings.policy_names.isdisjoint(result.files_changed):
             return
         with suppress(LonelyCatError, OSError):  # not adopted means that the next change is held: closed by default
             sha256 = self._wiring.policy().loaded.sha256

@@ -23,6 +23,8 @@ from lonelycat.settings import WORKFLOW_PATH
 from lonelycat.shipped import shipped_bytes
 
 _TOOLS = ("pytest", "python", "python3", "npm", "node", "go", "cargo", "make", "tox", "uv", "poetry", "pnpm", "yarn")
+INIT_SECONDS_EACH, INIT_SECONDS = 5.0, 15.0
+"""How long ``init`` asks one repository for its tags, and all of them: it must not hang where there is no network."""
 _MAX_LISTED = 50_000
 _MAX_READ = 1024 * 1024
 _NOT_WALKED = frozenset({".git", ".lonelycat", "node_modules", ".venv", "venv", "__pycache__"})
@@ -43,8 +45,12 @@ class InitReport:
     summary: tuple[str, ...]
 
 
-def initialise(wiring: Wiring) -> InitReport:
-    """Write what is missing and adopt the policy."""
+def initialise(wiring: Wiring, *, offline: bool = False) -> InitReport:
+    """Write what is missing and adopt the policy.
+
+    Args:
+        offline: do not ask what the tags of pinned actions and hooks point to.
+    """
     settings = wiring.settings
     policy_name = settings.policy_name or str(settings.policy_path)
     filesystem = FileSystem()
@@ -56,11 +62,16 @@ def initialise(wiring: Wiring) -> InitReport:
     if settings.policy_path.exists():
         kept.append(policy_name)
     else:
-        fitted = fit_policy(_listing(settings.workspace))
+        found = listing(settings.workspace)
+        fitted = fit_policy(found)
         load_policy(fitted.text.encode(), source="the fitted policy")
+        pins, about_pins = _known_pins(found, offline=offline)
+        if pins and not settings.pins_path.exists():
+            _write_new(settings.pins_path, pins)
+            created.append(str(Path(policy_name).with_name(settings.pins_path.name)))
         _write_new(settings.policy_path, fitted.text.encode())
         created.append(policy_name)
-        summary = tuple(fitted.summary)
+        summary = (*fitted.summary, *about_pins)
     workflow = settings.workspace / WORKFLOW_PATH
     if workflow.exists():
         kept.append(WORKFLOW_PATH)
@@ -85,7 +96,29 @@ def _write_new(path: Path, data: bytes) -> None:
         raise InputError("INIT_FAILED", f"{path} cannot be written: {error.strerror}", "Check its rights.") from error
 
 
-def _listing(root: Path) -> WorkspaceListing:
+def _known_pins(found: WorkspaceListing, *, offline: bool) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return the file of known pins, where there is anything to know, and what to say about it."""
+    from lonelycat.runtime.pinning import pins_of, read_pins
+
+    pins = pins_of(found)
+    commits = len({(pin.repository, pin.commit) for pin in pins if pin.commit})
+    later = "every move of them needs a person until `lonelycat policy pins` has read the tags"
+    if not commits:
+        return None, ()
+    if offline:
+        return None, (f"pins: {commits} commits of actions and hooks, of which nothing is known offline; {later}",)
+    try:
+        read = read_pins(pins, {}, seconds_each=INIT_SECONDS_EACH, seconds=INIT_SECONDS)
+    except LonelyCatError as error:
+        return None, (f"pins: {error.message}; {later}",)
+    if read is None or not read.tags:
+        return None, (f"pins: the tags of no action or hook could be read; {later}",)
+    unseen = f"; not read: {', '.join(read.unseen)}" if read.unseen else ""
+    return read.data, (f"pins: {read.known} of {read.pinned} pinned commits are known by their tags{unseen}",)
+
+
+def listing(root: Path) -> WorkspaceListing:
+    """Return what the workspace at ``root`` holds."""
     return WorkspaceListing(
         paths=_paths(root), read=lambda path: _read(root, path), tools=frozenset(t for t in _TOOLS if shutil.which(t))
     )

@@ -4,6 +4,7 @@ Invariants:
 - A policy file that is there but cannot be loaded closes the workspace (PolicyError), it is never passed over.
 - Where LonelyCat has once seen a policy file, a missing one closes the workspace too. Only a workspace that never had
   one is judged by the policy that LonelyCat ships.
+- What is known of the pins of CI lies beside the policy and belongs to it: its hash is part of the policy's.
 - The hash of the policy in force is remembered, signed. A file that was changed by anything but an execution of
   LonelyCat is used, but trusted with nothing until a person has approved something under it: the gate holds every
   change (``trusted`` is false).
@@ -19,6 +20,7 @@ from typing import NamedTuple
 from lonelycat.changes.strict_json import loads
 from lonelycat.durable import sync_file
 from lonelycat.errors import LonelyCatError, PolicyError
+from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.policy_file import LoadedPolicy, load_policy
 from lonelycat.governance.signing import Signer, verify_signature
 from lonelycat.settings import Settings
@@ -68,7 +70,7 @@ def policy_in_force(settings: Settings, gate_public_key: str | None) -> PolicyIn
             f"the policy {settings.policy_path} cannot be read: {error.strerror}",
             "Make it a plain file that this user can read; nothing is allowed until then.",
         ) from error
-    loaded = load_policy(data, source=str(settings.policy_path))
+    loaded = load_policy(data, source=str(settings.policy_path), pins=_read_pins(settings))
     return PolicyInForce(loaded, False, pin is None or pin == loaded.sha256, pin is not None)
 
 
@@ -83,6 +85,29 @@ def adopt_policy(settings: Settings, sha256: str, by: str, at: str, signer: Sign
         file.flush()
         sync_file(file.fileno())
     draft.replace(settings.state_dir / PIN)
+
+
+def _read_pins(settings: Settings) -> KnownPins:
+    """Return what is known of tags; what is there and cannot be read closes the workspace, as the policy does.
+
+    Raises:
+        PolicyError: ``PINS_UNREADABLE`` or ``PINS_TOO_LARGE``.
+    """
+    path, most = settings.pins_path, settings.limits.max_pins_bytes
+    try:
+        data = _read(path, most)
+    except FileNotFoundError:
+        return KnownPins()
+    except OSError as error:
+        raise PolicyError(
+            "PINS_UNREADABLE", f"the known pins {path} cannot be read: {error.strerror}",
+            "Make it a plain file that this user can read, or remove it; nothing is allowed until then.",
+        ) from error  # fmt: skip
+    if len(data) > most:
+        raise PolicyError(
+            "PINS_TOO_LARGE", f"the known pins {path} are over {most} bytes", "Let `lonelycat policy pins` write them."
+        )
+    return KnownPins(data)
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -16,12 +16,12 @@ from lonelycat.changes.changeset import ChangeSet, FileChange, Operation
 from lonelycat.changes.conflict import Conflict, conflict_error
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.changes.rebase import Present, Rebased, rebase_change
-from lonelycat.errors import RefusedError
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.records.entries import Proposal
 from lonelycat.runtime.bases import Bases, has_hunks
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.conflicts import Explainer
+from lonelycat.runtime.ended import refuse_ended
 from lonelycat.runtime.presence import A_DIRECTORY, TextSink, git_mode_of, look_at
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def rebase(wiring: Wiring, proposal: Proposal) -> tuple[ChangePlan | None, Chang
         ConflictError: what does not apply, with file, hunk and line.
         RefusedError: ``PLAN_REJECTED``, ``CONTENT_NOT_KEPT``.
     """
-    _refuse_what_has_ended(proposal)
+    refuse_ended(proposal)
     changes = proposal.changeset.changes
     results: list[Rebased] = []
     conflicts: list[Conflict] = []
@@ -87,19 +87,6 @@ def rebase(wiring: Wiring, proposal: Proposal) -> tuple[ChangePlan | None, Chang
     if not wanted:
         return None, None, report
     return *_planned(wiring, proposal, wanted), report
-
-
-def _refuse_what_has_ended(proposal: Proposal) -> None:
-    if proposal.rejected_by is not None:
-        raise RefusedError(
-            "PLAN_REJECTED", f"{proposal.rejected_by} said no: {proposal.note}", "Propose another change."
-        )
-    if proposal.redacted:
-        raise RefusedError(
-            "CONTENT_NOT_KEPT",
-            "the change was denied for a secret in it, and its contents were not kept",
-            "Propose it again without the secret.",
-        )
 
 
 def _one(change: FileChange, bases: Bases, tree: PinnedTree, changes: Sequence[FileChange]) -> Rebased | list[Conflict]:

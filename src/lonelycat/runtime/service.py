@@ -4,7 +4,7 @@ Invariants:
 - No interface reaches past it; errors and outcomes are the same for all of them.
 - ``check`` and ``propose`` judge by the same code; ``check`` stores nothing.
 - Nothing here writes a file of the workspace; only :class:`lonelycat.runtime.pipeline.Pipeline` does, and ``init``,
-  which creates the policy and the workflow document where there are none.
+  which creates the policy, the known pins and the workflow document where there are none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.errors import ConflictError, InputError, RefusedError
+from lonelycat.errors import ConflictError, InputError
 from lonelycat.governance.policy import Verdict
 from lonelycat.lifecycle import Status
 from lonelycat.runtime.judgement import Judgement
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lonelycat.runtime.drift import DriftEvent, DriftReport
     from lonelycat.runtime.initialising import InitReport
     from lonelycat.runtime.overview import RecoveryReport, ShowReport, StatusReport
+    from lonelycat.runtime.pinning import PinsRead, PinsReport
     from lonelycat.runtime.policy_tools import PolicyReport, PolicyTestReport
     from lonelycat.runtime.rebasing import RebaseReport
     from lonelycat.runtime.steps import EventSink
@@ -68,11 +69,15 @@ class LonelyCat:
 
     # -- proposing and judging -----------------------------------------------------------------------------------
 
-    def init(self) -> InitReport:
-        """Write a policy fitted to the workspace, the workflow document and the state; never overwrite."""
+    def init(self, *, offline: bool = False) -> InitReport:
+        """Write a policy fitted to the workspace, the workflow document and the state; never overwrite.
+
+        Args:
+            offline: do not ask what the tags of pinned actions and hooks point to.
+        """
         from lonelycat.runtime.initialising import initialise
 
-        return initialise(self._wiring)
+        return initialise(self._wiring, offline=offline)
 
     def propose(self, request: ChangeRequest) -> Judgement:
         """Judge ``request`` and keep it as a proposal, whatever the verdict.
@@ -190,20 +195,12 @@ class LonelyCat:
             InputError: ``PLAN_UNKNOWN``.
             RefusedError: ``STORED_CHANGESET_TAMPERED``, ``PLAN_REJECTED``, ``CONTENT_NOT_KEPT``.
         """
+        from lonelycat.runtime.ended import refuse_ended
         from lonelycat.runtime.execution_request import Options, Request
         from lonelycat.runtime.pipeline import Pipeline
 
         proposal = self.proposal(plan_id)
-        if proposal.rejected_by is not None:
-            raise RefusedError(
-                "PLAN_REJECTED", f"{proposal.rejected_by} said no: {proposal.note}", "Propose another change."
-            )
-        if proposal.redacted:
-            raise RefusedError(
-                "CONTENT_NOT_KEPT",
-                "the change was denied for a secret in it, and its contents were not kept",
-                "Propose it again without the secret.",
-            )
+        refuse_ended(proposal)
         pipeline = Pipeline(self._wiring, Options(dry_run=dry_run, lock_timeout=lock_timeout), on_event)
         return pipeline.run(Request(proposal.plan, proposal.changeset, proposal.decision, proposal.approvals))
 
@@ -347,6 +344,33 @@ class LonelyCat:
 
         judgement = self.check(request)
         return judgement, explain(self._wiring, judgement.decision)
+
+    def policy_pins(self, *, base: str | None = None, by: str | None = None) -> PinsReport:
+        """Ask what the tags of the pinned actions and hooks point to, and propose the file that says so.
+
+        Args:
+            base: where GitHub's repositories are: an https address or a directory of mirrors.
+
+        Raises:
+            InputError: ``PINS_NONE`` or ``PINS_OUTSIDE``.
+            StateError: ``PINS_UNREACHABLE`` when no repository could be asked.
+        """
+        from lonelycat.runtime.initialising import listing
+        from lonelycat.runtime.pin_reading import HOST
+        from lonelycat.runtime.pinning import PinsReport, refreshed_pins
+
+        found = listing(self.settings.workspace)
+        read, name, ready = refreshed_pins(self._wiring, found, base=base or HOST, by=by)
+        return PinsReport(read, name, None if ready is None else self.keep(*ready))
+
+    def read_pins(self, *, base: str | None = None) -> PinsRead:
+        """Ask as :meth:`policy_pins` does, and propose nothing."""
+        from lonelycat.runtime.initialising import listing
+        from lonelycat.runtime.pin_reading import HOST
+        from lonelycat.runtime.pinning import pins_of, read_pins, required
+
+        known = self._wiring.policy().loaded.pins.repositories
+        return required(read_pins(pins_of(listing(self.settings.workspace)), known, base=base or HOST))
 
     @staticmethod
     def policy_schema() -> dict[str, object]:

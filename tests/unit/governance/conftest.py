@@ -12,6 +12,7 @@ import pytest
 
 from lonelycat.changes.changeset import ChangeSet, FileChange
 from lonelycat.changes.plan import ChangePlan
+from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.decision import GovernanceDecision
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_tests import ExampleClock, ExampleIds
@@ -56,9 +57,17 @@ class GateKit:
 
     signer: Ed25519Signer
 
-    def gate(self, policy: Policy, contents: Contents | None, now: datetime = NOW) -> WriteGate:
+    def gate(
+        self, policy: Policy, contents: Contents | None, now: datetime = NOW, known_pins: KnownPins | None = None
+    ) -> WriteGate:
         return WriteGate(
-            policy, "a" * 64, clock=ExampleClock(now), ids=ExampleIds(), signer=self.signer, contents=contents
+            policy,
+            "a" * 64,
+            clock=ExampleClock(now),
+            ids=ExampleIds(),
+            signer=self.signer,
+            contents=contents,
+            known_pins=known_pins,
         )
 
     def plan(self, **fields: Any) -> ChangePlan:
@@ -82,12 +91,13 @@ class GateKit:
         blobs: Mapping[str, bytes] | None = None,
         contents: bool = True,
         now: datetime = NOW,
+        known_pins: KnownPins | None = None,
         **plan_fields: Any,
     ) -> GovernanceDecision:
         plan = self.plan(**plan_fields)
         changeset = ChangeSet.build(plan_id=plan.id, changes=changes, id="cs_1", generated_at=NOW)
         reader = Contents(olds or {}, blobs or {}) if contents else None
-        return self.gate(policy or make_policy(), reader, now).evaluate(plan, changeset)
+        return self.gate(policy or make_policy(), reader, now, known_pins).evaluate(plan, changeset)
 
 
 @pytest.fixture(scope="session")

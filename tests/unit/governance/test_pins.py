@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from lonelycat.governance.bumps.pins import MAX_BYTES, PinChange, pin_change
+from lonelycat.governance.bumps.ci_upkeep import MAX_BYTES, ci_change
+from lonelycat.governance.bumps.known_pins import KnownPins
+from lonelycat.governance.bumps.pins import PinChange
 
 WORKFLOW = ".github/workflows/ci.yml"
 HOOKS = ".pre-commit-config.yaml"
 CI = "name: ci\njobs:\n  test:\n    steps:\n      - uses: acme/setup@v4 # the newest\n      - run: make\n"
 PRE = "repos:\n  - repo: https://code.example/hooks\n    rev: v1.2.0\n    hooks: [{id: tidy}]\n"
 _COMMIT, _OTHER = "3b1f9c0d5a7e2846c1d0f9e8b7a6958473625140", "9e8d7c6b5a49382716054f3e2d1c0b0a99887766"
+
+
+def pin_change(path: str, old: bytes | None, new: bytes | None) -> PinChange | None:
+    found = ci_change(path, old, new, KnownPins())
+    assert found is None or found.pins is None or not found.tended
+    assert found is None or (found.pins is PinChange.MOVED) is bool(found.doubts)
+    return found.pins if found else None
 
 
 def _change(path: str, text: str, old: str, new: str) -> PinChange | None:

@@ -9,6 +9,7 @@ import pytest
 
 from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
 from lonelycat.governance import rules
+from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.decision import GovernanceDecision
 from lonelycat.governance.rules.codes import CODES
 
@@ -61,6 +62,18 @@ CASES: dict[str, tuple[str, list[FileChange], dict[str, Any], dict[str, Any]]] =
     "PIN_MOVED": (
         "NEED_APPROVAL",
         [C.update(WORKFLOW, PINNED, PINNED.replace(b"@v4", b"@" + b"3b1f9" * 8))],
+        {},
+        {"olds": {WORKFLOW: PINNED}},
+    ),
+    "PIN_VERIFIED": (
+        "ALLOW",
+        [C.update(WORKFLOW, PINNED, PINNED.replace(b"@v4", b"@" + b"3b1f9" * 8))],
+        {},
+        {"olds": {WORKFLOW: PINNED}, "known_pins": KnownPins.of({"acme/setup": {"v4.1.0": "3b1f9" * 8}})},
+    ),
+    "CI_UPKEEP": (
+        "ALLOW",
+        [C.update(WORKFLOW, PINNED, PINNED + b"        # Ours.\n")],
         {},
         {"olds": {WORKFLOW: PINNED}},
     ),

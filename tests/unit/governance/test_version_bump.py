@@ -55,6 +55,22 @@ def _npm(**entry: Any) -> str:
     return json.dumps(lock)
 
 
+_EDGE = '    { name = "b" },\n'
+_WHEN = """    { name = "b", marker = "python_full_version < '3.10'" },\n"""
+_EDGES = _UV.replace("\nsdist", f"\ndependencies = [\n{_EDGE}]\nsdist", 1)
+_WAYS = {
+    "uv: when a package is needed": ("uv.lock", _EDGES, _EDGES.replace(_EDGE, _WHEN)),
+    "uv: the revision of the format": ("uv.lock", "revision = 2\n" + _UV, "revision = 3\n" + _UV),
+    "only a comment of pip": ("requirements.txt", "a==1.2\n# via b\n", "a==1.2\n# via b and c\n"),
+    "only a comment of pip with hashes": (
+        "requirements.txt",
+        f"a==1.2 --hash=sha256:{_H1}\n    # via b\n",
+        f"a==1.2 --hash=sha256:{_H1}\n    # via c\n",
+    ),
+    "description": ("pyproject.toml", '[project]\ndescription = "a"\n', '[project]\ndescription = "b"\n'),
+}
+"""What may change either way."""
+
 BUMPS = {
     "uv lock": ("uv.lock", _UV, _UV_NEXT),
     "yarn lock": ("yarn.lock", _YARN, _YARN.replace("1.0.0", "1.1.0").replace(_H1[:40], _H2[:40])),
@@ -99,7 +115,6 @@ OTHERS = {
     "excluded in go.mod": ("go.mod", "exclude (\n\tx v1.2.0\n)\n", "exclude (\n\tx v1.3.0\n)\n"),
     "pseudo-version": ("go.mod", "\tx v0.0.0-20240101000000-" + _H1[:12], "\tx v0.0.1-20240101000000-" + _H2[:12]),
     "candidate before": ("requirements.txt", "a==1.2\n", "a==1.2rc1\n"),
-    "a comment alone": ("requirements.txt", "a==1.2\n# b\n", "a==1.2\n# c\n"),
     "a comment in a continued line": ("requirements.txt", "a==1.2 \\\n  ; x\n", "a==1.3 \\\n# y\n  ; x\n"),
     "a number in a command": ("Makefile", "\tsleep 1.0\n", "\tsleep 2.0\n"),
     "a number outside of quotes": (
@@ -121,7 +136,24 @@ OTHERS = {
     "uv: a file without its version": ("uv.lock", _UV, _UV.replace(_H1, _H2)),
     "uv: a new name with a bump": ("uv.lock", _UV, f'{_UV_NEXT}\n{_PACKAGE}name = "c"\nversion = "1.0.0"\n'),
     "uv: a name gone with a bump": ("uv.lock", _UV, _UV_NEXT.partition(f'{_PACKAGE}name = "b"')[0]),
-    "uv: the head": ("uv.lock", "revision = 1\n" + _UV, "revision = 2\n" + _UV_NEXT),
+    "uv: what is needed": ("uv.lock", _EDGES, _EDGES.replace(_EDGE, _EDGE.replace('"b"', '"evil"'))),
+    "uv: what is needed, and when": ("uv.lock", _EDGES, _EDGES.replace(_EDGE, _WHEN.replace('"b"', '"evil"'))),
+    "uv: no marker but a source": (
+        "uv.lock",
+        _EDGES,
+        _EDGES.replace(_EDGE, '    { name = "b", source = { registry = "https://q.example" } },\n'),
+    ),
+    "uv: a marker that hides more": (
+        "uv.lock",
+        _EDGES,
+        _EDGES.replace(_EDGE, '    { name = "b", marker = "" }, { name = "evil", marker = "" },\n'),
+    ),
+    "uv: a revision of a package": ("uv.lock", _UV, _UV.replace('name = "a"\n', 'name = "a"\nrevision = 3\n')),
+    "an option in a comment's place": ("requirements.txt", "a==1.2\n# x\n", "a==1.2\n--pre\n"),
+    "a comment taken away from a name": ("requirements.txt", "a==1.2\n# evil\n", "a==1.2\nevil\n"),
+    "a comment in another file": ("Pipfile", "# x\n", "# y\n"),
+    "uv: the head": ("uv.lock", "version = 1\n" + _UV, "version = 2\n" + _UV_NEXT),
+    "uv: what it is for": ("uv.lock", 'requires-python = ">=3.9"\n' + _UV, 'requires-python = ">=3.8"\n' + _UV_NEXT),
     "uv: another order": (
         "uv.lock",
         _UV,
@@ -231,6 +263,14 @@ def test_raised_versions_are_a_bump_and_going_back_is_not(name: str) -> None:
     assert only_raises_versions(path, old.encode(), new.encode())
     if "sum" not in name and "hash" not in name:
         assert not only_raises_versions(path, new.encode(), old.encode())
+
+
+@pytest.mark.parametrize("name", _WAYS)
+def test_what_says_nothing_about_versions_may_change_either_way(name: str) -> None:
+    path, old, new = _WAYS[name]
+    assert only_raises_versions(path, old.encode(), new.encode())
+    assert only_raises_versions(path, new.encode(), old.encode())
+    assert not only_raises_versions(path, old.encode(), old.encode())
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -43,6 +43,8 @@ class Entry(NamedTuple):
 def only_raises(split: Callable[[str], list[Entry]], before: str, after: str) -> bool:
     """Tell whether ``after`` is ``before`` with versions of some entries raised and nothing else.
 
+    When a package is needed (uv's markers), comments in lists for pip and the revision of uv's format do not count.
+
     Args:
         split: reads the entries of this kind of lock, one of :data:`READERS`.
     """
@@ -50,9 +52,7 @@ def only_raises(split: Callable[[str], list[Entry]], before: str, after: str) ->
     if old.keys() != new.keys():
         return False
     changed = [name for name in old if old[name] != new[name]]
-    if not changed:
-        return False
-    return all(
+    return before != after and all(
         len(old[name]) == len(new[name])
         and all(low == high or _entry_raised(low, high) for low, high in zip(old[name], new[name], strict=True))
         for name in changed
@@ -148,11 +148,14 @@ def _toml_entries(text: str) -> list[Entry]:
         if header and (header["package"] or not header["sub"]):
             entries.append(_toml_entry(name, lines))
             name, lines = header["whole"], []
-        lines.append(line)
+        lines.append(_EDGE.sub(r"\1\2", line) if name else _REVISION.sub("", line))
     return [*entries, _toml_entry(name, lines)]
 
 
 _TABLE = re.compile(r"(?P<whole>\[(?P<package>\[packages?\])\]|\[\[?(?P<sub>packages?\.)?[^\]]*\]\]?)")
+_EDGE = re.compile(r'(    \{ name = "[A-Za-z0-9_.-]+"(?:, [a-z]+ = (?:"[^"]*"|\{[^{}]*\}))*), marker = "[^"]*"( \},)')
+"""uv's line on what a package needs, up to the marker that says when: it names a package of the lock in any case."""
+_REVISION = re.compile(r"revision = [0-9]+")
 _NAME = re.compile(r'name = "([A-Za-z0-9_.@/-]+)"')
 _VERSION = re.compile(r'version = "([^"]*)"')
 

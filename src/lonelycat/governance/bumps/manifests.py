@@ -39,11 +39,13 @@ _WITHOUT = re.compile(r"^(?:exclude|retract)\b", re.MULTILINE)
 
 
 def only_raises(path: str, before: str, after: str) -> bool:
-    """Tell whether ``after`` is ``before`` with versions raised and nothing else."""
+    """Tell whether ``after`` is ``before`` with versions raised, or comments changed in a list for pip, and no more."""
     if path.rpartition("/")[2] in ("go.mod", "go.work") and _WITHOUT.search(after):
         return False
     kept, fresh = Counter(_lines(path, before)), Counter(_lines(path, after))
     removed, added = list((kept - fresh).elements()), list((fresh - kept).elements())
+    if not added and not removed:
+        return before != after and _REQUIREMENTS.fullmatch(path) is not None
     if not added or any(_ADDRESS.search(line) for line in (*removed, *added)):
         return False
     old, new = _by_skeleton(path, removed), _by_skeleton(path, added)

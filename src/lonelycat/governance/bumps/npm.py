@@ -20,7 +20,7 @@ from lonelycat.governance.bumps.versions import is_raised, parse_version
 
 _RANGES = ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies")
 _FILE = ("version", "resolved", "integrity")
-_FOR_PEOPLE = frozenset({"description", "keywords", "contributors"})
+_FOR_PEOPLE = frozenset({"description", "keywords", "author", "contributors", "maintainers", "bugs", "funding"})
 _FOR_PEOPLE_IN_LOCK = frozenset({"engines", "license", "funding", "deprecated"})
 _RANGE = re.compile(r"(?P<operator>[~^]|>=|)(?P<version>[0-9][0-9A-Za-z.-]*)")
 _PLAIN_RANGE = re.compile(r"[0-9A-Za-z.^~<>=| *+-]*")

@@ -37,8 +37,10 @@ CODES: dict[str, Code] = {
     "ESCALATED": Code("an escalation raises the risk"),
     "RISK_NEEDS_APPROVAL": Code("the effective risk needs a person's yes", False),
     "GOVERNANCE_PATH": Code("a file that gives power over tools, checks or people's machines", False),
-    "PIN_MOVED": Code("the same actions or hooks of CI at another commit or a lower tag", False),
+    "PIN_MOVED": Code("the same actions or hooks of CI at an unknown commit or at a tag that is no higher one", False),
+    "PIN_VERIFIED": Code("the same actions or hooks of CI at commits that higher tags are known to point to", False),
     "PIN_RAISED": Code("the same actions or hooks of CI at higher tags", False),
+    "CI_UPKEEP": Code("an edit of CI after which no more can happen than before", False),
     "REVIEW_CATEGORY": Code("a category that is always reviewed"),
     "MASS_DELETION": Code("many files go at once"),
     # requirements

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from lonelycat.interfaces.cli.exits import Exit
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import Screen
 
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Do not ask what the tags of pinned actions and hooks point to.")
+]
 
-def command(call: Invocation) -> Report:
+
+def command(call: Invocation, offline: Offline = False) -> Report:
     """Prepare a workspace: fitted policy, workflow, state."""
-    report = call.service(search=False).init()
+    report = call.service(search=False).init(offline=offline)
 
     def show(screen: Screen) -> None:
         screen.line(("READY", "good"), f"  LonelyCat governs {call.root(search=False)}")

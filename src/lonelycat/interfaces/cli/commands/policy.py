@@ -134,4 +134,22 @@ def schema(call: Invocation) -> Report:
     )
 
 
-SUBCOMMANDS = {"check": check, "test": test, "explain": explain, "schema": schema}
+PinsFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="PLACE", help="Where GitHub's repositories are: an https address, or a directory of mirrors."
+    ),
+]
+PrintOnly = Annotated[bool, typer.Option("--print", help="Print the file; propose nothing.")]
+
+
+def pins(call: Invocation, place: PinsFrom = None, print_only: PrintOnly = False, by: ProposedBy = None) -> Report:
+    """Read what the tags of pinned actions and hooks point to, and propose to know it."""
+    from lonelycat.interfaces.cli.pinning import pins_report, printed_pins
+
+    if print_only:
+        return printed_pins(call.service().read_pins(base=place))
+    return pins_report(call.service().policy_pins(base=place, by=by))
+
+
+SUBCOMMANDS = {"check": check, "test": test, "explain": explain, "pins": pins, "schema": schema}
