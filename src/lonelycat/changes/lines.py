@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import compress, count
 from operator import ne
+from typing import Literal
 
 Region = tuple[int, int, int, int]
 """Old begin and end, new begin and end; lines outside all regions are equal."""
@@ -26,6 +27,44 @@ _MAX_DEPTH = 600
 def split_lines(data: bytes) -> list[bytes]:
     """Return the lines of ``data`` with their ends; a line ends at ``\\n`` only."""
     return io.BytesIO(data).readlines()
+
+
+def without_common_ends(old: bytes, new: bytes, context: int) -> tuple[int, list[bytes], list[bytes]]:
+    """Return the lines of two texts without those that both begin or both end with; made for long, little changed ones.
+
+    Args:
+        context: how many of the common lines stay at each end.
+
+    Returns:
+        (how many lines are left out at the beginning, the old lines, the new lines).
+    """
+    begin = old.rfind(b"\n", 0, _common(old, new, "little")) + 1
+    tail = _common(old[begin:], new[begin:], "big")
+    end = len(old) - tail
+    if not (_starts_line(old, end) and _starts_line(new, len(new) - tail)):
+        end = _after_line(old, end)
+    for _ in range(context):
+        begin = old.rfind(b"\n", 0, max(begin - 1, 0)) + 1
+        end = _after_line(old, end)
+    new_end = len(new) - (len(old) - end)
+    return old.count(b"\n", 0, begin), split_lines(old[begin:end]), split_lines(new[begin:new_end])
+
+
+def _common(old: bytes, new: bytes, order: Literal["little", "big"]) -> int:
+    """Return how many bytes are common at the beginning (``little``) or the end (``big``); as numbers, at C's speed."""
+    size = min(len(old), len(new))
+    ends = (old[:size], new[:size]) if order == "little" else (old[len(old) - size :], new[len(new) - size :])
+    differing = int.from_bytes(ends[0], order) ^ int.from_bytes(ends[1], order)
+    return ((differing & -differing).bit_length() - 1) // 8 if differing else size
+
+
+def _starts_line(data: bytes, position: int) -> bool:
+    return position == 0 or data.startswith(b"\n", position - 1)
+
+
+def _after_line(data: bytes, position: int) -> int:
+    """Return where the line after the one that ``position`` lies in begins, or the end."""
+    return data.find(b"\n", position) + 1 or len(data)
 
 
 def changed_regions(old: Sequence[bytes], new: Sequence[bytes]) -> list[Region]:

@@ -34,6 +34,7 @@ from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
 from lonelycat.executor.rollback import sweep, undo
+from lonelycat.executor.side_by_side import wait_and_work
 from lonelycat.executor.staging import BlobOpener, SmallContents, Stager
 from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.executor.tree import PinnedTree
@@ -121,8 +122,17 @@ class Transaction:
 
     # -- 1 and 2 -------------------------------------------------------------------------------------------------
 
-    def stage(self, changes: tuple[FileChange, ...], identity: dict[str, object]) -> Intent:
+    def stage(
+        self,
+        changes: tuple[FileChange, ...],
+        identity: dict[str, object],
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Intent:
         """Stage ``changes`` and write INTENT. The workspace is untouched, whatever happens here.
+
+        Args:
+            meanwhile: called once everything is staged, while it is made durable; may look at what is staged, and
+                ends the staging by raising.
 
         Raises:
             ConflictError, RefusedError: see ``staging.py``.
@@ -143,7 +153,11 @@ class Transaction:
             )
         stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk)
         self._old_contents = stager.old_contents
-        self._intent = stager.stage(plan_operations(changes), identity)
+        self._intent = stager.prepare(plan_operations(changes), identity)
+        if stager.is_settled:
+            meanwhile()
+        else:
+            wait_and_work(stager.settle, meanwhile)
         self._check_fence()
         journal = JournalWriter(self._filesystem, self._stage, self._fence)
         journal.begin(self._intent.to_body())
