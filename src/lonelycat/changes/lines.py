@@ -15,7 +15,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import compress, count
 from operator import ne
-from typing import Literal
 
 Region = tuple[int, int, int, int]
 """Old begin and end, new begin and end; lines outside all regions are equal."""
@@ -38,8 +37,8 @@ def without_common_ends(old: bytes, new: bytes, context: int) -> tuple[int, list
     Returns:
         (how many lines are left out at the beginning, the old lines, the new lines).
     """
-    begin = old.rfind(b"\n", 0, _common(old, new, "little")) + 1
-    tail = _common(old[begin:], new[begin:], "big")
+    begin = old.rfind(b"\n", 0, common_head(old, new)) + 1
+    tail = common_tail(old[begin:], new[begin:])
     end = len(old) - tail
     if not (_starts_line(old, end) and _starts_line(new, len(new) - tail)):
         end = _after_line(old, end)
@@ -50,12 +49,21 @@ def without_common_ends(old: bytes, new: bytes, context: int) -> tuple[int, list
     return old.count(b"\n", 0, begin), split_lines(old[begin:end]), split_lines(new[begin:new_end])
 
 
-def _common(old: bytes, new: bytes, order: Literal["little", "big"]) -> int:
-    """Return how many bytes are common at the beginning (``little``) or the end (``big``); as numbers, at C's speed."""
+def common_head(old: bytes, new: bytes) -> int:
+    """Return how many bytes are the same at the beginning; compared as numbers, at C's speed."""
     size = min(len(old), len(new))
-    ends = (old[:size], new[:size]) if order == "little" else (old[len(old) - size :], new[len(new) - size :])
-    differing = int.from_bytes(ends[0], order) ^ int.from_bytes(ends[1], order)
-    return ((differing & -differing).bit_length() - 1) // 8 if differing else size
+    return _lowest_difference(int.from_bytes(old[:size], "little") ^ int.from_bytes(new[:size], "little"), size)
+
+
+def common_tail(old: bytes, new: bytes) -> int:
+    """Return how many bytes are the same at the end."""
+    size = min(len(old), len(new))
+    ends = old[len(old) - size :], new[len(new) - size :]
+    return _lowest_difference(int.from_bytes(ends[0], "big") ^ int.from_bytes(ends[1], "big"), size)
+
+
+def _lowest_difference(bits: int, size: int) -> int:
+    return ((bits & -bits).bit_length() - 1) // 8 if bits else size
 
 
 def _starts_line(data: bytes, position: int) -> bool:

@@ -202,7 +202,7 @@ class SmallContents:
     """
 
     FILE_BYTES = 64 * 1024
-    TOTAL_BYTES = 32 * 1024 * 1024
+    TOTAL_BYTES = 4 * 1024 * 1024
 
     def __init__(self) -> None:
         self._by_path: dict[str, bytes] = {}

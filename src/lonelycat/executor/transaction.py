@@ -33,7 +33,7 @@ from lonelycat.executor.generation import Generation, Phase
 from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
-from lonelycat.executor.rollback import sweep, undo
+from lonelycat.executor.rollback import Version, sweep, undo, version
 from lonelycat.executor.side_by_side import wait_and_work
 from lonelycat.executor.staging import BlobOpener, SmallContents, Stager
 from lonelycat.executor.state_directory import open_state_directory
@@ -82,7 +82,7 @@ class Transaction:
         self._journal: JournalWriter | None = None
         self._intent: Intent | None = None
         self._old_contents = SmallContents()
-        self._displaced: dict[int, os.stat_result] = {}
+        self._displaced: dict[int, Version] = {}
         self._settled = False
 
     def __enter__(self) -> Transaction:
@@ -158,6 +158,7 @@ class Transaction:
             meanwhile()
         else:
             wait_and_work(stager.settle, meanwhile)
+        self._old_contents = SmallContents()  # who wanted them has looked
         self._check_fence()
         journal = JournalWriter(self._filesystem, self._stage, self._fence)
         journal.begin(self._intent.to_body())
@@ -249,7 +250,7 @@ class Transaction:
             seen = "what is not a file" if found is None else found.identity
             code = "FILE_CHANGED" if found is None else code_of_difference(operation.old, found.identity)
             raise conflict_error([difference(operation.path, code, operation.old, seen, "apply")])
-        self._displaced[operation.number] = found.status
+        self._displaced[operation.number] = version(found.status)
 
     def _make_directory(self, path: str) -> None:
         self._check_fence()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
@@ -102,7 +102,7 @@ def decided(
         "decision": decision.model_dump_json(),
         "status": str(status),
     }
-    if decision.verdict is Verdict.DENY and any("SECRET" in reason.code.upper() for reason in decision.reasons):
+    if denies_a_secret(decision):
         shown = ChangePlan.model_validate(redact_json(plan.model_dump(mode="json")))
         values |= {
             "plan": shown.model_dump_json(),
@@ -110,6 +110,11 @@ def decided(
             "redacted": True,
         }
     return replace(stored, values=values)
+
+
+def denies_a_secret(decision: GovernanceDecision) -> bool:
+    """Tell whether the change was denied because of a secret, so that its contents are not to be kept."""
+    return decision.verdict is Verdict.DENY and any("SECRET" in reason.code.upper() for reason in decision.reasons)
 
 
 def without_contents(changeset: ChangeSet) -> ChangeSet:
@@ -181,12 +186,14 @@ def write(
     changed = connection.execute(proposals.update().where(proposals.c.plan_id == key).values(values)).rowcount
     if changed != 1:
         raise StateError("DATABASE_CORRUPT", f"the proposal {key} vanished while it was updated", "See `doctor`.")
+    if values["redacted"]:
+        connection.execute(delete(blob_refs).where(blob_refs.c.owner == key))
     return digest
 
 
 def blobs_of(changeset: ChangeSet) -> set[str]:
     """Return the hashes of the blobs that hold contents of ``changeset``."""
-    return {change.content.sha256 for change in changeset.changes if isinstance(change.content, BlobRef)}
+    return {change.content.blob for change in changeset.changes if isinstance(change.content, BlobRef)}
 
 
 def add_approval(connection: Connection, stored: StoredProposal, approval: GovernanceApproval) -> StoredProposal:

@@ -62,7 +62,7 @@ class Evidence:
                 if isinstance(old, BlobRef):
                     blobs.add(old.sha256)
                 inverse.add((b"," if number else b"") + _COMPACT.encode(_inverse(change, old)).encode("utf-8"))
-                diff.add(render_file(_entry(change, old)))
+                diff.add(render_file(_entry(change, old, self._new(change))))
             inverse.add(b"]}")
 
     def settle(self, transaction: Transaction) -> None:
@@ -73,6 +73,12 @@ class Evidence:
     def _old(self, transaction: Transaction, operation: FileOperation) -> bytes | BlobRef:
         data = transaction.old_content(operation, self._wiring.settings.limits.inline_bytes)
         return self._wiring.records.blobs.put_stream(transaction.old_chunks(operation)) if data is None else data
+
+    def _new(self, change: FileChange) -> bytes | BlobRef | None:
+        content = change.content
+        if isinstance(content, BlobRef) and content.size <= self._wiring.settings.limits.inline_bytes:
+            return self._wiring.blobs.read(content)
+        return content
 
 
 def _inverse(change: FileChange, old: bytes | BlobRef | None) -> dict[str, Any]:
@@ -95,15 +101,16 @@ def _content(old: bytes | BlobRef | None) -> dict[str, Any] | None:
     if old is None:
         return None
     if isinstance(old, BlobRef):
-        return {"blob": {"sha256": old.sha256, "size": old.size}}
+        return {"blob": old.to_json()}
     try:
         return {"text": old.decode("utf-8")}
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(old).decode("ascii")}
 
 
-def _entry(change: FileChange, old: bytes | BlobRef | None) -> DiffEntry:
-    new = old if change.content is None and change.new_hash is not None else change.content
+def _entry(change: FileChange, old: bytes | BlobRef | None, new: bytes | BlobRef | None) -> DiffEntry:
+    if new is None and change.new_hash is not None:
+        new = old
     return DiffEntry(
         path=change.path,
         old=_shown(old),
