@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from lonelycat.changes.digest import flat_digest, sha256_hex
-from lonelycat.changes.model import Hash, Instant, Strict, WorkspacePath, as_tuple
+from lonelycat.changes.model import Hash, Instant, LongTuple, Strict, WorkspacePath
 from lonelycat.changes.paths import check_names, check_path, to_wire
 from lonelycat.clock import RandomIds, SystemClock
 from lonelycat.errors import InputError
@@ -253,7 +253,7 @@ class ChangeSet(Strict):
 
     id: Annotated[str, Field(pattern=r"^[a-z]+_[0-9A-Za-z]{1,64}$")]
     plan_id: Annotated[str, Field(pattern=r"^[a-z]+_[0-9A-Za-z]{1,64}$")]
-    changes: Annotated[tuple[FileChange, ...], BeforeValidator(as_tuple)]
+    changes: Annotated[tuple[FileChange, ...], LongTuple]
     checksum: Hash
     generated_by: Annotated[str, Field(min_length=1, max_length=200)]
     generated_at: Instant

@@ -135,13 +135,12 @@ class Stager:
             )
         self._filesystem.make_link(target, self._stage, operation.staged_name)
 
-    def _content(self, operation: FileOperation, by_path: dict[str, FileOperation]) -> Iterator[bytes]:
+    def _content(self, operation: FileOperation, by_path: dict[str, FileOperation]) -> Iterable[bytes]:
         if isinstance(operation.content, bytes):
-            yield operation.content
-        elif isinstance(operation.content, BlobRef):
-            yield from self._open_blob(operation.content)
-        elif operation.source is not None:
-            yield from self._old_content(by_path[operation.source])
+            return (operation.content,)
+        if isinstance(operation.content, BlobRef):
+            return self._open_blob(operation.content)
+        return () if operation.source is None else self._old_content(by_path[operation.source])
 
     def _old_content(self, operation: FileOperation) -> Iterator[bytes]:
         if operation.old is not None and operation.old.is_link:

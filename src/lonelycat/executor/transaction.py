@@ -383,8 +383,10 @@ def empty_transaction(filesystem: FileSystem, stage: int) -> None:
 
 def _remove(filesystem: FileSystem, stage: int, members: list[str]) -> None:
     for member in members:
-        with suppress(FileNotFoundError):
-            try:
-                filesystem.unlink(stage, member)
-            except IsADirectoryError:  # one that undo did not come to move into place
+        try:
+            filesystem.unlink(stage, member)
+        except FileNotFoundError:
+            continue
+        except IsADirectoryError:  # one that undo did not come to move into place
+            with suppress(FileNotFoundError):
                 filesystem.remove_directory(stage, member)
