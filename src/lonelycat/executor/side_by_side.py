@@ -7,7 +7,7 @@ of the protocol is what it would be one after the other, as long as the work cha
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Thread
+from threading import Event, Thread
 
 
 def wait_and_work(wait: Callable[[], None], work: Callable[[], None]) -> None:
@@ -20,19 +20,27 @@ def wait_and_work(wait: Callable[[], None], work: Callable[[], None]) -> None:
     Raises:
         BaseException: what ``wait`` raised, or else what ``work`` did.
     """
-    raised: list[BaseException] = []
+    problems: dict[str, BaseException] = {}
+    over = Event()
 
     def waiting() -> None:
         try:
             wait()
         except BaseException as error:  # noqa: BLE001 — it is raised again in the caller's thread
-            raised.append(error)
+            problems["wait"] = error
+        finally:
+            over.set()
 
-    thread = Thread(target=waiting, name="lonelycat-disk")
-    thread.start()
+    Thread(target=waiting, name="lonelycat-disk").start()
     try:
         work()
-    finally:
-        thread.join()
-        if raised:
-            raise raised[0]
+    except BaseException as error:  # noqa: BLE001 — it is raised again when the wait is over
+        problems["work"] = error
+    while not over.is_set():
+        try:
+            over.wait()
+        except KeyboardInterrupt as error:  # not before the disk is done with what would be taken away
+            problems.setdefault("work", error)
+    for name in ("wait", "work"):
+        if name in problems:
+            raise problems[name]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -79,10 +82,21 @@ def test_a_barrier_that_fails_counts_more_than_work_that_does(root: Path) -> Non
         _stage(_Recording(fails=True), root, StepFailedError("X", "work", ""))
 
 
-def test_no_thread_is_left() -> None:
-    def failing() -> None:
-        raise ValueError
+def test_an_interrupt_does_not_end_the_wait() -> None:
+    """However often the user asks: what is being made durable must not be taken away under it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    ended = []
 
-    with pytest.raises(ValueError):
-        wait_and_work(lambda: None, failing)
-    assert all(thread.name != "lonelycat-disk" for thread in threading.enumerate())
+    def wait() -> None:
+        for _ in range(3):
+            time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        ended.append(True)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            wait_and_work(wait, lambda: time.sleep(0.01))
+        assert ended
+    finally:
+        signal.signal(signal.SIGINT, before)
