@@ -30,6 +30,8 @@ class Limits(NamedTuple):
     """Largest file of known pins, in bytes."""
     inline_bytes: int = 64 * 1024
     """A file's content above this many bytes is stored as a blob, not in JSON."""
+    inline_bytes_together: int = 2 * 1024 * 1024
+    """A proposal's contents above this many bytes in all are stored as one blob, not in its JSON."""
     chunk_bytes: int = 1024 * 1024
     """How much of a large file is in memory at once."""
     max_output_bytes: int = 1024 * 1024

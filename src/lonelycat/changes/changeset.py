@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from lonelycat.changes.digest import flat_digest, sha256_hex
-from lonelycat.changes.model import Hash, Instant, Strict, WorkspacePath, as_tuple
+from lonelycat.changes.model import Hash, Instant, LongTuple, Strict, WorkspacePath
 from lonelycat.changes.paths import check_names, check_path, to_wire
 from lonelycat.clock import RandomIds, SystemClock
 from lonelycat.errors import InputError
@@ -40,10 +40,34 @@ class Operation(StrEnum):
 
 
 class BlobRef(Strict):
-    """Content that lies in the content-addressed store instead of in the model."""
+    """Content that lies in the content-addressed store instead of in the model.
+
+    Attributes:
+        sha256, size: of the content.
+        pack: the hash of the blob that the content is a part of; None when it is a blob of its own.
+        offset: where in ``pack`` the content begins.
+    """
 
     sha256: Hash
     size: Annotated[int, Field(ge=0)]
+    pack: Hash | None = None
+    offset: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if self.pack is None and self.offset != 0:
+            raise ValueError("offset belongs to a pack, and only there")
+        return self
+
+    @property
+    def blob(self) -> str:
+        """The hash of the blob that holds the content."""
+        return self.pack or self.sha256
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        own = {"sha256": self.sha256, "size": self.size}
+        return own if self.pack is None else {**own, "pack": self.pack, "offset": self.offset}
 
 
 Content = bytes | BlobRef | None
@@ -72,7 +96,7 @@ def _content_to_json(value: Content) -> dict[str, Any] | None:
     if value is None:
         return None
     if isinstance(value, BlobRef):
-        return {"blob": {"sha256": value.sha256, "size": value.size}}
+        return {"blob": value.to_json()}
     try:
         return {"text": value.decode("utf-8")}
     except UnicodeDecodeError:
@@ -229,7 +253,7 @@ class ChangeSet(Strict):
 
     id: Annotated[str, Field(pattern=r"^[a-z]+_[0-9A-Za-z]{1,64}$")]
     plan_id: Annotated[str, Field(pattern=r"^[a-z]+_[0-9A-Za-z]{1,64}$")]
-    changes: Annotated[tuple[FileChange, ...], BeforeValidator(as_tuple)]
+    changes: Annotated[tuple[FileChange, ...], LongTuple]
     checksum: Hash
     generated_by: Annotated[str, Field(min_length=1, max_length=200)]
     generated_at: Instant

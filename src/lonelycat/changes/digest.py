@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from types import NoneType
 
 from lonelycat.patterns import late_pattern
 
 _EXACT = 2**53
+_FLAT = frozenset({str, NoneType})
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
 
 HASH_PATTERN = late_pattern(r"[0-9a-f]{64}", re.ASCII)
@@ -46,6 +48,8 @@ def _plain(value: object) -> object:
         items: dict[str, object] = value  # type: ignore[assignment]  # keys are checked next
         if not "".join(items).isascii():  # the join refuses keys that are not text, with a TypeError
             raise TypeError("a key that is not ASCII")
+        if _FLAT.issuperset(map(type, items.values())):
+            return items
         return {key: each if type(each) is str or each is None else _plain(each) for key, each in items.items()}
     if kind is list or kind is tuple:
         return [_plain(each) for each in value]  # type: ignore[attr-defined]  # a list or a tuple

@@ -8,9 +8,19 @@ annotation from its text, at every start of the command line.
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+)
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import json_or_python_schema, no_info_before_validator_function
 
 from lonelycat.changes.paths import check_path, from_wire, to_wire
 
@@ -24,6 +34,18 @@ class Strict(BaseModel):
 def as_tuple(value: object) -> object:
     """Return a JSON list as the tuple that frozen models hold; anything else unchanged."""
     return tuple(value) if isinstance(value, list) else value
+
+
+class LongTuple:
+    """Marks a tuple that may be long: like ``as_tuple``, but JSON text becomes its items one by one.
+
+    A function that is called before validation would be handed all of them at once, as dictionaries.
+    """
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        items = handler(source)
+        return json_or_python_schema(items, no_info_before_validator_function(as_tuple, items))
 
 
 def _path_from_json(value: object) -> str:

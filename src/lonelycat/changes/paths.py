@@ -191,11 +191,12 @@ def _quote(path: str, *, keep_printable: bool = True) -> str:
 
 def to_wire(path: str) -> str:
     """Return ``path`` as JSON carries it: itself, or C-quoted where it is not UTF-8 or starts with a quote."""
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return _quote(path)
-    return _quote(path) if path.startswith('"') else path
+    if not path.isascii():
+        try:
+            path.encode("utf-8")
+        except UnicodeEncodeError:
+            return _quote(path)
+    return _quote(path) if path[:1] == '"' else path
 
 
 def from_wire(text: str) -> str:

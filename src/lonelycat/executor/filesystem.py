@@ -71,7 +71,8 @@ class FileSystem:
 
     def list(self, directory: int) -> list[str]:
         """Return the names in a directory."""
-        return [*self.inodes(directory)]
+        with self._opened_anew(directory) as fd:
+            return os.listdir(fd)  # noqa: PTH208 — a descriptor has no path
 
     def inodes(self, directory: int) -> dict[str, int]:
         """Return the names in a directory with the numbers of their inodes, in one pass over it."""

@@ -43,6 +43,8 @@ class _Foreign:
 
 _FOREIGN = _Foreign()
 _Holding = Found | _Foreign | None
+Version = tuple[int, int, int, int]
+"""Inode, size, time of the last writing and of the last change of a file."""
 
 
 def _holds(holding: _Holding, identity: Identity | None) -> bool:
@@ -342,18 +344,23 @@ def undo(filesystem: FileSystem, tree: PinnedTree, stage: int, intent: Intent, e
     return work.report
 
 
+def version(status: os.stat_result) -> Version:
+    """Return what changes whenever the file is written to."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def sweep(
     filesystem: FileSystem,
     tree: PinnedTree,
     stage: int,
     intent: Intent,
     execution_id: str,
-    seen: Mapping[int, os.stat_result],
+    seen: Mapping[int, Version],
 ) -> list[tuple[str, str]]:
     """Quarantine whatever the stage holds that is neither an old nor a new content, before the stage is removed.
 
     Args:
-        seen: by operation, the status of a displaced file right after its content was checked; a file that has not
+        seen: by operation, the version of a displaced file right after its content was checked; a file that has not
             been written to since is not read again.
 
     Returns:
@@ -379,13 +386,5 @@ def sweep(
     return kept
 
 
-def _untouched(filesystem: FileSystem, stage: int, name: str, before: os.stat_result | None) -> bool:
-    if before is None:
-        return False
-    now = filesystem.stat(stage, name)
-    return (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns) == (
-        before.st_ino,
-        before.st_size,
-        before.st_mtime_ns,
-        before.st_ctime_ns,
-    )
+def _untouched(filesystem: FileSystem, stage: int, name: str, before: Version | None) -> bool:
+    return before is not None and version(filesystem.stat(stage, name)) == before

@@ -1,8 +1,8 @@
 """Staging: everything that can fail for want of space, rights or the expected base happens here, before any change.
 
-Invariant: staging only reads the workspace and writes the transaction directory. When it returns, every old file has a
-hard link as backup, every new file lies ready with its bytes hashed while written and its mode set, and all of it is
-durable; the workspace is as it was.
+Invariant: staging only reads the workspace and writes the transaction directory. When :meth:`Stager.settle` returns,
+every old file has a hard link as backup, every new file lies ready with its bytes hashed while written and its mode
+set, and all of it is durable; the workspace is as it was.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ class Stager:
         self._open_blob = open_blob
         self._chunk = chunk
         self.old_contents = SmallContents()
+        self._unsettled: list[FileOperation] = []
 
-    def stage(self, plan: OperationPlan, identity: dict[str, object]) -> Intent:
-        """Check the base, link the backups, write the new contents, make all of it durable.
+    def prepare(self, plan: OperationPlan, identity: dict[str, object]) -> Intent:
+        """Check the base, link the backups, write the new contents; :meth:`settle` makes all of it durable.
 
         Raises:
             ConflictError: the workspace is not what the change set was made against; names every path.
@@ -58,8 +59,7 @@ class Stager:
             self._write_new(operation, by_path, found, durable=each)
         with self._filesystem.closing(self._filesystem.create_file(self._stage, BALLAST)) as fd:
             self._filesystem.allocate(fd, BALLAST_BYTES)
-        if not each:
-            make_durable(self._filesystem, self._stage, lambda: self._written_files(written))
+        self._unsettled = [] if each else written
         return Intent(
             identity=identity,
             early=plan.early,
@@ -69,8 +69,17 @@ class Stager:
             pruned=self._existing(plan.prunable),
         )
 
-    def _written_files(self, written: list[FileOperation]) -> Iterator[int]:
-        for operation in written:
+    @property
+    def is_settled(self) -> bool:
+        """Whether :meth:`prepare` has made everything durable itself."""
+        return not self._unsettled
+
+    def settle(self) -> None:
+        """Make durable what :meth:`prepare` has not."""
+        make_durable(self._filesystem, self._stage, self._written_files)
+
+    def _written_files(self) -> Iterator[int]:
+        for operation in self._unsettled:
             if operation.new is not None and not operation.new.is_link:  # a link has its target in the directory
                 with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.staged_name)) as fd:
                     yield fd
@@ -126,13 +135,12 @@ class Stager:
             )
         self._filesystem.make_link(target, self._stage, operation.staged_name)
 
-    def _content(self, operation: FileOperation, by_path: dict[str, FileOperation]) -> Iterator[bytes]:
+    def _content(self, operation: FileOperation, by_path: dict[str, FileOperation]) -> Iterable[bytes]:
         if isinstance(operation.content, bytes):
-            yield operation.content
-        elif isinstance(operation.content, BlobRef):
-            yield from self._open_blob(operation.content)
-        elif operation.source is not None:
-            yield from self._old_content(by_path[operation.source])
+            return (operation.content,)
+        if isinstance(operation.content, BlobRef):
+            return self._open_blob(operation.content)
+        return () if operation.source is None else self._old_content(by_path[operation.source])
 
     def _old_content(self, operation: FileOperation) -> Iterator[bytes]:
         if operation.old is not None and operation.old.is_link:
@@ -193,7 +201,7 @@ class SmallContents:
     """
 
     FILE_BYTES = 64 * 1024
-    TOTAL_BYTES = 32 * 1024 * 1024
+    TOTAL_BYTES = 4 * 1024 * 1024
 
     def __init__(self) -> None:
         self._by_path: dict[str, bytes] = {}

@@ -33,7 +33,8 @@ from lonelycat.executor.generation import Generation, Phase
 from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
-from lonelycat.executor.rollback import sweep, undo
+from lonelycat.executor.rollback import Version, sweep, undo, version
+from lonelycat.executor.side_by_side import wait_and_work
 from lonelycat.executor.staging import BlobOpener, SmallContents, Stager
 from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.executor.tree import PinnedTree
@@ -81,7 +82,7 @@ class Transaction:
         self._journal: JournalWriter | None = None
         self._intent: Intent | None = None
         self._old_contents = SmallContents()
-        self._displaced: dict[int, os.stat_result] = {}
+        self._displaced: dict[int, Version] = {}
         self._settled = False
 
     def __enter__(self) -> Transaction:
@@ -121,8 +122,17 @@ class Transaction:
 
     # -- 1 and 2 -------------------------------------------------------------------------------------------------
 
-    def stage(self, changes: tuple[FileChange, ...], identity: dict[str, object]) -> Intent:
+    def stage(
+        self,
+        changes: tuple[FileChange, ...],
+        identity: dict[str, object],
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Intent:
         """Stage ``changes`` and write INTENT. The workspace is untouched, whatever happens here.
+
+        Args:
+            meanwhile: called once everything is staged, while it is made durable; may look at what is staged, and
+                ends the staging by raising.
 
         Raises:
             ConflictError, RefusedError: see ``staging.py``.
@@ -143,7 +153,12 @@ class Transaction:
             )
         stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk)
         self._old_contents = stager.old_contents
-        self._intent = stager.stage(plan_operations(changes), identity)
+        self._intent = stager.prepare(plan_operations(changes), identity)
+        if stager.is_settled:
+            meanwhile()
+        else:
+            wait_and_work(stager.settle, meanwhile)
+        self._old_contents = SmallContents()  # who wanted them has looked
         self._check_fence()
         journal = JournalWriter(self._filesystem, self._stage, self._fence)
         journal.begin(self._intent.to_body())
@@ -235,7 +250,7 @@ class Transaction:
             seen = "what is not a file" if found is None else found.identity
             code = "FILE_CHANGED" if found is None else code_of_difference(operation.old, found.identity)
             raise conflict_error([difference(operation.path, code, operation.old, seen, "apply")])
-        self._displaced[operation.number] = found.status
+        self._displaced[operation.number] = version(found.status)
 
     def _make_directory(self, path: str) -> None:
         self._check_fence()
@@ -368,8 +383,10 @@ def empty_transaction(filesystem: FileSystem, stage: int) -> None:
 
 def _remove(filesystem: FileSystem, stage: int, members: list[str]) -> None:
     for member in members:
-        with suppress(FileNotFoundError):
-            try:
-                filesystem.unlink(stage, member)
-            except IsADirectoryError:  # one that undo did not come to move into place
+        try:
+            filesystem.unlink(stage, member)
+        except FileNotFoundError:
+            continue
+        except IsADirectoryError:  # one that undo did not come to move into place
+            with suppress(FileNotFoundError):
                 filesystem.remove_directory(stage, member)

@@ -19,6 +19,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from lonelycat.durable import make_durable
@@ -38,6 +39,37 @@ _NOT_A_FILE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.
 
 _INDENTED_UP_TO = 16 * 1024
 """A longer document is for programs; indenting it takes thirty times as long as writing it."""
+
+
+class Document:
+    """A file that is written part by part, in few calls.
+
+    Args:
+        descriptor: where it goes.
+        redactor: masks secrets in each part, or None for what is written as it is.
+    """
+
+    _BYTES_AT_ONCE = 1024 * 1024
+
+    def __init__(self, descriptor: int, redactor: Redactor | None) -> None:
+        self._descriptor = descriptor
+        self._redactor = redactor
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, part: bytes) -> None:
+        """Append ``part``."""
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size >= self._BYTES_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was held back so far."""
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        _write_all(self._descriptor, data if self._redactor is None else self._redactor.bytes(data))
 
 
 class ArtifactDirectory:
@@ -77,6 +109,19 @@ class ArtifactDirectory:
         """Write ``data`` as it is: what is private to the user like the workspace's own files."""
         self._write(name, data)
 
+    @contextlib.contextmanager
+    def writing(self, name: str, *, verbatim: bool = False) -> Iterator[Document]:
+        """Yield a document to be written part by part; it gets its name at the end of the block.
+
+        Args:
+            verbatim: as for :meth:`write_verbatim`; otherwise each part is redacted, and no secret spans two.
+        """
+        with self._unfinished(name) as (folder, part, descriptor):
+            document = Document(descriptor, None if verbatim else self._redactor)
+            yield document
+            document.flush()
+            os.rename(part, name.rpartition("/")[2], src_dir_fd=folder, dst_dir_fd=folder)
+
     def settle(self) -> None:
         """Make every artifact durable, with its name and all directories above; one barrier, whatever their number."""
         with self._open_folder(RECEIPT) as folder:
@@ -102,7 +147,17 @@ class ArtifactDirectory:
 
     def seal(self, data: bytes) -> None:
         """Write the receipt, which was redacted already and is signed byte for byte, and make everything durable."""
-        self._write(RECEIPT, data, sealing=True)
+        with self._unfinished(RECEIPT) as (folder, part, descriptor):
+            _write_all(descriptor, data)
+            make_durable(native_calls(), descriptor, self._all_open)
+            try:
+                os.rename(part, RECEIPT, src_dir_fd=folder, dst_dir_fd=folder)
+                native_calls().fsync(folder)
+            except BaseException:
+                # A receipt that may not be durable goes too: what is noted of that changes what it speaks of.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(RECEIPT, dir_fd=folder)
+                raise
 
     def append_event(self, event: dict[str, object]) -> None:
         """Append one line to ``events.jsonl``, redacted, in one write."""
@@ -124,12 +179,21 @@ class ArtifactDirectory:
             InputError: ``ARTIFACT_MISSING``.
             OSError: it is there, but the disk or this process fails to read it now.
         """
+        with self._reading(name) as file:
+            return file.read()
+
+    def _digest(self, name: str) -> str:
+        with self._reading(name) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[BufferedReader]:
         try:
             with self._open_file(name, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise FileNotFoundError(name)
                 with os.fdopen(os.dup(descriptor), "rb") as file:
-                    return file.read()
+                    yield file
         except OSError as error:
             if error.errno not in _NOT_A_FILE:
                 raise
@@ -150,29 +214,27 @@ class ArtifactDirectory:
         for name in self.names():
             if name != RECEIPT:
                 try:
-                    result[name] = hashlib.sha256(self.read(name)).hexdigest()
+                    result[name] = self._digest(name)
                 except InputError:
                     result[name] = "unreadable"
         return result
 
-    def _write(self, name: str, data: bytes, *, sealing: bool = False) -> None:
-        temporary = f"{name.rpartition('/')[0]}/unfinished-{secrets.token_hex(8)}".lstrip("/")
+    def _write(self, name: str, data: bytes) -> None:
+        with self.writing(name, verbatim=True) as document:
+            document.add(data)
+
+    @contextlib.contextmanager
+    def _unfinished(self, name: str) -> Iterator[tuple[int, str, int]]:
+        """Yield (directory, name in it, descriptor) of a new file, which goes if the block raises."""
+        part = f"unfinished-{secrets.token_hex(8)}"
         with self._open_folder(name) as folder:
-            base, part = name.rpartition("/")[2], temporary.rpartition("/")[2]
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(part, flags, 0o600, dir_fd=folder)
             try:
-                _write_all(descriptor, data)
-                if sealing:
-                    make_durable(native_calls(), descriptor, self._all_open)
-                os.rename(part, base, src_dir_fd=folder, dst_dir_fd=folder)
-                if sealing:
-                    native_calls().fsync(folder)
+                yield folder, part, descriptor
             except BaseException:
-                # A receipt that may not be durable goes too: what is noted of that changes what it speaks of.
-                for left in (part, base) if sealing else (part,):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(left, dir_fd=folder)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(part, dir_fd=folder)
                 raise
             finally:
                 os.close(descriptor)

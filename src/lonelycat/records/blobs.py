@@ -3,6 +3,7 @@
 Invariants:
 - A blob's name is the SHA-256 of its bytes; it appears under its name complete or not at all.
 - Putting and reading use memory of one chunk, whatever the size.
+- A pack is a blob like any other; what it is made of is known only to the references to its parts.
 - Reading verifies: bytes that do not have their name's hash raise at the latest at the end of the stream.
 """
 
@@ -77,9 +78,27 @@ class BlobStore:
             temporary.unlink(missing_ok=True)
         return ref
 
+    def put_together(self, contents: Iterable[bytes]) -> tuple[BlobRef, ...]:
+        """Store many small contents as one blob, a pack, and return a reference to each, in order."""
+        placed: list[tuple[str, int, int]] = []
+
+        def chunks() -> Iterator[bytes]:
+            waiting, offset = bytearray(), 0
+            for data in contents:
+                placed.append((sha256_hex(data), len(data), offset))
+                offset += len(data)
+                waiting += data
+                if len(waiting) >= self._chunk:
+                    yield bytes(waiting)
+                    waiting.clear()
+            yield bytes(waiting)
+
+        pack = self.put_stream(chunks()).sha256
+        return tuple(BlobRef(sha256=sha256, size=size, pack=pack, offset=offset) for sha256, size, offset in placed)
+
     def path(self, ref: BlobRef) -> Path:
-        """Return where a blob lies, or would lie."""
-        return self.directory / ref.sha256[:2] / ref.sha256[2:]
+        """Return where the blob that holds a content lies, or would lie."""
+        return self.directory / ref.blob[:2] / ref.blob[2:]
 
     def has(self, ref: BlobRef) -> bool:
         """Tell whether a file of the right size is there; its bytes are checked by :meth:`verify`."""
@@ -87,7 +106,8 @@ class BlobStore:
             status = os.lstat(self.path(ref))
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return stat.S_ISREG(status.st_mode) and status.st_size == ref.size
+        long_enough = status.st_size == ref.size if ref.pack is None else status.st_size >= ref.offset + ref.size
+        return stat.S_ISREG(status.st_mode) and long_enough
 
     def find(self, sha256: str) -> BlobRef | None:
         """Return the reference of the blob with that hash if it has a file, whose bytes reading it checks."""
@@ -98,7 +118,7 @@ class BlobStore:
         return BlobRef(sha256=sha256, size=status.st_size) if stat.S_ISREG(status.st_mode) else None
 
     def open(self, ref: BlobRef) -> Iterator[bytes]:
-        """Yield the blob's bytes in chunks.
+        """Yield a content's bytes in chunks.
 
         Raises:
             InputError: ``BLOB_MISSING``.
@@ -113,7 +133,9 @@ class BlobStore:
         digest, size = hashlib.sha256(), 0
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                while chunk := file.read(self._chunk):
+                if ref.offset:
+                    file.seek(ref.offset)
+                while chunk := file.read(self._chunk if ref.pack is None else min(self._chunk, ref.size - size)):
                     digest.update(chunk)
                     size += len(chunk)
                     yield chunk

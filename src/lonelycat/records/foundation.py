@@ -27,6 +27,7 @@ class Foundation:
     """Database, signer, clock and blobs of one workspace.
 
     Attributes:
+        limits: the hard limits.
         signer: the workspace's gate key.
         blobs: the content-addressed store.
     """
@@ -39,6 +40,7 @@ class Foundation:
         self.signer = signer
         self.database = Database(settings.state_dir, settings.database_url, read_only=read_only)
         self.executions_dir = settings.state_dir / "executions"
+        self.limits = settings.limits
         self.blobs = BlobStore(settings.state_dir / "blobs", fsync=True, chunk_bytes=settings.limits.chunk_bytes)
 
     def audit(self, event: AuditEvent) -> AuditHead:

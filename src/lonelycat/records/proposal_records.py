@@ -23,6 +23,21 @@ from lonelycat.records.redaction import redact_text
 class ProposalRecords(Foundation):
     """Plans with their change sets, decisions and approvals."""
 
+    def pack(self, changeset: ChangeSet, decision: GovernanceDecision) -> ChangeSet:
+        """Return the change set as it is stored: contents that are many bytes in all lie in one blob.
+
+        Checksum and hashes are the same. What was denied for a secret is not put anywhere.
+        """
+        inline = [change.content for change in changeset.changes if isinstance(change.content, bytes)]
+        if sum(map(len, inline)) <= self.limits.inline_bytes_together or rows.denies_a_secret(decision):
+            return changeset
+        packed = iter(self.blobs.put_together(inline))
+        changes = tuple(
+            change.model_copy(update={"content": next(packed)}) if isinstance(change.content, bytes) else change
+            for change in changeset.changes
+        )
+        return changeset.model_copy(update={"changes": changes})
+
     def save_proposal(
         self,
         plan: ChangePlan,
@@ -54,7 +69,8 @@ class ProposalRecords(Foundation):
                     f"another proposal is stored as {plan.id}",
                     "Give the plan an id of its own, or leave the id out.",
                 )
-            digest = rows.write(connection, self.signer, stored, new=True, bases=bases)
+            blobs = rows.blobs_of(changeset) | set(bases)
+            digest = rows.write(connection, self.signer, stored, new=True, blobs=blobs)
             payload = {"plan_id": plan.id, "changeset_id": changeset.id, "checksum": changeset.checksum}
             if rebased_from is not None:
                 payload["rebased_from"] = rebased_from

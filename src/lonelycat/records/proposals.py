@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
@@ -102,7 +102,7 @@ def decided(
         "decision": decision.model_dump_json(),
         "status": str(status),
     }
-    if decision.verdict is Verdict.DENY and any("SECRET" in reason.code.upper() for reason in decision.reasons):
+    if denies_a_secret(decision):
         shown = ChangePlan.model_validate(redact_json(plan.model_dump(mode="json")))
         values |= {
             "plan": shown.model_dump_json(),
@@ -110,6 +110,11 @@ def decided(
             "redacted": True,
         }
     return replace(stored, values=values)
+
+
+def denies_a_secret(decision: GovernanceDecision) -> bool:
+    """Tell whether the change was denied because of a secret, so that its contents are not to be kept."""
+    return decision.verdict is Verdict.DENY and any("SECRET" in reason.code.upper() for reason in decision.reasons)
 
 
 def without_contents(changeset: ChangeSet) -> ChangeSet:
@@ -164,30 +169,31 @@ def checked(stored: StoredProposal, public_key: str) -> Proposal:
 
 
 def write(
-    connection: Connection, signer: Signer, stored: StoredProposal, *, new: bool, bases: Collection[str] = ()
+    connection: Connection, signer: Signer, stored: StoredProposal, *, new: bool, blobs: Collection[str] = ()
 ) -> str:
     """Insert or replace a proposal's row under its new digest and seal, and return the digest.
 
     Args:
-        bases: of a new one, hashes of the blobs that a rebase needs.
+        blobs: of a new one, hashes of the blobs that it needs; none of one whose contents are not kept.
     """
     digest, key = stored.digest(), stored.values["plan_id"]
     values = {**stored.values, "digest": digest, "seal": seal(signer, TABLE, key, digest)}
     if new:
         connection.execute(proposals.insert(), values)
-        blobs = {b["sha256"] for b in _blobs(ChangeSet.model_validate_json(values["changeset"]))}
-        blobs = set() if values["redacted"] else blobs | set(bases)
-        if blobs:
-            connection.execute(blob_refs.insert(), [{"owner": key, "sha256": blob} for blob in sorted(blobs)])
+        if blobs and not values["redacted"]:
+            connection.execute(blob_refs.insert(), [{"owner": key, "sha256": blob} for blob in sorted(set(blobs))])
         return digest
     changed = connection.execute(proposals.update().where(proposals.c.plan_id == key).values(values)).rowcount
     if changed != 1:
         raise StateError("DATABASE_CORRUPT", f"the proposal {key} vanished while it was updated", "See `doctor`.")
+    if values["redacted"]:
+        connection.execute(delete(blob_refs).where(blob_refs.c.owner == key))
     return digest
 
 
-def _blobs(changeset: ChangeSet) -> list[dict[str, str]]:
-    return [{"sha256": c.content.sha256} for c in changeset.changes if isinstance(c.content, BlobRef)]
+def blobs_of(changeset: ChangeSet) -> set[str]:
+    """Return the hashes of the blobs that hold contents of ``changeset``."""
+    return {change.content.blob for change in changeset.changes if isinstance(change.content, BlobRef)}
 
 
 def add_approval(connection: Connection, stored: StoredProposal, approval: GovernanceApproval) -> StoredProposal:

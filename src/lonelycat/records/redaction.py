@@ -94,15 +94,20 @@ class Redactor:
 def _collect(value: object, texts: set[str]) -> bool:
     """Add every string in ``value`` that may need masking to ``texts``; False as soon as one surely does."""
     waiting: list[Iterable[object]] = [(value,)]
+    harmless_keys: set[tuple[object, ...]] = set()  # a long document repeats few kinds of members
     while waiting:
         for item in waiting.pop():
             if isinstance(item, str):
                 texts.add(item)
             elif isinstance(item, dict):
-                texts.update(map(str, item))
-                named = (member for key, member in item.items() if _names_a_secret(str(key)))
-                if any(isinstance(member, str) and member for member in named):
-                    return False
+                keys = tuple(item)
+                if keys not in harmless_keys:
+                    texts.update(map(str, keys))
+                    named = [key for key in keys if _names_a_secret(str(key))]
+                    if any(isinstance(item[key], str) and item[key] for key in named):
+                        return False
+                    if not named:
+                        harmless_keys.add(keys)
                 waiting.append(item.values())
             elif isinstance(item, list | tuple):
                 waiting.append(item)

@@ -18,7 +18,6 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from lonelycat.changes.changeset import BlobRef
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.records import audit as log
 from lonelycat.records import history, idempotency_store, proposals, tables
@@ -171,7 +170,7 @@ def _check_proposal(connection: Connection, walk: Walk, key: Key) -> AuditProble
     if row is not None:
         try:
             proposal = proposals.checked(row, walk.public_key)
-            wanted = {c.content.sha256 for c in proposal.changeset.changes if isinstance(c.content, BlobRef)}
+            wanted = proposals.blobs_of(proposal.changeset)
             # A base may be missing: it has the name of its bytes, and without it a rebase only finds fewer hunks.
             bases = {change.old_hash for change in proposal.changeset.changes}
             query = select(tables.blob_refs.c.sha256).where(tables.blob_refs.c.owner == key[0])

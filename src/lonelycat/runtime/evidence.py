@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
-from lonelycat.changes.diff import DiffEntry, render_diff
+from lonelycat.changes.diff import DiffEntry, render_file
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.changes.paths import to_wire
 from lonelycat.changes.strict_json import loads
@@ -28,6 +28,7 @@ from lonelycat.runtime.steps import ExecutionContext
 CHANGESET = "changeset.json"
 INVERSE = "inverse.json"
 DIFF = "diff.patch"
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _MAX_DIFF_BYTES = 1024 * 1024
 """A file above this many bytes is named in ``diff.patch`` without its contents."""
 
@@ -50,20 +51,19 @@ class Evidence:
         self._directory.write_json(CHANGESET, described(request.changeset))
         self._context.keep_artifacts(self._directory)
 
-    def keep_both_sides(self, transaction: Transaction) -> set[str]:
-        """Write ``inverse.json`` and ``diff.patch`` from the staged backups; return the blobs that were made."""
+    def keep_both_sides(self, transaction: Transaction, blobs: set[str]) -> None:
+        """Write ``inverse.json`` and ``diff.patch`` from the staged backups, and add what was made to ``blobs``."""
         by_path = {operation.path: operation for operation in transaction.intent.operations}
-        inverse: list[dict[str, Any]] = []
-        entries: list[DiffEntry] = []
-        for change in self._request.changeset.changes:
-            operation = by_path[change.old_path or change.path]
-            old = None if operation.old is None else self._old(transaction, operation)
-            inverse.append(_inverse(change, old))
-            entries.append(_entry(change, old))
-        document = json.dumps({"changes": inverse}, separators=(",", ":")).encode("ascii")
-        self._directory.write_verbatim(INVERSE, document)
-        self._directory.write_bytes(DIFF, render_diff(entries))
-        return {entry.old.sha256 for entry in entries if isinstance(entry.old, BlobRef)}
+        with self._directory.writing(INVERSE, verbatim=True) as inverse, self._directory.writing(DIFF) as diff:
+            inverse.add(b'{"changes":[')
+            for number, change in enumerate(self._request.changeset.changes):
+                operation = by_path[change.old_path or change.path]
+                old = None if operation.old is None else self._old(transaction, operation)
+                if isinstance(old, BlobRef):
+                    blobs.add(old.sha256)
+                inverse.add((b"," if number else b"") + _COMPACT.encode(_inverse(change, old)).encode("utf-8"))
+                diff.add(render_file(_entry(change, old, self._new(change))))
+            inverse.add(b"]}")
 
     def settle(self, transaction: Transaction) -> None:
         """Make the artifacts durable where settling the transaction has not."""
@@ -73,6 +73,12 @@ class Evidence:
     def _old(self, transaction: Transaction, operation: FileOperation) -> bytes | BlobRef:
         data = transaction.old_content(operation, self._wiring.settings.limits.inline_bytes)
         return self._wiring.records.blobs.put_stream(transaction.old_chunks(operation)) if data is None else data
+
+    def _new(self, change: FileChange) -> bytes | BlobRef | None:
+        content = change.content
+        if isinstance(content, BlobRef) and content.size <= self._wiring.settings.limits.inline_bytes:
+            return self._wiring.blobs.read(content)
+        return content
 
 
 def _inverse(change: FileChange, old: bytes | BlobRef | None) -> dict[str, Any]:
@@ -95,15 +101,16 @@ def _content(old: bytes | BlobRef | None) -> dict[str, Any] | None:
     if old is None:
         return None
     if isinstance(old, BlobRef):
-        return {"blob": {"sha256": old.sha256, "size": old.size}}
+        return {"blob": old.to_json()}
     try:
         return {"text": old.decode("utf-8")}
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(old).decode("ascii")}
 
 
-def _entry(change: FileChange, old: bytes | BlobRef | None) -> DiffEntry:
-    new = old if change.content is None and change.new_hash is not None else change.content
+def _entry(change: FileChange, old: bytes | BlobRef | None, new: bytes | BlobRef | None) -> DiffEntry:
+    if new is None and change.new_hash is not None:
+        new = old
     return DiffEntry(
         path=change.path,
         old=_shown(old),

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from lonelycat.errors import FrozenError, LonelyCatError
 from lonelycat.executor.admission import AdmissionTerms, admit, readmit
@@ -226,8 +227,8 @@ class Pipeline:
         context.move(Status.STAGING)
         with context.step("stage"):
             context.seconds_left()
-            transaction.stage(request.changeset.changes, finisher.identity(healthy_before))
-            finisher.blobs = evidence.keep_both_sides(transaction)
+            meanwhile = partial(evidence.keep_both_sides, transaction, finisher.blobs)
+            transaction.stage(request.changeset.changes, finisher.identity(healthy_before), meanwhile)
 
     def _apply_and_check(
         self,

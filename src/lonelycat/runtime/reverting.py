@@ -53,7 +53,7 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
 def blobs_of_inverse(wiring: Wiring, execution_id: str) -> set[str]:
     """Return the hashes of the blobs that a revert of ``execution_id`` needs."""
     contents = [change.content for change in _inverse(wiring, execution_id)]
-    return {content.sha256 for content in contents if isinstance(content, BlobRef)}
+    return {content.blob for content in contents if isinstance(content, BlobRef)}
 
 
 def _inverse(wiring: Wiring, execution_id: str) -> list[FileChange]:

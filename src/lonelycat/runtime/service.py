@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lonelycat.runtime.initialising import InitReport
     from lonelycat.runtime.overview import RecoveryReport, ShowReport, StatusReport
     from lonelycat.runtime.pinning import PinsRead, PinsReport
+    from lonelycat.runtime.policy_source import PolicyInForce
     from lonelycat.runtime.policy_tools import PolicyReport, PolicyTestReport
     from lonelycat.runtime.rebasing import RebaseReport
     from lonelycat.runtime.steps import EventSink
@@ -87,8 +88,8 @@ class LonelyCat:
         """
         policy = self._wiring.policy()
         reader = RequestReader(self.settings, self._wiring.planner(policy), self._wiring.records.blobs.put_stream)
-        plan, changeset = self._read(reader, request)
-        return self.keep(plan, changeset)
+        judged, bases = self._judged(policy, *self._read(reader, request))
+        return self._stored(policy, judged, bases)
 
     def keep(self, plan: ChangePlan, changeset: ChangeSet, *, rebased_from: str | None = None) -> Judgement:
         """Judge a ready plan and change set and keep them as a proposal.
@@ -96,19 +97,30 @@ class LonelyCat:
         Args:
             rebased_from: the plan that it takes the place of, for the audit log.
         """
+        policy = self._wiring.policy()
+        judged, bases = self._judged(policy, plan, changeset)
+        return self._stored(policy, judged, bases, rebased_from=rebased_from)
+
+    def _judged(self, policy: PolicyInForce, plan: ChangePlan, changeset: ChangeSet) -> tuple[Judgement, set[str]]:
+        """Return the judgement, its change set in the form that is stored, and the bases that were kept for it."""
         from lonelycat.runtime.bases import keep_bases
 
-        policy = self._wiring.policy()
         decision = self._wiring.gate(policy).evaluate(plan, changeset)
-        status = _STATUS[decision.verdict]
         bases: set[str] = set()
         if decision.verdict is not Verdict.DENY:  # which is final: there is nothing to rebase
             bases = keep_bases(self._wiring, changeset, self._wiring.contents(policy))
+        explanation = self._wiring.planner(policy).explain(plan, changeset).lines
+        packed = self._wiring.records.pack(changeset, decision)
+        return Judgement(plan, packed, decision, _STATUS[decision.verdict], explanation, stored=False), bases
+
+    def _stored(
+        self, policy: PolicyInForce, judged: Judgement, bases: set[str], *, rebased_from: str | None = None
+    ) -> Judgement:
+        plan, changeset, decision, status = judged[:4]
         self._wiring.records.save_proposal(plan, changeset, decision, status, bases=bases, rebased_from=rebased_from)
         if policy.trusted and not policy.shipped and not policy.pinned:
             self._wiring.adopt_policy(policy.loaded.sha256, by="lonelycat")
-        explanation = self._wiring.planner(policy).explain(plan, changeset).lines
-        return Judgement(plan, changeset, decision, status, explanation, stored=True)
+        return judged._replace(stored=True)
 
     def rebase(self, plan_id: str) -> RebaseReport:
         """Judge a stored proposal's change on today's content and keep it as a proposal of its own.

@@ -63,6 +63,22 @@ def test_a_document_is_replaced_whole_and_leaves_no_temporary(directory: Artifac
     assert directory.names() == ("a.json",)
 
 
+def test_a_document_written_in_parts_is_redacted_and_appears_at_the_end(directory: ArtifactDirectory) -> None:
+    part = b"x = 1\n" * 100_000
+    with directory.writing("diff.patch") as document:
+        for _ in range(4):
+            document.add(part)
+        document.add(f"key = {TOKEN}\n".encode())
+        assert directory.names() == tuple(name for name in directory.names() if name.startswith("unfinished-"))
+    assert directory.names() == ("diff.patch",)
+    written = directory.read("diff.patch")
+    assert written.startswith(part * 4) and TOKEN.encode() not in written and b"[REDACTED:" in written
+    with pytest.raises(ZeroDivisionError), directory.writing("inverse.json", verbatim=True) as document:
+        document.add(b"1")
+        document.add(b"%d" % (1 // 0))
+    assert directory.names() == ("diff.patch",)
+
+
 @pytest.mark.parametrize("execution_id", ["", "..", "exec_1/..", "exec_/x", "exec_\n", "../exec_1", "exec_" + "a" * 65])
 def test_execution_ids_are_not_paths(tmp_path: Path, execution_id: str) -> None:
     with pytest.raises(InputError):

@@ -113,3 +113,60 @@ def test_an_expendable_blob_takes_the_place_of_none_but_a_damaged_one(tmp_path: 
     durable.path(ref).write_bytes(b"")  # as a power cut may leave one that was not durable
     assert durable.put_expendable(b"kept for an approval") == ref
     assert durable.read(ref) == b"kept for an approval"
+
+
+# -- packs -----------------------------------------------------------------------------------------------------------
+
+PARTS = (b"first", b"", b"the second, longer than a chunk", b"\x00\xff", b"first")
+
+
+def test_parts_of_a_pack_come_back(store: BlobStore) -> None:
+    refs = store.put_together(PARTS)
+    assert [store.read(ref) for ref in refs] == list(PARTS)
+    assert [(ref.sha256, ref.size) for ref in refs] == [(hashlib.sha256(part).hexdigest(), len(part)) for part in PARTS]
+    assert all(store.has(ref) and store.verify(ref) for ref in refs)
+    whole = hashlib.sha256(b"".join(PARTS)).hexdigest()
+    assert [name for name, _ in store] == [whole] == list({ref.blob for ref in refs})
+    assert store.put_together(iter(PARTS)) == refs
+
+
+@pytest.mark.parametrize("spoil", ["edited", "cut", "moved", "longer", "another"])
+def test_a_part_that_is_not_what_it_says_is_refused(store: BlobStore, spoil: str) -> None:
+    ref = store.put_together(PARTS)[2]
+    path = store.path(ref)
+    if spoil == "edited":
+        path.write_bytes(path.read_bytes().replace(b"second", b"sekond"))
+    elif spoil == "cut":
+        path.write_bytes(path.read_bytes()[:20])
+        assert not store.has(ref)
+    changed = {"moved": {"offset": 4}, "longer": {"size": ref.size + 1}, "another": {"sha256": "0" * 64}}
+    ref = ref.model_copy(update=changed.get(spoil, {}))
+    assert not store.verify(ref)
+    with pytest.raises(RefusedError) as caught:
+        store.read(ref)
+    assert caught.value.code == "BLOB_TAMPERED"
+
+
+def test_a_part_of_a_pack_that_is_gone_is_missing(store: BlobStore) -> None:
+    ref = store.put_together(PARTS)[0]
+    store.path(ref).unlink()
+    assert not store.has(ref)
+    with pytest.raises(InputError) as caught:
+        store.read(ref)
+    assert caught.value.code == "BLOB_MISSING"
+
+
+def test_a_place_without_a_pack_is_refused() -> None:
+    with pytest.raises(ValueError, match="offset belongs to a pack"):
+        BlobRef(sha256="0" * 64, size=1, offset=1)
+
+
+def test_packing_needs_memory_for_a_chunk(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path / "blobs", chunk_bytes=64 * 1024)
+    tracemalloc.start()
+    try:
+        store.put_together(bytes([number % 256]) * 8192 for number in range(2000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * 1024 * 1024  # of 16 MiB

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -77,6 +79,86 @@ def test_contents_go_when_a_later_decision_denies_for_a_secret(case: Any) -> Non
     assert (proposal.redacted, proposal.status, proposal.decision) == (True, Status.DENIED, verdict)
     assert "unique content" not in str(case.sql("SELECT changeset FROM proposals"))
     assert case.records.audit_verify().ok
+
+
+# -- many contents ---------------------------------------------------------------------------------------------------
+
+
+def _large(case: Any, verdict: Verdict = Verdict.ALLOW, codes: tuple[str, ...] = ()) -> Any:
+    """Return (plan, change set, decision) of contents that are over the limit together, and of each other kind."""
+    plan, _, _ = case.proposed()
+    half = case.settings.limits.inline_bytes_together // 2
+    changes = [
+        FileChange.create("a", b"a" * half),
+        FileChange.delete("gone", b"old"),
+        FileChange.create("large", BlobRef(sha256="1" * 64, size=1 << 30)),
+        FileChange.update("b", b"old", b"\xff" * half),
+        FileChange.rename("from", "to", b"same"),
+        FileChange.create("c", b"c"),
+    ]
+    changeset = ChangeSet.build(plan_id=plan.id, changes=changes)
+    return plan, changeset, case.decision(plan, changeset, verdict, codes)
+
+
+def _contents(case: Any, changeset: ChangeSet) -> list[bytes | BlobRef | None]:
+    return [
+        case.records.blobs.read(change.content)
+        if isinstance(change.content, BlobRef) and change.content.pack is not None
+        else change.content
+        for change in changeset.changes
+    ]
+
+
+def test_contents_over_the_limit_lie_in_one_blob(case: Any) -> None:
+    plan, changeset, decision = _large(case)
+    packed = case.records.pack(changeset, decision)
+    case.records.save_proposal(plan, packed, decision, Status.APPROVED)
+    stored = case.reopened().proposal(plan.id).changeset
+    assert stored == packed
+    assert (stored.checksum, stored.integrity_error()) == (changeset.checksum, None)
+    assert _contents(case, stored) == [change.content for change in changeset.changes]
+    assert len(list(case.records.blobs)) == 1
+    assert len(case.sql("SELECT changeset FROM proposals")[0][0]) < 4096
+    assert case.records.audit_verify().ok
+
+
+def test_contents_up_to_the_limit_stay_in_the_proposal(case: Any) -> None:
+    plan, changeset, decision = _large(case)
+    within = ChangeSet.build(plan_id=plan.id, changes=changeset.changes[:-1])
+    assert case.records.pack(within, decision) is within
+    assert list(case.records.blobs) == []
+
+
+def test_contents_denied_for_a_secret_are_not_packed(case: Any) -> None:
+    _, changeset, decision = _large(case, Verdict.DENY, ("SECRET_FOUND",))
+    assert case.records.pack(changeset, decision) is changeset
+    assert list(case.records.blobs) == []
+
+
+def test_a_changed_content_is_packed_as_it_is_and_not_as_it_is_stated(case: Any) -> None:
+    _, changeset, decision = _large(case)
+    forged = changeset.changes[0].model_copy(update={"content": b"evil" * 1024 * 1024})
+    tampered = changeset.model_copy(update={"changes": (forged, *changeset.changes[1:])})
+    assert case.records.pack(tampered, decision).integrity_error() is not None
+
+
+def test_a_pack_goes_with_its_proposal_or_with_its_contents(case: Any) -> None:
+    for redact in (False, True):
+        plan, changeset, decision = _large(case)
+        packed = case.records.pack(changeset, decision)
+        case.records.save_proposal(plan, packed, decision, Status.APPROVED)
+        later = case.clock.moment + timedelta(days=1)
+        ((_, file),) = case.records.blobs
+        os.utime(file, (case.clock.moment.timestamp(), case.clock.moment.timestamp()))
+        case.clock.moment = later
+        case.records.gc(keep_days=10)
+        assert file.exists()
+        if redact:
+            denied = case.decision(plan, packed, Verdict.DENY, ("CONTENT_SECRET",))
+            case.records.update_decision(plan.id, denied, Status.DENIED)
+        case.records.gc(keep_days=10 if redact else 0)
+        assert not file.exists()
+        assert case.records.audit_verify().ok
 
 
 def test_an_approval_is_stored_once(case: Any) -> None:

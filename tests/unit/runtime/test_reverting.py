@@ -114,6 +114,17 @@ def test_a_revert_brings_back_exactly_what_was_and_its_revert_the_change(full: G
     full.assert_sound()
 
 
+@pytest.mark.usefixtures("always_packed")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_packed_is_executed_and_reverted_the_same(full: Ground, kind: str) -> None:
+    before = full.tree()
+    result = _done(full, KINDS[kind](full))
+    assert full.tree() != before
+    assert _revert(full, result.execution_id).success
+    assert full.tree() == before
+    full.assert_sound()
+
+
 def test_a_file_that_changed_since_is_a_conflict(full: Ground) -> None:
     result = _done(full, KINDS["all at once"](full))
     full.write({"new": "somebody else's\n"})

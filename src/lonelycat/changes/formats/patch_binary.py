@@ -177,5 +177,7 @@ def _copy_arguments(delta: bytes, command: int, index: int) -> tuple[int, int, i
 
 def blob_id(data: bytes, like: str) -> str:
     """Return git's object id of ``data`` as a blob: SHA-1 or SHA-256, by the length of ``like``."""
-    algorithm = "sha1" if len(like) == 40 else "sha256"
-    return hashlib.new(algorithm, b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    algorithm = hashlib.sha1 if len(like) == 40 else hashlib.sha256
+    digest = algorithm(b"blob %d\0" % len(data), usedforsecurity=False)
+    digest.update(data)
+    return digest.hexdigest()

@@ -1,0 +1,46 @@
+"""Work that is done while the disk is waited for.
+
+Invariant: both are over when :func:`wait_and_work` returns or raises; nothing goes on in the background. So the order
+of the protocol is what it would be one after the other, as long as the work changes nothing that the wait is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Thread
+
+
+def wait_and_work(wait: Callable[[], None], work: Callable[[], None]) -> None:
+    """Run ``wait`` in a thread of its own and ``work`` in this one.
+
+    Args:
+        wait: spends its time in system calls.
+        work: spends it in the interpreter.
+
+    Raises:
+        BaseException: what ``wait`` raised, or else what ``work`` did.
+    """
+    problems: dict[str, BaseException] = {}
+    over = Event()
+
+    def waiting() -> None:
+        try:
+            wait()
+        except BaseException as error:  # noqa: BLE001 — it is raised again in the caller's thread
+            problems["wait"] = error
+        finally:
+            over.set()
+
+    Thread(target=waiting, name="lonelycat-disk").start()
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001 — it is raised again when the wait is over
+        problems["work"] = error
+    while not over.is_set():
+        try:
+            over.wait()
+        except KeyboardInterrupt as error:  # not before the disk is done with what would be taken away
+            problems.setdefault("work", error)
+    for name in ("wait", "work"):
+        if name in problems:
+            raise problems[name]
