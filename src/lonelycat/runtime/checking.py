@@ -91,11 +91,14 @@ class ServiceChecks:
         """
         from lonelycat.checks.verifier import Verifier
 
+        settings = self._wiring.settings
         verifier = Verifier(
-            self._wiring.settings.workspace,
+            settings.workspace,
             self._context.clock,
-            self._wiring.settings.limits,
+            settings.limits,
             self._pass_fds,
+            secrets=[place for place in (settings.state_dir, settings.approver_key) if place is not None],
+            unsandboxed=self._policy.executor.verification.unsandboxed == "allow",
         )
         paths = changed_paths(self._context.changeset)
         for name in names:
