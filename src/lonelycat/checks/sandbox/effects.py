@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
-from lonelycat.checks.sandbox.copying import manifest
+from lonelycat.checks.sandbox.copying import Manifest, manifest
 from lonelycat.checks.sandbox.room import Layer, Room
 from lonelycat.checks.sandbox.spec import MAX_PATHS, Written
 
@@ -143,15 +143,32 @@ def _same(here: str, status: os.stat_result, there: str, before: os.stat_result)
 
 
 def _copy_effects(room: Room) -> Iterator[Effect]:
-    now = manifest(str(room.copy))
-    for path in sorted(now.keys() | room.copied.keys()):
-        old, new = room.copied.get(path), now.get(path)
-        if new is None and old is not None:
-            if not stat.S_ISDIR(old[0]):
+    """Like :func:`written`, by comparing with what the copy held at first; to touch a file is to change it here."""
+    before, now = room.copied, manifest(str(room.copy))
+    full_before, full_now = _directories_with_entries(before), _directories_with_entries(now)
+    for path in sorted(now.keys() | before.keys()):
+        old, new = before.get(path), now.get(path)
+        was_directory, is_directory = _is_directory(old), _is_directory(new)
+        if old is not None and (new is None or was_directory is not is_directory):
+            if not was_directory:
                 yield "deleted", path
-        elif new is not None:
-            is_directory = stat.S_ISDIR(new[0])
-            if old is None:
-                yield "created", path + "/" * is_directory
-            elif old != new and (not is_directory or old[0] != new[0]):
-                yield "changed", path + "/" * is_directory
+            elif new is None and path not in full_before:
+                yield "deleted", path + "/"
+            old = None
+        if new is None:
+            continue
+        if old is None:
+            if not is_directory:
+                yield "created", path
+            elif path not in full_now:
+                yield "created", path + "/"
+        elif old != new and (not is_directory or old[0] != new[0]):
+            yield "changed", path + "/" * is_directory
+
+
+def _is_directory(entry: tuple[int, int, int, int] | None) -> bool:
+    return entry is not None and stat.S_ISDIR(entry[0])
+
+
+def _directories_with_entries(found: Manifest) -> set[str]:
+    return {path.rpartition("/")[0] for path in found}

@@ -91,7 +91,7 @@ def _watch(spec: Spec, supervisor: bytes, control: int, status: int, contents: i
     from lonelycat.checks.sandbox.room import NEW, SUPERVISOR, Room
     from lonelycat.checks.sandbox.watch import Watch
 
-    room = Room(spec, supervisor)
+    room = Room(spec, supervisor, contents)
     room.build()
     if not os.path.isdir(NEW + spec.cwd):
         return Report(error=f"there is no directory {spec.cwd!a} to run in")

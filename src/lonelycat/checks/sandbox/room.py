@@ -17,8 +17,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from lonelycat.checks.sandbox import kernel
+from lonelycat.checks.sandbox.applying import apply
 from lonelycat.checks.sandbox.copying import Manifest, copy_tree, manifest
-from lonelycat.checks.sandbox.spec import HIDDEN, Spec
+from lonelycat.checks.sandbox.spec import HIDDEN, Rehearsal, Spec
 
 OLD, NEW = "/old", "/new"
 SUPERVISOR = "/run/lonelycat-supervisor.py"
@@ -54,8 +55,9 @@ class Layer(NamedTuple):
 class Room:
     """The tree; :meth:`build` makes it below :data:`NEW`."""
 
-    def __init__(self, spec: Spec, supervisor: bytes) -> None:
+    def __init__(self, spec: Spec, supervisor: bytes, contents: int) -> None:
         self._spec = spec
+        self._contents = contents
         self._supervisor = supervisor
         self._count = 0
         self._overlays = spec.overlays
@@ -249,15 +251,22 @@ class Room:
             os.mknod(f"{mask}/{name}", stat.S_IFCHR, 0)  # an overlay's sign for "there is no such file"
         lowers = f"{mask}:{layer.lower}"
         if spec.rehearsal is not None:
-            lowers = f"{self._rehearsed(lowers, place)}:{lowers}"
+            lowers = f"{self._rehearsed(spec.rehearsal, lowers)}:{lowers}"
         self._mount_overlay(layer, lowers, NEW + place)
         os.mkdir("/before")
         kernel.mount("overlay", "/before", "overlay", kernel.MS_RDONLY, f"lowerdir={lowers},userxattr")
         self.workspace = layer._replace(lower="/before")
 
-    def _rehearsed(self, lowers: str, place: str) -> str:
+    def _rehearsed(self, rehearsal: Rehearsal, lowers: str) -> str:
         """Put the change in place on an overlay of its own, and return the directory that then holds it."""
-        raise NotImplementedError
+        for name in ("/rehearsal", "/rehearsal/upper", "/rehearsal/work", "/rehearsal/tree", "/rehearsal/stage"):
+            os.mkdir(name)
+        _take_after(OLD + self._spec.workspace, "/rehearsal/upper")
+        options = f"lowerdir={lowers},upperdir=/rehearsal/upper,workdir=/rehearsal/work,userxattr"
+        kernel.mount("overlay", "/rehearsal/tree", "overlay", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+        apply(rehearsal, "/rehearsal/tree", self._contents, "/rehearsal/stage")
+        kernel.unmount("/rehearsal/tree")
+        return "/rehearsal/upper"
 
     def _copied_workspace(self) -> None:
         place = self._spec.workspace
@@ -266,6 +275,9 @@ class Room:
         os.mkdir(copy)
         kernel.mount("tmpfs", copy, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"size={MAX_COPY_BYTES},mode=755")
         copy_tree(OLD + place, copy, self._spec.without)
+        if self._spec.rehearsal is not None:
+            os.mkdir("/rehearsal")
+            apply(self._spec.rehearsal, copy, self._contents, "/rehearsal")
         kernel.mount(copy, NEW + place, flags=kernel.MS_BIND)
         self.copy = copy
         self.copied = manifest(copy)
