@@ -81,7 +81,7 @@ def everything(root: Path) -> dict[str, tuple[int, int, bytes]]:
 
 
 @pytest.fixture
-def untouched(tmp_path: Path) -> Iterator[None]:
+def untouched(tmp_path: Path, workspace: Path) -> Iterator[None]:
     """Whatever the test runs, nothing below its temporary directory is changed by it."""
     before = everything(tmp_path)
     yield

@@ -78,13 +78,14 @@ def test_temporary_directories_and_home_are_empty_and_private(
         "before = sorted(os.listdir(home))\n"
         "(home / 'made').write_text('x')\n"
         "made = tempfile.mkdtemp()\n"
-        "print(json.dumps([before, os.listdir('/run'), made.startswith('/tmp/'), os.path.exists('/dev/shm')]))\n"
+        "run = sorted(os.listdir('/run'))\n"
+        "print(json.dumps([before, run, made.startswith('/tmp/'), os.path.exists('/dev/shm')]))\n"
         f"print(os.path.exists({str(tmp_path / 'beside')!r}), os.path.exists({str(home / '.ssh')!r}))\n"
     )
     first, second = result.output.decode().splitlines()
     before, run, private, shm = json.loads(first)
     assert ".ssh" not in before
-    assert run == ["lonelycat-supervisor.py"]
+    assert run == ["lonelycat-changed-files", "lonelycat-supervisor.py"]
     assert (private, shm) == (True, True)
     assert second == "False False"
     assert [path.name for path in home.iterdir()] == [".ssh"]

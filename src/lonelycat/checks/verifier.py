@@ -128,8 +128,7 @@ class Verifier:
         begun = self._clock.monotonic()
         limit = min(profile.timeout, timeout)
         try:
-            with _listed(changed_paths, self._workspace) as listing:
-                ended = self._end_of(profile, listing, limit, rehearsed)
+            ended = self._end_of(profile, changed_paths, limit, rehearsed)
             code, message = _judged(name, profile, ended, limit)
         except LonelyCatError as error:
             ended, code, message = None, error.code, f"{name}: {error.message}"
@@ -146,18 +145,19 @@ class Verifier:
             details=_details(profile, ended),
         )
 
-    def _end_of(self, profile: VerificationProfile, listing: Path, limit: float, rehearsed: Rehearsed | None) -> _Ended:
+    def _end_of(
+        self, profile: VerificationProfile, changed_paths: Sequence[str], limit: float, rehearsed: Rehearsed | None
+    ) -> _Ended:
         """Run the command and return how it ended.
 
         Raises:
             RefusedError: ``SANDBOX_UNAVAILABLE``, ``CHECK_PATH_OUTSIDE``.
         """
-        argv = fill(profile.argv, self._workspace, listing)
         cwd = resolve_inside(self._workspace, profile.cwd)
         env = child_environment({**_DEFAULT_ENVIRONMENT, **profile.env}, profile.pass_env)
         if profile.sandbox.enabled:
             try:
-                return self._sandboxed(profile, argv, cwd, env, listing, limit, rehearsed)
+                return self._sandboxed(profile, cwd, env, changed_paths, limit, rehearsed)
             except RefusedError as error:
                 if error.code != "SANDBOX_UNAVAILABLE" or not self._unsandboxed or rehearsed is not None:
                     raise
@@ -168,9 +168,9 @@ class Verifier:
                 + ("a rehearsal takes one" if rehearsed else "the policy asks for one"),
                 "Remove sandbox.enabled: false, or set executor.verification to unsandboxed: allow and mode: in_place.",
             )
-        return _Ended(
-            run_process(
-                argv,
+        with _listed(changed_paths, self._workspace) as listing:
+            done = run_process(
+                fill(profile.argv, self._workspace, listing),
                 cwd=cwd,
                 env=env,
                 timeout=limit,
@@ -178,24 +178,24 @@ class Verifier:
                 pass_fds=self._pass_fds,
                 stop=self._stop,
             )
-        )
+        return _Ended(done)
 
     def _sandboxed(
         self,
         profile: VerificationProfile,
-        argv: Sequence[str],
         cwd: Path,
         env: Mapping[str, str],
-        listing: Path,
+        changed_paths: Sequence[str],
         limit: float,
         rehearsed: Rehearsed | None,
     ) -> _Ended:
         from lonelycat.checks.sandbox.launch import run_sandboxed
         from lonelycat.checks.sandbox.observed import observe
+        from lonelycat.checks.sandbox.spec import LISTING
 
         done, report, level = run_sandboxed(
             profile.sandbox,
-            argv,
+            fill(profile.argv, self._workspace, Path(LISTING)),
             workspace=self._workspace,
             cwd=cwd,
             env=env,
@@ -203,7 +203,7 @@ class Verifier:
             max_output_bytes=self._limits.max_output_bytes,
             pass_fds=self._pass_fds,
             stop=self._stop,
-            needs=(str(listing),),
+            changed_paths=changed_paths,
             secrets=self._secrets,
             rehearsal=rehearsed.rehearsal if rehearsed else None,
             contents=rehearsed.contents if rehearsed else -1,

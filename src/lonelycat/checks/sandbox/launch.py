@@ -61,7 +61,7 @@ def run_sandboxed(
     max_output_bytes: int,
     pass_fds: Sequence[int] = (),
     stop: threading.Event | None = None,
-    needs: Sequence[str] = (),
+    changed_paths: Sequence[str] = (),
     secrets: Sequence[Path] = (),
     rehearsal: Rehearsal | None = None,
     contents: int = -1,
@@ -85,7 +85,7 @@ def run_sandboxed(
             max_output_bytes=max_output_bytes,
             pass_fds=pass_fds,
             stop=stop,
-            needs=needs,
+            changed_paths=changed_paths,
             secrets=secrets,
             rehearsal=rehearsal,
             contents=contents,
@@ -112,7 +112,7 @@ def run_in(
     max_output_bytes: int,
     pass_fds: Sequence[int] = (),
     stop: threading.Event | None = None,
-    needs: Sequence[str] = (),
+    changed_paths: Sequence[str] = (),
     secrets: Sequence[Path] = (),
     rehearsal: Rehearsal | None = None,
     contents: int = -1,
@@ -121,7 +121,7 @@ def run_in(
 
     Args:
         workspace: the governed tree, resolved; ``cwd`` lies in it.
-        needs: files outside the workspace that the command reads, whatever is hidden.
+        changed_paths: what the command finds in :data:`LISTING`, which its arguments may name.
         secrets: what it must not see, wherever it lies.
         rehearsal, contents: a change to put in place first, and the file that holds its contents.
 
@@ -132,7 +132,7 @@ def run_in(
     if executable is None or (rehearsal is None and not cwd.is_dir()):
         message = f"command {ascii(argv[0])[:200]} is not found or not executable, or has no directory to run in"
         return ProcessResult(None, None, False, False, b"", 0.0, COMMAND_NOT_FOUND, message), Report()
-    view = view_of(workspace, executable, env, (*rules.reads, *needs), secrets)
+    view = view_of(workspace, executable, env, rules.reads, secrets)
     spec = Spec(
         level=str(level),
         bubblewrap=bubblewrap() or "",
@@ -147,6 +147,7 @@ def run_in(
         shown=view.shown,
         links=view.links,
         masked=view.masked,
+        listing="".join(f"{path}\0" for path in changed_paths),
         host_network=rules.network == "host",
         max_memory_bytes=rules.max_memory_bytes,
         max_processes=rules.max_processes,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from lonelycat.checks.sandbox import kernel
 from lonelycat.checks.sandbox.applying import apply
 from lonelycat.checks.sandbox.copying import Manifest, copy_tree, manifest
-from lonelycat.checks.sandbox.spec import HIDDEN, Rehearsal, Spec
+from lonelycat.checks.sandbox.spec import HIDDEN, LISTING, Rehearsal, Spec
 
 OLD, NEW = "/old", "/new"
 SUPERVISOR = "/run/lonelycat-supervisor.py"
@@ -98,7 +98,7 @@ class Room:
         self._workspace()
         for path in self._spec.masked:
             self._mask(path)
-        self._room_of_the_supervisor()
+        self._own_files()
         kernel.mount("", NEW, flags=kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY)
 
     # -- the host ------------------------------------------------------------------------------------------------
@@ -225,13 +225,13 @@ class Room:
         kernel.mount(empty, NEW + place, flags=kernel.MS_BIND)
         kernel.make_read_only(NEW + place)
 
-    def _room_of_the_supervisor(self) -> None:
-        """A copy, so that what a change does to LonelyCat's own files does not supervise the change."""
-        file = os.open(NEW + SUPERVISOR, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444)
-        os.write(file, self._supervisor)
-        os.close(file)
-        kernel.mount(NEW + SUPERVISOR, NEW + SUPERVISOR, flags=kernel.MS_BIND)
-        kernel.make_read_only(NEW + SUPERVISOR)
+    def _own_files(self) -> None:
+        """The supervisor is a copy: what a change does to LonelyCat's own files does not supervise the change."""
+        for place, data in ((SUPERVISOR, self._supervisor), (LISTING, os.fsencode(self._spec.listing))):
+            with open(NEW + place, "xb") as file:
+                file.write(data)
+            kernel.mount(NEW + place, NEW + place, flags=kernel.MS_BIND)
+            kernel.make_read_only(NEW + place)
 
     # -- the workspace -------------------------------------------------------------------------------------------
 

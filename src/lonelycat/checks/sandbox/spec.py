@@ -15,6 +15,9 @@ MAX_PATHS = 20_000
 HIDDEN = ("/tmp", "/var/tmp", "/run", "/home", "/root", "/mnt", "/media", "/dev", "/proc", "/sys", "/lost+found")  # noqa: S108 - places, not files
 """Directories of the host that a command does not see; of ``/dev`` and ``/proc`` it gets its own."""
 
+LISTING = "/run/lonelycat-changed-files"
+"""Where a command finds the list of changed paths; only there does it exist."""
+
 
 class Operation(NamedTuple):
     """One file of a change that is put in place before the command runs.
@@ -67,6 +70,7 @@ class Spec(NamedTuple):
         links: symbolic links, with their targets, on the way to what is shown.
         masked: paths that are empty for the command.
         host_network: whether the host's network is there.
+        listing: what :data:`LISTING` holds: the changed paths, NUL-terminated.
         max_memory_bytes, max_processes, max_written_bytes: limits over the whole tree.
         rehearsal: the change to put in place first, or None.
     """
@@ -85,6 +89,7 @@ class Spec(NamedTuple):
     links: tuple[tuple[str, str], ...]
     masked: tuple[str, ...]
     host_network: bool
+    listing: str
     max_memory_bytes: int
     max_processes: int
     max_written_bytes: int
