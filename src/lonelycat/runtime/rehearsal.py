@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -18,10 +19,12 @@ from lonelycat.changes.changeset import BlobRef, FileChange
 from lonelycat.checks.result import CheckResult
 from lonelycat.checks.sandbox.spec import Operation, Rehearsal
 from lonelycat.checks.verifier import Rehearsed
-from lonelycat.errors import LonelyCatError
+from lonelycat.errors import LonelyCatError, RefusedError
 from lonelycat.executor.operations import FileOperation, plan_operations
 from lonelycat.executor.staging import BlobOpener, check_base, check_written, permissions_of
 from lonelycat.executor.tree import Found, PinnedTree
+from lonelycat.governance.policy import Verdict
+from lonelycat.records.redaction import redact_bytes, redact_json, redact_text
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks, validate_named
 from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error
@@ -29,6 +32,7 @@ from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error
 if TYPE_CHECKING:
     from lonelycat.changes.changeset import ChangeSet
     from lonelycat.changes.plan import ChangePlan
+    from lonelycat.governance.decision import GovernanceDecision
     from lonelycat.governance.policy import Policy
 
 STEP = "rehearse"
@@ -39,7 +43,7 @@ class RehearsalReport(NamedTuple):
 
     Attributes:
         error: why it failed, or None.
-        checks: what each profile found, up to the first that failed.
+        checks: what each profile found, up to the first that failed; secrets in it are masked.
     """
 
     error: LonelyCatError | None
@@ -71,9 +75,20 @@ def rehearse(
 
 
 def rehearse_alone(
-    wiring: Wiring, plan: ChangePlan, changeset: ChangeSet, policy: Policy, open_blob: BlobOpener
+    wiring: Wiring,
+    plan: ChangePlan,
+    changeset: ChangeSet,
+    decision: GovernanceDecision,
+    policy: Policy,
+    open_blob: BlobOpener,
 ) -> RehearsalReport:
-    """Rehearse a change outside of an execution: nothing is stored, and no lock is taken."""
+    """Rehearse a change outside of an execution: nothing is stored, and no lock is taken.
+
+    What the gate denied is not run, not even in a sandbox.
+    """
+    why = _not_rehearsed(plan, decision)
+    if why is not None:
+        return RehearsalReport(why, ())
     context = ExecutionContext("rehearsal", plan, changeset, wiring.clock)
     constraints = policy.executor.constraints
     context.deadline = wiring.clock.monotonic() + constraints.max_execution_time
@@ -83,8 +98,30 @@ def rehearse_alone(
         validate_named(plan, policy)
         rehearse(context, checks, plan.verification_plan, wiring, open_blob)
     except (LonelyCatError, OSError) as error:
-        return RehearsalReport(as_lonelycat_error(error), tuple(checks.verified))
-    return RehearsalReport(None, tuple(checks.verified))
+        return RehearsalReport(as_lonelycat_error(error), tuple(map(_masked, checks.verified)))
+    return RehearsalReport(None, tuple(map(_masked, checks.verified)))
+
+
+def _not_rehearsed(plan: ChangePlan, decision: GovernanceDecision) -> LonelyCatError | None:
+    if decision.verdict is Verdict.DENY:
+        return RefusedError("REHEARSAL_DENIED", "a denied change is not run", "Change what the reasons name.")
+    if not plan.verification_plan:
+        return RefusedError(
+            "REHEARSAL_EMPTY",
+            "the plan names no verification profile, so nothing was rehearsed",
+            "Give the policy one.",
+        )
+    return None
+
+
+def _masked(found: CheckResult) -> CheckResult:
+    details = redact_json(found.details)
+    return replace(
+        found,
+        message=redact_text(found.message),
+        output=redact_bytes(found.output),
+        details=details if isinstance(details, dict) else {},
+    )
 
 
 # -- putting together what the sandbox is told ------------------------------------------------------------------------

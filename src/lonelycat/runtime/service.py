@@ -25,6 +25,7 @@ from lonelycat.settings import Settings
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from lonelycat.records.blobs import BlobStore
     from lonelycat.records.entries import AuditHead, AuditReport, ExecutionRow, GcReport, Proposal
     from lonelycat.records.execution import ExecutionResult
     from lonelycat.runtime.bootstrap import Wiring
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from lonelycat.runtime.drift import DriftEvent, DriftReport
     from lonelycat.runtime.initialising import InitReport
     from lonelycat.runtime.overview import RecoveryReport, ShowReport, StatusReport
+    from lonelycat.runtime.policy_source import PolicyInForce
     from lonelycat.runtime.policy_tools import PolicyReport, PolicyTestReport
     from lonelycat.runtime.rebasing import RebaseReport
     from lonelycat.runtime.steps import EventSink
@@ -121,16 +123,41 @@ class LonelyCat:
             judgement = self.keep(plan, changeset, rebased_from=plan_id)
         return RebaseReport(plan_id, judgement, changes)
 
-    def check(self, request: ChangeRequest) -> Judgement:
-        """Judge ``request`` exactly as :meth:`propose` would, and store nothing."""
+    def check(self, request: ChangeRequest, *, rehearse: bool = False) -> Judgement:
+        """Judge ``request`` exactly as :meth:`propose` would, and store nothing.
+
+        Args:
+            rehearse: also run its verification on it, in a sandbox, unless it is denied.
+        """
         with self._wiring.scratch_blobs(needed=request.git_range is not None) as blobs:
             policy = self._wiring.policy()
             planner = self._wiring.planner(policy, blobs)
             reader = RequestReader(self.settings, planner, blobs.put_stream)
             plan, changeset = self._read(reader, request)
-            decision = self._wiring.gate(policy, stored=False, blobs=blobs).evaluate(plan, changeset)
-        explanation = planner.explain(plan, changeset).lines
-        return Judgement(plan, changeset, decision, _STATUS[decision.verdict], explanation, stored=False)
+            return self._judged(plan, changeset, policy, blobs, rehearse)
+
+    def check_again(self, plan_id: str, *, rehearse: bool = False) -> Judgement:
+        """Judge a stored proposal as of now, and store nothing; see :meth:`check`.
+
+        Raises:
+            InputError: ``PLAN_UNKNOWN``.
+            RefusedError: ``STORED_CHANGESET_TAMPERED``, ``CONTENT_NOT_KEPT``.
+        """
+        proposal = self._with_contents(self.proposal(plan_id))
+        policy = self._wiring.policy()
+        return self._judged(proposal.plan, proposal.changeset, policy, self._wiring.blobs, rehearse)
+
+    def _judged(
+        self, plan: ChangePlan, changeset: ChangeSet, policy: PolicyInForce, blobs: BlobStore, rehearse: bool
+    ) -> Judgement:
+        decision = self._wiring.gate(policy, stored=False, blobs=blobs).evaluate(plan, changeset)
+        rehearsal = None
+        if rehearse:
+            from lonelycat.runtime.rehearsal import rehearse_alone
+
+            rehearsal = rehearse_alone(self._wiring, plan, changeset, decision, policy.loaded.policy, blobs.open)
+        explanation = self._wiring.planner(policy, blobs).explain(plan, changeset).lines
+        return Judgement(plan, changeset, decision, _STATUS[decision.verdict], explanation, False, rehearsal)
 
     def _read(self, reader: RequestReader, request: ChangeRequest) -> tuple[ChangePlan, ChangeSet]:
         try:
@@ -198,14 +225,19 @@ class LonelyCat:
             raise RefusedError(
                 "PLAN_REJECTED", f"{proposal.rejected_by} said no: {proposal.note}", "Propose another change."
             )
+        self._with_contents(proposal)
+        pipeline = Pipeline(self._wiring, Options(dry_run=dry_run, lock_timeout=lock_timeout), on_event)
+        return pipeline.run(Request(proposal.plan, proposal.changeset, proposal.decision, proposal.approvals))
+
+    @staticmethod
+    def _with_contents(proposal: Proposal) -> Proposal:
         if proposal.redacted:
             raise RefusedError(
                 "CONTENT_NOT_KEPT",
                 "the change was denied for a secret in it, and its contents were not kept",
                 "Propose it again without the secret.",
             )
-        pipeline = Pipeline(self._wiring, Options(dry_run=dry_run, lock_timeout=lock_timeout), on_event)
-        return pipeline.run(Request(proposal.plan, proposal.changeset, proposal.decision, proposal.approvals))
+        return proposal
 
     def preview(self, plan_id: str) -> bytes:
         """Return the unified diff of a stored proposal against the workspace as it is."""
