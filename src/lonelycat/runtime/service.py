@@ -337,6 +337,14 @@ class LonelyCat:
 
         return examine(self._wiring)
 
+    @staticmethod
+    def sandbox() -> tuple[str, str]:
+        """Return what kind of sandbox verification runs in on this machine, and why it is not a better one."""
+        from lonelycat.runtime.doctor import sandbox_here
+
+        level, why = sandbox_here()
+        return str(level), why
+
     # -- repairing -----------------------------------------------------------------------------------------------
 
     def recover(self, lock_timeout: float | None = None) -> RecoveryReport:

@@ -10,6 +10,7 @@ Run by process 1 of a pid namespace that holds the command and all that it start
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 from contextlib import suppress
@@ -18,7 +19,7 @@ from lonelycat.checks.sandbox.room import Room
 from lonelycat.checks.sandbox.spec import Spec
 
 _INTERVAL_MS = 20
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_PAGE = resource.getpagesize()
 _OUR_PROCESSES = 2
 """bubblewrap and the supervisor at most; they do not count."""
 

@@ -16,7 +16,7 @@ from lonelycat.interfaces.cli.report import Report
 def command(
     call: Invocation,
     plan_id: Annotated[
-        str | None, typer.Argument(metavar="[PLAN_ID]", help="A stored plan, judged as of now; alone.")
+        str | None, typer.Argument(metavar="PLAN_ID", help="A stored plan, judged as of now; alone.")
     ] = None,
     patch: Patch = None,
     git: Git = None,
