@@ -37,6 +37,9 @@ def enter(spec: Spec, supervisor: tuple[str, ...], keep: tuple[int, ...]) -> NoR
     """Become the supervisor in the sandbox, run by ``supervisor``; only the descriptors ``keep`` go along."""
     for descriptor in keep:
         os.set_inheritable(descriptor, True)
+    kernel.gain_no_privileges()
+    with suppress(OSError):  # the namespaces hold without it; docs/sandbox.md says what it adds
+        landlock.keep_inside()
     if spec.level == "bubblewrap":
         arguments = bubblewrap(spec, supervisor)
         os.execv(arguments[0], arguments)  # noqa: S606 - argv list, no shell
@@ -87,9 +90,8 @@ def _enter_ourselves(spec: Spec, command: tuple[str, ...]) -> NoReturn:
     kernel.pivot_root(".", ".")
     kernel.unmount(".")
     os.chdir(spec.cwd)
-    kernel.gain_no_privileges()
-    with suppress(OSError):  # the namespaces hold without it; docs/sandbox.md says what it adds
-        landlock.restrict(landlock.writable(spec))
+    with suppress(OSError):  # the mounts hold without it
+        landlock.restrict(landlock.writable())
     kernel.drop_capabilities()
     os.execv(command[0], command)  # noqa: S606 - argv list, no shell
 

@@ -1,16 +1,16 @@
 """Landlock, where the kernel has it: a second lock on the same doors. Standard library only.
 
-It says once more what the mounts say already (write here and nowhere else), and adds what they cannot: that nothing
-reaches the abstract sockets or the processes of the host, from kernel 6.12 on, even where its network is shown.
+:func:`restrict` says once more what the mounts say already: write here and nowhere else. :func:`keep_inside` adds what
+they cannot say: that nothing reaches the abstract sockets of the host, even where its network is shown (Linux 6.12).
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
 
 from lonelycat.checks.sandbox import kernel
-from lonelycat.checks.sandbox.spec import Spec
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION = 1
@@ -38,9 +38,22 @@ def version() -> int:
         return 0
 
 
-def writable(spec: Spec) -> tuple[str, ...]:
-    """Return the places of the tree that may be written to: all that is not the host's own."""
-    return tuple(f"/{name}" for name in sorted(os.listdir("/")) if os.path.isdir(f"/{name}")) or (spec.workspace,)
+def writable() -> tuple[str, ...]:
+    """Return the places of the tree in which anything may be written: what is written there reaches nobody."""
+    return tuple(f"/{name}" for name in sorted(os.listdir("/")) if name != "sys" and os.path.isdir(f"/{name}"))
+
+
+def keep_inside() -> None:
+    """Let this process, and all that come of it, connect to abstract sockets and signal processes of their own only.
+
+    Unlike :func:`restrict` it leaves mounting alone, which bubblewrap has still to do.
+
+    Raises:
+        OSError: the kernel cannot do that.
+    """
+    if version() < _SCOPES_FROM:
+        raise OSError(95, "Landlock has no scopes")
+    _enforce(_Ruleset(0, 0, _SCOPES), ())
 
 
 def restrict(writable_places: tuple[str, ...]) -> None:
@@ -53,13 +66,16 @@ def restrict(writable_places: tuple[str, ...]) -> None:
     if found < 1:
         raise OSError(95, "no Landlock")
     write = sum(bits for since, bits in _WRITE_BY_VERSION.items() if since <= found)
-    ruleset = _Ruleset(_READ | write, 0, _SCOPES if found >= _SCOPES_FROM else 0)
-    size = ctypes.sizeof(ruleset) if found >= _SCOPES_FROM else 16 if found >= 4 else 8
+    rules = [("/", _READ), *((place, _READ | write) for place in writable_places)]
+    _enforce(_Ruleset(_READ | write, 0, 0), rules)
+
+
+def _enforce(ruleset: _Ruleset, rules: Iterable[tuple[str, int]]) -> None:
+    size = ctypes.sizeof(ruleset) if ruleset.scoped else 8  # older kernels know the first field only
     handle = kernel.syscall(_CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), ctypes.c_uint32(0))
     try:
-        _allow(handle, "/", _READ)
-        for place in writable_places:
-            _allow(handle, place, _READ | write)
+        for place, access in rules:
+            _allow(handle, place, access)
         kernel.syscall(_RESTRICT_SELF, ctypes.c_int(handle), ctypes.c_uint32(0))
     finally:
         os.close(handle)
