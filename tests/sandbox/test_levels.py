@@ -37,19 +37,31 @@ def no_bubblewrap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "bubblewrap", lambda: None)
 
 
-@pytest.fixture
-def no_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A machine that gives nobody a namespace: the launcher fails as it does there."""
+def _altered(monkeypatch: pytest.MonkeyPatch, alteration: str) -> None:
+    """Let the launcher run ``alteration`` first, in which ``kernel`` is the module of that name."""
     argv = launch._Launcher.argv
 
-    def refused(self: launch._Launcher, control: int, status: int) -> list[str]:
+    def altered(self: launch._Launcher, control: int, status: int) -> list[str]:
         command = argv(self, control, status)
-        patch = "from lonelycat.checks.sandbox import kernel; kernel._libc.unshare = lambda flags: -1; "
         position = command.index("-c") + 1
-        command[position] = command[position].replace("from lonelycat", patch + "from lonelycat", 1)
+        first = f"from lonelycat.checks.sandbox import kernel; {alteration}; "
+        command[position] = command[position].replace("from lonelycat", first + "from lonelycat", 1)
         return command
 
-    monkeypatch.setattr(launch._Launcher, "argv", refused)
+    monkeypatch.setattr(launch._Launcher, "argv", altered)
+
+
+@pytest.fixture
+def no_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that gives nobody a namespace: the launcher fails as it does there."""
+    _altered(monkeypatch, "kernel._libc.unshare = lambda flags: -1")
+
+
+@pytest.fixture
+def no_overlays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """File systems that cannot be part of an overlay."""
+    refuse = "lambda *a, mount=kernel._libc.mount: -1 if a[2] == b'overlay' else mount(*a)"
+    _altered(monkeypatch, f"kernel._libc.mount = {refuse}")
 
 
 def test_bubblewrap_is_tried_first(verify: Verify) -> None:
@@ -90,6 +102,31 @@ def test_without_any_it_runs_where_the_policy_allows_that_and_says_so(
     assert "without a sandbox" in result.message
     assert "effects" not in result.details
     assert (workspace / "made").exists()
+
+
+def test_where_no_overlay_can_be_mounted_the_workspace_is_copied(
+    verify: Verify, no_overlays: None, workspace: Path
+) -> None:
+    result = verify(WRITES + "; print(open('kept.txt').read())")
+    assert (result.ok, result.output) == (True, b"ran\nkept\n\n"), result
+    effects = result.details["effects"]
+    assert isinstance(effects, dict)
+    assert effects["workspace_was_copied"] and effects["workspace"]["created"] == ["made"]
+    assert not (workspace / "made").exists()
+
+
+def test_a_workspace_that_holds_a_mount_is_copied_with_it(verify: Verify, workspace: Path) -> None:
+    need_root("mounting")
+    (workspace / "mounted").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(workspace / "mounted")], check=True)
+    try:
+        (workspace / "mounted" / "file").write_text("inside\n")
+        result = verify("print(open('mounted/file').read()); open('mounted/file', 'w').write('x')")
+        assert result.ok and result.output == b"inside\n\n", result
+        assert result.details["effects"]["workspace_was_copied"]  # type: ignore[index]  # a dict
+        assert (workspace / "mounted" / "file").read_text() == "inside\n"
+    finally:
+        subprocess.run(["umount", str(workspace / "mounted")], check=True)
 
 
 def test_where_one_works_allowing_none_changes_nothing(verify: Verify, workspace: Path) -> None:

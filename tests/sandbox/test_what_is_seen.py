@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.debian import need_root
 from tests.sandbox.conftest import Verify
 
 from lonelycat.checks.sandbox.level import Level
@@ -89,6 +90,28 @@ def test_temporary_directories_and_home_are_empty_and_private(
     assert (private, shm) == (True, True)
     assert second == "False False"
     assert [path.name for path in home.iterdir()] == [".ssh"]
+
+
+def test_a_home_behind_a_link_is_hidden_where_it_really_is(
+    verify: Verify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path("/var/lib") / f"lonelycat-test-{os.getpid()}"
+    try:
+        real.mkdir()
+    except PermissionError:
+        need_root("to make a home outside of the usual places")
+    try:
+        (real / "id_ed25519").write_text("secret")
+        (tmp_path / "home").symlink_to(real)
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        code = (
+            "import os, sys\n"
+            "print(os.listdir(os.environ['HOME']), os.listdir(sys.argv[1]), os.path.realpath(os.environ['HOME']))\n"
+        )
+        result = verify(code, str(real))
+        assert result.output == f"[] [] {real}\n".encode(), result
+    finally:
+        shutil.rmtree(real)
 
 
 def test_what_the_policy_names_is_there_and_cannot_be_written_to(verify: Verify, tmp_path: Path) -> None:

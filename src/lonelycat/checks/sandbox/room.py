@@ -38,6 +38,10 @@ _INODES = 1_000_000
 MAX_COPY_BYTES = 4 * 1024 * 1024 * 1024
 
 
+class NoOverlay(Exception):
+    """An overlay cannot be had here."""
+
+
 class Layer(NamedTuple):
     """A place that can be written to, and where what is written there goes.
 
@@ -118,14 +122,16 @@ class Room:
 
     def _show_directory(self, there: str, place: str) -> None:
         """Put an overlay of ``there`` on ``place``, or where the kernel refuses one, itself, read-only."""
-        layer = self._new_layer(there, place) if self._overlays else None
-        if layer is None:
+        try:
+            layer = self._new_layer(there, place)
+            _mount_overlay(NEW + place, str(layer.lower), layer.upper, layer.upper.replace("upper", "work"))
+            self.layers.append(layer)
+        except NoOverlay:
             self._read_only(there, NEW + place)
-            return
-        self._mount_overlay(layer, str(layer.lower), NEW + place)
-        self.layers.append(layer)
 
-    def _new_layer(self, there: str, place: str) -> Layer | None:
+    def _new_layer(self, there: str, place: str) -> Layer:
+        if not self._overlays:
+            raise NoOverlay
         self._count += 1
         lower, upper = f"/lower/{self._count}", f"/upper/{self._count}"
         os.mkdir(lower)
@@ -134,17 +140,11 @@ class Room:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EPERM):
                 raise
-            os.rmdir(lower)
-            return None
+            raise NoOverlay from error
         os.mkdir(upper)
         os.mkdir(f"/work/{self._count}")
         _take_after(lower, upper)
         return Layer(place, upper, lower)
-
-    def _mount_overlay(self, layer: Layer, lowers: str, target: str) -> None:
-        number = layer.upper.rpartition("/")[2]
-        options = f"lowerdir={lowers},upperdir={layer.upper},workdir=/work/{number},userxattr"
-        kernel.mount("overlay", target, "overlay", kernel.MS_NOSUID | kernel.MS_NODEV, options)
 
     def _read_only(self, there: str, here: str) -> None:
         kernel.mount(there, here, flags=kernel.MS_BIND | kernel.MS_REC)
@@ -236,14 +236,18 @@ class Room:
     # -- the workspace -------------------------------------------------------------------------------------------
 
     def _workspace(self) -> None:
-        spec, place = self._spec, self._spec.workspace
+        place = self._spec.workspace
         if place == "/":
             raise OSError(errno.EINVAL, "the root of the file system cannot be the workspace of a sandbox")
         self._make_directories(place)
-        layer = self._new_layer(OLD + place, place) if self._overlays else None
-        if layer is None:
+        try:
+            self.workspace = self._overlaid_workspace()
+        except NoOverlay:
             self._copied_workspace()
-            return
+
+    def _overlaid_workspace(self) -> Layer:
+        spec, place = self._spec, self._spec.workspace
+        layer = self._new_layer(OLD + place, place)
         mask = f"/private/{self._count}-without"
         os.mkdir(mask)
         _take_after(OLD + place, mask)
@@ -252,18 +256,17 @@ class Room:
         lowers = f"{mask}:{layer.lower}"
         if spec.rehearsal is not None:
             lowers = f"{self._rehearsed(spec.rehearsal, lowers)}:{lowers}"
-        self._mount_overlay(layer, lowers, NEW + place)
         os.mkdir("/before")
-        kernel.mount("overlay", "/before", "overlay", kernel.MS_RDONLY, f"lowerdir={lowers},userxattr")
-        self.workspace = layer._replace(lower="/before")
+        _mount_overlay("/before", lowers)
+        _mount_overlay(NEW + place, lowers, layer.upper, layer.upper.replace("upper", "work"))
+        return layer._replace(lower="/before")
 
     def _rehearsed(self, rehearsal: Rehearsal, lowers: str) -> str:
         """Put the change in place on an overlay of its own, and return the directory that then holds it."""
         for name in ("/rehearsal", "/rehearsal/upper", "/rehearsal/work", "/rehearsal/tree", "/rehearsal/stage"):
             os.mkdir(name)
         _take_after(OLD + self._spec.workspace, "/rehearsal/upper")
-        options = f"lowerdir={lowers},upperdir=/rehearsal/upper,workdir=/rehearsal/work,userxattr"
-        kernel.mount("overlay", "/rehearsal/tree", "overlay", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+        _mount_overlay("/rehearsal/tree", lowers, "/rehearsal/upper", "/rehearsal/work")
         apply(rehearsal, "/rehearsal/tree", self._contents, "/rehearsal/stage")
         kernel.unmount("/rehearsal/tree")
         return "/rehearsal/upper"
@@ -276,8 +279,8 @@ class Room:
         kernel.mount("tmpfs", copy, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"size={MAX_COPY_BYTES},mode=755")
         copy_tree(OLD + place, copy, self._spec.without)
         if self._spec.rehearsal is not None:
-            os.mkdir("/rehearsal")
-            apply(self._spec.rehearsal, copy, self._contents, "/rehearsal")
+            os.mkdir("/stage")
+            apply(self._spec.rehearsal, copy, self._contents, "/stage")
         kernel.mount(copy, NEW + place, flags=kernel.MS_BIND)
         self.copy = copy
         self.copied = manifest(copy)
@@ -295,6 +298,16 @@ def _take_after(model: str, directory: str) -> None:
             os.chown(directory, status.st_uid, status.st_gid)
         except OSError:
             os.chmod(directory, stat.S_IMODE(status.st_mode) & ~0o222)
+
+
+def _mount_overlay(target: str, lowers: str, upper: str | None = None, work: str | None = None) -> None:
+    """Merge ``lowers`` on ``target``, writable where there is an ``upper``."""
+    options = f"lowerdir={lowers},userxattr" + (f",upperdir={upper},workdir={work}" if upper else "")
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | (0 if upper else kernel.MS_RDONLY)
+    try:
+        kernel.mount("overlay", target, "overlay", flags, options)
+    except OSError as error:  # the file system cannot be part of one, or the kernel has none
+        raise NoOverlay from error
 
 
 def _keeps_user_attributes(directory: str) -> bool:

@@ -53,10 +53,11 @@ def view_of(
         reads: further paths that it needs.
         secrets: what it must not see, wherever it lies.
     """
-    homes = tuple(sorted({home for home in (env.get("HOME", ""), _account_home()) if _is_home(home, workspace)}))
-    hidden = (*HIDDEN, *homes)
     shown: set[str] = set()
     links: dict[str, str] = {}
+    places = {_follow(home, HIDDEN, links) for home in (env.get("HOME", ""), _account_home()) if home.startswith("/")}
+    homes = tuple(sorted(home for home in places if _is_home(home, workspace)))
+    hidden = (*HIDDEN, *homes)
     for path in (*_needed(workspace), *_program(executable), *reads, *_resolver(hidden)):
         real = _follow(path, hidden, links)
         if _below(real, hidden) and not _below(real, (str(workspace),)) and os.path.lexists(real):
@@ -80,10 +81,7 @@ def _account_home() -> str:
 
 
 def _is_home(home: str, workspace: Path) -> bool:
-    if not home.startswith("/") or not os.path.isdir(home):
-        return False
-    real = os.path.realpath(home)
-    return real == home != "/" and not _below(real, (str(workspace),))
+    return home != "/" and os.path.isdir(home) and not _below(home, (str(workspace),))
 
 
 def _below(path: str, directories: Sequence[str]) -> bool:
