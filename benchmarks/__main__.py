@@ -22,6 +22,7 @@ from benchmarks import (
     plots,
     reader_window,
     recovery,
+    sandbox,
 )
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -117,6 +118,19 @@ def _reader_rows() -> list[Row]:
     ]
 
 
+def _sandbox_rows(found: list[sandbox.Overhead]) -> list[Row]:
+    return [(row.suite, row.way, _ms(row.seconds), f"{row.ratio:.2f} ×") for row in found]
+
+
+def _sandbox_section(found: list[sandbox.Overhead]) -> str:
+    return (
+        "### Sandbox and rehearsal\n\nA whole execution of a one-file change, verified by a test suite in each way;"
+        " medians, and the median of the paired ratios.\n\n"
+        + _table(("suite", "verified", "whole execution", "against without a sandbox"), _sandbox_rows(found))
+        + "\n![What a sandbox and a rehearsal cost](images/sandbox-overhead.svg)\n"
+    )
+
+
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms"
 
@@ -126,10 +140,14 @@ def _table(heads: Row, rows: list[Row]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def measured() -> tuple[str, tuple[list[growth.Growth], list[history.Cost], list[recovery.Recovery]]]:
+Measured = tuple[list[growth.Growth], list[history.Cost], list[recovery.Recovery]]
+
+
+def measured() -> tuple[str, Measured, list[sandbox.Overhead]]:
     """Measure everything; return the page's section and what its pictures are drawn from."""
     tables = _table(("what", "measured", "limit", "aim"), against_peers())
     sizes, costs, recovered = growth.measure(), history.measure(), recovery.measure()
+    overheads = sandbox.measure()
     earlier = sorted({row.rows for row in recovered})
     text = (
         f"One run of `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, Linux {platform.release()},"
@@ -157,8 +175,9 @@ def measured() -> tuple[str, tuple[list[growth.Growth], list[history.Cost], list
         " rename to the last, and what an execution spends on those that ask"
         " ([ADR 19](adr/0019-readers-ask-they-do-not-lock.md)).\n\n"
         + _table(("updates in one change set", "window", "the whole transaction", "both marks"), _reader_rows())
+        + f"\n{_sandbox_section(overheads)}"
     )
-    return text, (sizes, costs, recovered)
+    return text, (sizes, costs, recovered), overheads
 
 
 def _file_system() -> str:
@@ -171,7 +190,7 @@ def _file_system() -> str:
 
 def main(arguments: list[str]) -> int:
     """Measure, then print the section or write the page."""
-    text, curves = measured()
+    text, curves, overheads = measured()
     if "--print" in arguments:
         print(text)
         return 0
@@ -179,6 +198,7 @@ def main(arguments: list[str]) -> int:
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
     plots.draw(DOCS / "images", *curves)
+    plots.draw_overheads(DOCS / "images", overheads)
     PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
     print(text)
     return 0

@@ -11,6 +11,7 @@ import matplotlib as mpl
 from benchmarks.growth import Growth
 from benchmarks.history import Cost
 from benchmarks.recovery import Recovery
+from benchmarks.sandbox import WAYS, Overhead
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -65,6 +66,16 @@ def draw(place: Path, growth: list[Growth], history: list[Cost], recovery: list[
     )
 
 
+def draw_overheads(place: Path, overheads: list[Overhead]) -> None:
+    """Write ``sandbox-overhead.svg`` into the directory ``place``."""
+    _figure(
+        place / "sandbox-overhead.svg",
+        "What a sandbox and a rehearsal cost",
+        "A whole one-file execution, verified by one test and by 220 tests, as a ratio to the one without a sandbox.",
+        lambda axes: _overheads(axes, overheads),
+    )
+
+
 def _figure(place: Path, title: str, description: str, fill: Callable[[Axes], None]) -> None:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7, 3.6), layout="constrained")
@@ -99,3 +110,17 @@ def _memory(axes: Axes, growth: list[Growth]) -> None:
 def _history(axes: Axes, history: list[Cost]) -> None:
     axes.bar([f"{row.rows:,}" for row in history], [row.execute * 1000 for row in history], width=0.5)
     axes.set(xlabel="executions on record", ylabel="milliseconds for the next one")
+
+
+def _overheads(axes: Axes, overheads: list[Overhead]) -> None:
+    suites = list(dict.fromkeys(row.suite for row in overheads))
+    height = 0.8 / len(suites)
+    for number, suite in enumerate(suites):
+        ratios = {row.way: row.ratio for row in overheads if row.suite == suite}
+        places = [position + number * height for position in range(len(WAYS))]
+        bars = axes.barh(places, [ratios[way] for way in WAYS], height=height, label=suite)
+        axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.set(xlabel="time of a whole execution, as a ratio to the first", xlim=(0, None))
+    axes.set_yticks([position + height * (len(suites) - 1) / 2 for position in range(len(WAYS))], list(WAYS))
+    axes.invert_yaxis()
+    axes.legend(frameon=False)

@@ -23,10 +23,12 @@ name: shop
 executor:
   allowed_paths: ["**"]
   require_health_checks_for_risk: []
+  verification: {{unsandboxed: allow}}
 verification:
   tests:
     argv: [sh, -c, "{verification}"]
     timeout: 60
+    sandbox: {{enabled: false}}  # what goes wrong in these situations, the command does to the live tree
 {services}"""
 
 _SERVICE = """\

@@ -145,7 +145,11 @@ class Service(RuleBasedStateMachine):
             "categories": {"held": {"paths": [f"{HELD}**"], "risk": "HIGH"}},
             "approvals": {"approvers": {APPROVER: {"public_key": self.public_key}}, "methods": ["key"]},
             "verification": {
-                "look": {"argv": ["/usr/bin/test", "!", "-e", str(self.base / "broken")], "touches": [f"{HELD}**"]}
+                "look": {
+                    "argv": ["/usr/bin/test", "!", "-e", str(self.base / "broken")],
+                    "touches": [f"{HELD}**"],
+                    "sandbox": {"reads": [str(self.base)]},
+                }
             },
         }
         self._write(DEFAULT_POLICY_PATH, json.dumps(policy).encode())

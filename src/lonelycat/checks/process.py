@@ -18,6 +18,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from lonelycat.checks.capture import HeadAndTail
 from lonelycat.checks.containment import MARKER, namespace_prefix, new_marker, supervisor_argv, sweep
@@ -62,6 +63,24 @@ class ProcessResult:
         return self.exit_code == 0 and not (self.timed_out or self.stopped or self.error_code)
 
 
+class Launcher(Protocol):
+    """A program that takes the supervisor's part, such as one that makes a sandbox first."""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What it inherits, apart from the lock's descriptor and its two pipes."""
+        ...
+
+    @property
+    def marker(self) -> str | None:
+        """The value of :data:`MARKER` by which what is left of it is found and killed, or None where nothing can be."""
+        ...
+
+    def argv(self, control: int, status: int) -> list[str]:
+        """Return its argument list; the two pipes are those of ``supervisor.py``."""
+        ...
+
+
 def run_process(
     argv: Sequence[str],
     *,
@@ -72,6 +91,7 @@ def run_process(
     pass_fds: Sequence[int] = (),
     stop: threading.Event | None = None,
     sees_host: bool = False,
+    launcher: Launcher | None = None,
 ) -> ProcessResult:
     """Run ``argv`` in ``cwd`` with exactly ``env`` and return how it ended; never raises for what the command does.
 
@@ -81,14 +101,17 @@ def run_process(
         pass_fds: descriptors that the command inherits (the lock's for children, so that no orphan outlives it).
         stop: when set, the command is ended as at a time-out.
         sees_host: run it where it can see and signal the host's processes, not in a pid namespace.
+        launcher: runs the command in its own way; ``argv`` is then only for messages.
     """
     clock = SystemClock()
     begun = clock.monotonic()
-    executable = find_executable(argv, cwd, env)
-    if executable is None:
-        return _not_started(f"command {_shown(argv)} is not found or not executable", 0.0)
+    if launcher is None:
+        executable = find_executable(argv, cwd, env)
+        if executable is None:
+            return _not_started(f"command {_shown(argv)} is not found or not executable", 0.0)
+        launcher = _Supervisor(argv, executable, namespace=not sees_host)
     try:
-        run = _Run(argv, executable, cwd, env, max_output_bytes, pass_fds, namespace=not sees_host)
+        run = _Run(launcher, cwd, env, max_output_bytes, pass_fds)
     except (OSError, ValueError) as error:
         return _not_started(f"command {_shown(argv)} cannot be started: {error}", clock.monotonic() - begun)
     try:
@@ -98,22 +121,37 @@ def run_process(
     return run.result(clock.monotonic() - begun, _shown(argv))
 
 
+class _Supervisor:
+    """Runs the command where it is, supervised."""
+
+    descriptors: tuple[int, ...] = ()
+
+    def __init__(self, argv: Sequence[str], executable: str, *, namespace: bool) -> None:
+        self._argv = list(argv)
+        self._executable = executable
+        self._namespace = namespace
+        self.marker: str | None = None if namespace and namespace_prefix() else new_marker()
+
+    def argv(self, control: int, status: int) -> list[str]:
+        """Return the supervisor's argument list."""
+        return supervisor_argv(
+            namespace=self._namespace, control=control, status=status, executable=self._executable, argv=self._argv
+        )
+
+
 class _Run:
     """One supervised command; :meth:`end` must be called, whatever happens."""
 
     def __init__(
         self,
-        argv: Sequence[str],
-        executable: str,
+        launcher: Launcher,
         cwd: Path,
         env: Mapping[str, str],
         max_output_bytes: int,
         pass_fds: Sequence[int],
-        *,
-        namespace: bool,
     ) -> None:
         self._clock = SystemClock()
-        self._marker = None if namespace and namespace_prefix() else new_marker()
+        self._marker = launcher.marker
         self._captured = HeadAndTail(max_output_bytes)
         self._status = b""
         self.timed_out = self.stopped = False
@@ -122,19 +160,13 @@ class _Run:
             status_read, status_write = _pipe(stack)
             output_read, output_write = _pipe(stack)
             self._process = subprocess.Popen(  # noqa: S603 - argv list from the policy, no shell by design
-                supervisor_argv(
-                    namespace=namespace,
-                    control=control_read,
-                    status=status_write,
-                    executable=executable,
-                    argv=list(argv),
-                ),
+                launcher.argv(control_read, status_write),
                 cwd=cwd,
                 env={**env, MARKER: self._marker} if self._marker else dict(env),
                 stdin=subprocess.DEVNULL,
                 stdout=output_write,
                 stderr=output_write,
-                pass_fds=(*pass_fds, control_read, status_write),
+                pass_fds=(*pass_fds, *launcher.descriptors, control_read, status_write),
                 start_new_session=True,
             )
             stack.pop_all()

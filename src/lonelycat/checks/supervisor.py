@@ -36,7 +36,9 @@ def main(arguments: list[str]) -> NoReturn:
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     adopt = mode == "adopt"
-    if adopt:
+    if not adopt:  # process 1 of a namespace gets from inside only the signals that it handles, and Python handles this
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    else:
         signal.signal(signal.SIGTERM, lambda *_: _finish(status, b"signal 9\n", adopt))
         _become_subreaper()
     command = os.fork()

@@ -106,7 +106,7 @@ class Stager:
             return
         source = None if operation.source is None else by_path[operation.source]
         replaced = None if source is None else found.get(source.path)
-        permissions = _permissions(new, replaced)
+        permissions = permissions_of(new, replaced)
         fd = self._filesystem.create_file(self._stage, operation.staged_name, permissions)
         try:
             digest, size = hashlib.sha256(), 0
@@ -114,7 +114,7 @@ class Stager:
                 digest.update(data)
                 size += len(data)
                 self._filesystem.write(fd, data)
-            _check_written(operation, digest.hexdigest(), size)
+            check_written(operation, digest.hexdigest(), size)
             if source is not None and replaced is not None and not replaced.identity.is_link:
                 self._carry_over(fd, source, replaced, permissions)
             else:
@@ -126,7 +126,7 @@ class Stager:
 
     def _write_link(self, operation: FileOperation, new: Identity, by_path: dict[str, FileOperation]) -> None:
         target = b"".join(self._content(operation, by_path))
-        _check_written(operation, hashlib.sha256(target).hexdigest(), len(target))
+        check_written(operation, hashlib.sha256(target).hexdigest(), len(target))
         if not target or b"\0" in target or len(target) > 4095:
             raise RefusedError(
                 "LINK_TARGET",
@@ -294,7 +294,7 @@ def _tolerating_no_attributes() -> Iterator[None]:
             raise
 
 
-def _permissions(new: Identity, replaced: Found | None) -> int:
+def permissions_of(new: Identity, replaced: Found | None) -> int:
     """Return the permission bits of a new file: those of the one that it continues, or git's under the umask."""
     if replaced is None or replaced.identity.is_link:
         wanted = 0o777 if new.mode == EXECUTABLE else 0o666
@@ -306,7 +306,7 @@ def _permissions(new: Identity, replaced: Found | None) -> int:
     return permissions | 0o100 | (permissions & 0o444) >> 2 if new.mode == EXECUTABLE else permissions & ~0o111
 
 
-def _check_written(operation: FileOperation, actual: str, size: int) -> None:
+def check_written(operation: FileOperation, actual: str, size: int) -> None:
     content, new = operation.content, operation.new
     if content is None and new is not None and actual != new.sha256:
         raise conflict_error([difference(operation.source or operation.path, "FILE_CHANGED", new, "other bytes")])

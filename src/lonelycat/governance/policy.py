@@ -86,6 +86,17 @@ class Idempotency(Strict):
     cached_result_ttl: Annotated[int, Field(ge=0)] = 3600
 
 
+class VerificationRules(Strict):
+    """Where verification profiles run: in the workspace after the change was applied, or before, in a rehearsal of it.
+
+    ``unsandboxed`` says whether a profile may run without a sandbox: where the machine gives none, or where the profile
+    itself says that it wants none.
+    """
+
+    mode: Literal["in_place", "rehearse", "both"] = "in_place"
+    unsandboxed: Literal["refuse", "allow"] = "refuse"
+
+
 class ExecutorSection(Strict):
     """Bounds that the gate judges and the executor checks again by itself."""
 
@@ -98,6 +109,7 @@ class ExecutorSection(Strict):
     always_review_categories: Names = ()
     concurrency: Concurrency = Concurrency.model_construct()
     idempotency: Idempotency = Idempotency.model_construct()
+    verification: VerificationRules = VerificationRules.model_construct()
 
 
 class PathCategory(Strict):
@@ -196,6 +208,26 @@ class NoTests(Strict):
     require_output_pattern: str | None = None
 
 
+AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*[^/\x00]$", max_length=4_000)]
+
+
+class Sandbox(Strict):
+    """What a verification command may do and use; everything else about its sandbox is fixed.
+
+    ``reads`` names paths in hidden directories that it needs; ``writes`` what it is expected to write in the workspace
+    (its copy of it), beside the usual caches.
+    """
+
+    enabled: bool = True
+    network: Literal["none", "host"] = "none"
+    reads: Annotated[tuple[AbsolutePath, ...], BeforeValidator(as_tuple)] = ()
+    writes: Globs = ()
+    undeclared_writes: Literal["report", "fail"] = "report"
+    max_memory_bytes: Annotated[int, Field(ge=16 * 1024 * 1024)] = 4 * 1024 * 1024 * 1024
+    max_processes: Annotated[int, Field(ge=1, le=100_000)] = 1024
+    max_written_bytes: Annotated[int, Field(ge=1024 * 1024)] = 1024 * 1024 * 1024
+
+
 class VerificationProfile(Strict):
     """A command that must succeed, with evidence that it tested something.
 
@@ -213,6 +245,7 @@ class VerificationProfile(Strict):
     pass_env: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     timeout: Seconds = 60.0
     no_tests: NoTests = NoTests.model_construct()
+    sandbox: Sandbox = Sandbox.model_construct()
 
 
 class HealthCheck(Strict):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lonelycat.errors import PolicyError
 from lonelycat.governance.globs import check_glob
-from lonelycat.governance.policy import Escalation, Policy, Verdict, Window
+from lonelycat.governance.policy import Escalation, Policy, Verdict, VerificationProfile, Window
 from lonelycat.governance.rules.codes import CODES
 from lonelycat.governance.strict_yaml import Location
 
@@ -48,6 +48,7 @@ def _globs(policy: Policy) -> Iterator[Problem]:
     for name, profile in policy.verification.items():
         lists.append((("verification", name, "touches"), profile.touches))
         lists.append((("verification", name, "judges"), profile.judges))
+        lists.append((("verification", name, "sandbox", "writes"), profile.sandbox.writes))
     lists.extend((("health_checks", name, "touches"), check.touches) for name, check in policy.health_checks.items())
     lists.extend((("services", name, "touches"), service.touches) for name, service in policy.services.items())
     lists.extend((("escalations", i, "paths"), item.paths) for i, item in enumerate(policy.escalations))
@@ -187,6 +188,7 @@ def _rest(policy: Policy) -> Iterator[Problem]:
     if not policy.approvals.methods:
         yield _unreachable(("approvals", "methods"), "names no way to approve")
     for name, profile in policy.verification.items():
+        yield from _sandbox(policy, name, profile)
         patterns = [*enumerate(profile.no_tests.output_patterns)]
         if profile.no_tests.require_output_pattern is not None:
             patterns.append((-1, profile.no_tests.require_output_pattern))
@@ -203,6 +205,22 @@ def _rest(policy: Policy) -> Iterator[Problem]:
     for index, test in enumerate(policy.tests):
         if test.expect is Verdict.ALLOW and test.reasons and any(r == "GATE_INTERNAL_ERROR" for r in test.reasons):
             yield _unreachable(("tests", index), "expects a crash to be allowed")
+
+
+def _sandbox(policy: Policy, name: str, profile: VerificationProfile) -> Iterator[Problem]:
+    rules, where = profile.sandbox, ("verification", name, "sandbox")
+    if not rules.enabled:
+        if policy.executor.verification.unsandboxed == "refuse":
+            yield _unreachable((*where, "enabled"), "executor.verification.unsandboxed is refuse, so it can never run")
+        elif policy.executor.verification.mode != "in_place":
+            yield _unreachable((*where, "enabled"), "a rehearsal takes a sandbox, so it can never run")
+        for key in sorted(rules.model_fields_set - {"enabled"}):
+            yield _unreachable((*where, key), "says something about a sandbox that is not there")
+    for index, path in enumerate(rules.reads):
+        if path in rules.reads[:index]:
+            yield _unreachable((*where, "reads", index), f"{path!r} stands twice")
+        elif path.split("/")[1] in ("proc", "sys", "dev") or {".", ".."} & set(path.split("/")):
+            yield _unreachable((*where, "reads", index), f"{path!r} cannot be shown")
 
 
 def _unreachable(location: Location, message: str) -> Problem:

@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.checks.result import CheckResult
@@ -17,6 +18,9 @@ from lonelycat.errors import LonelyCatError, StepFailedError
 from lonelycat.governance.policy import HealthCheck, Policy
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.steps import ExecutionContext, StepNotes, as_lonelycat_error, changed_paths
+
+if TYPE_CHECKING:
+    from lonelycat.checks.verifier import Rehearsed
 
 
 def validate_named(plan: ChangePlan, policy: Policy) -> None:
@@ -53,6 +57,8 @@ class ServiceChecks:
         self._policy = policy
         self._pass_fds = (for_children,) if for_children >= 0 else ()
         self.healthy_before: set[str] = set()
+        self.verified: list[CheckResult] = []
+        """What every verification profile found so far."""
 
     def take_baseline(self, names: Sequence[str]) -> None:
         """Note which health checks hold now, each asked once; a failing one is a warning, not a failure."""
@@ -83,25 +89,35 @@ class ServiceChecks:
                 limit = min(self._context.seconds_left(), service.timeout)
                 _must_hold(step, restarter.restart(name, service, limit))
 
-    def verify(self, names: Iterable[str]) -> None:
+    def verify(self, names: Iterable[str], prefix: str = "verify", rehearsed: Rehearsed | None = None) -> None:
         """Run verification profiles in the order given.
+
+        Args:
+            rehearsed: run them on the workspace as this change would make it.
 
         Raises:
             StepFailedError: with the code of the first that failed.
         """
         from lonelycat.checks.verifier import Verifier
 
+        settings = self._wiring.settings
         verifier = Verifier(
-            self._wiring.settings.workspace,
+            settings.workspace,
             self._context.clock,
-            self._wiring.settings.limits,
+            settings.limits,
             self._pass_fds,
+            secrets=[place for place in (settings.state_dir, settings.approver_key) if place is not None],
+            unsandboxed=self._policy.executor.verification.unsandboxed == "allow",
         )
         paths = changed_paths(self._context.changeset)
         for name in names:
-            with self._context.step(f"verify:{name}") as step:
+            with self._context.step(f"{prefix}:{name}") as step:
                 limit = self._context.seconds_left()
-                _must_hold(step, verifier.run(name, self._policy.verification[name], paths, limit))
+                found = verifier.run(name, self._policy.verification[name], paths, limit, rehearsed)
+                self.verified.append(found)
+                if "effects" in found.details:
+                    self._context.emit("effects", step=f"{prefix}:{name}", **found.details)
+                _must_hold(step, found)
 
     def health(self, names: Iterable[str], prefix: str = "health") -> None:
         """Run health checks in the order given.

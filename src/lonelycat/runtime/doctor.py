@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lonelycat.changes.paths import printable
 from lonelycat.errors import LonelyCatError
 from lonelycat.executor.recovery import pending_transactions
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.quarantined import Quarantined, quarantined
+
+if TYPE_CHECKING:
+    from lonelycat.checks.sandbox.level import Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,38 @@ def _audit(wiring: Wiring) -> Iterator[Finding]:
         yield Finding("error", problem.code, problem.message, "Keep the database as evidence; see `audit verify`.")
 
 
-_EXAMINATIONS: tuple[Callable[[Wiring], Iterator[Finding]], ...] = (_policy, _state, _transactions, _audit)
+def _sandbox(wiring: Wiring) -> Iterator[Finding]:
+    from lonelycat.checks.sandbox.level import Level
+
+    policy = wiring.policy().loaded.policy
+    wanted = [name for name, profile in policy.verification.items() if profile.sandbox.enabled]
+    level, why = sandbox_here()
+    if level is not Level.NONE or not wanted:
+        return
+    allowed = policy.executor.verification.unsandboxed == "allow"
+    so = "verification runs without one" if allowed else "no change that has to be verified passes"
+    yield Finding(
+        "warning" if allowed else "error",
+        "SANDBOX_UNAVAILABLE",
+        f"no sandbox can be made here, so {so}: {why}",
+        "Install bubblewrap (Debian: apt-get install bubblewrap), or allow user namespaces.",
+    )
+
+
+def sandbox_here() -> tuple[Level, str]:
+    """Return what kind of sandbox verification runs in on this machine, and why it is not a better one."""
+    from lonelycat.checks.sandbox.level import LEVELS, Level, ability
+
+    missing: list[str] = []
+    for level in LEVELS:
+        found = ability(level)
+        if found.works:
+            return level, "; ".join(missing)
+        missing.append(f"{level}: {found.why}")
+    return Level.NONE, "; ".join(missing)
+
+
+_EXAMINATIONS: tuple[Callable[[Wiring], Iterator[Finding]], ...] = (_policy, _state, _transactions, _audit, _sandbox)
 
 
 def examine(wiring: Wiring) -> tuple[Finding, ...]:

@@ -16,6 +16,15 @@ def refuse_ended(proposal: Proposal) -> None:
         raise RefusedError(
             "PLAN_REJECTED", f"{proposal.rejected_by} said no: {proposal.note}", "Propose another change."
         )
+    refuse_redacted(proposal)
+
+
+def refuse_redacted(proposal: Proposal) -> None:
+    """Refuse a proposal whose contents were not kept.
+
+    Raises:
+        RefusedError: ``CONTENT_NOT_KEPT``.
+    """
     if proposal.redacted:
         raise RefusedError(
             "CONTENT_NOT_KEPT",

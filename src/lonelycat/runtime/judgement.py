@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.governance.decision import GovernanceDecision
 from lonelycat.lifecycle import Status
+
+if TYPE_CHECKING:
+    from lonelycat.runtime.rehearsal import RehearsalReport
 
 
 class Judgement(NamedTuple):
@@ -16,6 +19,7 @@ class Judgement(NamedTuple):
     Attributes:
         explanation: why the planner chose what it chose, a sentence each.
         stored: whether it was kept as a proposal.
+        rehearsal: what its verification came to in a sandbox, where that was asked for.
     """
 
     plan: ChangePlan
@@ -24,3 +28,4 @@ class Judgement(NamedTuple):
     status: Status
     explanation: tuple[str, ...]
     stored: bool
+    rehearsal: RehearsalReport | None = None

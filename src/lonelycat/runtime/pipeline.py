@@ -7,7 +7,8 @@ What each step establishes:
 1. validate: the executor alone agrees that this may run (``executor/admission.py``), before anything is touched;
 2. lock, recover: nobody else is at work here, and nothing of a dead one is left; a frozen workspace refuses;
 3. idempotency: this plan and checksum has not completed already; approvals are still unused, now under the lock;
-4. baseline: which health checks held *before* the change, so that a rollback can be held against it;
+4. baseline: which health checks held *before* the change, so that a rollback can be held against it; and, where the
+   policy says so, a rehearsal (``rehearsal.py``): the change passes its verification before anything is touched;
 5. stage, apply: the transaction (``executor/transaction.py``);
 6. restart, verify, health: the change works; no answer is a failure;
 7. settle, commit: change and evidence are durable, then the commit point; then one database transaction records
@@ -66,7 +67,7 @@ class Pipeline:
         try:
             policy = self._validate(context, request)
             if self._options.dry_run:
-                return self._rehearse(context, request, policy)
+                return self._dry_run(context, request, policy)
             with self._locked(context, request, policy) as held:
                 return self._under_lock(context, request, policy, held, finisher)
         except (LonelyCatError, OSError) as error:  # nothing is touched yet: what comes later ends on its own
@@ -96,7 +97,7 @@ class Pipeline:
             used,
         )
 
-    def _rehearse(self, context: ExecutionContext, request: Request, policy: Policy) -> ExecutionResult:
+    def _dry_run(self, context: ExecutionContext, request: Request, policy: Policy) -> ExecutionResult:
         """The dry run: the same refusals, the same repeat and the same look at the base as the real run, no more."""
         settings = self._wiring.settings
         if (settings.state_dir / DATABASE_NAME).exists() or settings.database_url is not None:
@@ -205,15 +206,26 @@ class Pipeline:
         checks.take_baseline(request.plan.health_checks)
         with self._transaction(context, held) as transaction:
             try:
+                self._rehearse_change(context, request, policy, checks)
                 self._stage(context, request, transaction, finisher, evidence, checks.healthy_before)
             except BaseException as error:  # noqa: BLE001 — nothing is touched yet, whatever it was
                 with transaction.abandoned():
                     return finisher.refuse(as_lonelycat_error(error))
             try:
-                self._apply_and_check(context, request, transaction, checks, evidence)
+                in_place = policy.executor.verification.mode != "rehearse"
+                self._apply_and_check(context, request, transaction, checks, evidence, verify=in_place)
             except BaseException as error:  # noqa: BLE001 — whatever it was, the workspace goes back
                 return finisher.roll_back(as_lonelycat_error(error), transaction, checks)
             return finisher.commit(transaction)
+
+    def _rehearse_change(
+        self, context: ExecutionContext, request: Request, policy: Policy, checks: ServiceChecks
+    ) -> None:
+        """Verify before anything is touched, where the policy wants that; what fails there is a refusal."""
+        if policy.executor.verification.mode != "in_place" and request.plan.verification_plan:
+            from lonelycat.runtime.rehearsal import rehearse
+
+            rehearse(context, checks, request.plan.verification_plan, self._wiring, self._wiring.blobs.open)
 
     def _stage(
         self,
@@ -237,6 +249,8 @@ class Pipeline:
         transaction: Transaction,
         checks: ServiceChecks,
         evidence: Evidence,
+        *,
+        verify: bool,
     ) -> None:
         context.move(Status.APPLYING)
         with context.step("apply"):
@@ -245,9 +259,10 @@ class Pipeline:
             context.move(Status.RESTARTING)
             transaction.note(RecordType.RESTARTS, {"services": list(request.plan.services)})
             checks.restart(request.plan.services)
-        context.move(Status.VERIFYING)
-        checks.verify(request.plan.verification_plan)
-        context.verification_passed = bool(request.plan.verification_plan)
+        if verify:
+            context.move(Status.VERIFYING)
+            checks.verify(request.plan.verification_plan)
+            context.verification_passed = bool(request.plan.verification_plan)
         context.move(Status.HEALTH_CHECKING)
         checks.health(request.plan.health_checks)
         context.seconds_left()

@@ -25,6 +25,7 @@ from lonelycat.settings import Settings
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from lonelycat.records.blobs import BlobStore
     from lonelycat.records.entries import AuditHead, AuditReport, ExecutionRow, GcReport, Proposal
     from lonelycat.records.execution import ExecutionResult
     from lonelycat.runtime.bootstrap import Wiring
@@ -138,16 +139,44 @@ class LonelyCat:
             judgement = self.keep(plan, changeset, rebased_from=plan_id)
         return RebaseReport(plan_id, judgement, changes)
 
-    def check(self, request: ChangeRequest) -> Judgement:
-        """Judge ``request`` exactly as :meth:`propose` would, and store nothing."""
+    def check(self, request: ChangeRequest, *, rehearse: bool = False) -> Judgement:
+        """Judge ``request`` exactly as :meth:`propose` would, and store nothing.
+
+        Args:
+            rehearse: also run its verification on it, in a sandbox, unless it is denied.
+        """
         with self._wiring.scratch_blobs(needed=request.git_range is not None) as blobs:
             policy = self._wiring.policy()
             planner = self._wiring.planner(policy, blobs)
             reader = RequestReader(self.settings, planner, blobs.put_stream)
             plan, changeset = self._read(reader, request)
-            decision = self._wiring.gate(policy, stored=False, blobs=blobs).evaluate(plan, changeset)
-        explanation = planner.explain(plan, changeset).lines
-        return Judgement(plan, changeset, decision, _STATUS[decision.verdict], explanation, stored=False)
+            return self._judged(plan, changeset, policy, blobs, rehearse)
+
+    def check_again(self, plan_id: str, *, rehearse: bool = False) -> Judgement:
+        """Judge a stored proposal as of now, and store nothing; see :meth:`check`.
+
+        Raises:
+            InputError: ``PLAN_UNKNOWN``.
+            RefusedError: ``STORED_CHANGESET_TAMPERED``, ``CONTENT_NOT_KEPT``.
+        """
+        from lonelycat.runtime.ended import refuse_redacted
+
+        proposal = self.proposal(plan_id)
+        refuse_redacted(proposal)
+        policy = self._wiring.policy()
+        return self._judged(proposal.plan, proposal.changeset, policy, self._wiring.blobs, rehearse)
+
+    def _judged(
+        self, plan: ChangePlan, changeset: ChangeSet, policy: PolicyInForce, blobs: BlobStore, rehearse: bool
+    ) -> Judgement:
+        decision = self._wiring.gate(policy, stored=False, blobs=blobs).evaluate(plan, changeset)
+        rehearsal = None
+        if rehearse:
+            from lonelycat.runtime.rehearsal import rehearse_alone
+
+            rehearsal = rehearse_alone(self._wiring, plan, changeset, decision, policy.loaded.policy, blobs.open)
+        explanation = self._wiring.planner(policy, blobs).explain(plan, changeset).lines
+        return Judgement(plan, changeset, decision, _STATUS[decision.verdict], explanation, False, rehearsal)
 
     def _read(self, reader: RequestReader, request: ChangeRequest) -> tuple[ChangePlan, ChangeSet]:
         try:
@@ -313,6 +342,14 @@ class LonelyCat:
         from lonelycat.runtime.doctor import examine
 
         return examine(self._wiring)
+
+    @staticmethod
+    def sandbox() -> tuple[str, str]:
+        """Return what kind of sandbox verification runs in on this machine, and why it is not a better one."""
+        from lonelycat.runtime.doctor import sandbox_here
+
+        level, why = sandbox_here()
+        return str(level), why
 
     # -- repairing -----------------------------------------------------------------------------------------------
 

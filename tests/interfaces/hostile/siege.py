@@ -101,7 +101,10 @@ class Siege:
         return self
 
     def write_policy(self) -> None:
-        """Write the policy as it is now; JSON is YAML."""
+        """Write the policy as it is now; JSON is YAML. The checks note what they saw outside, so without a sandbox."""
+        self.policy["executor"].setdefault("verification", {"unsandboxed": "allow"})
+        for profile in self.policy.get("verification", {}).values():
+            profile.setdefault("sandbox", {"enabled": False})
         self.write({POLICY_PATH: json.dumps(self.policy, indent=1).encode()})
 
     def git(self, *arguments: str) -> None:

@@ -83,7 +83,7 @@ def test_a_crash_of_the_verifier_is_a_failure(verify: Any, monkeypatch: pytest.M
     def crash(*_: object, **__: object) -> None:
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr(verifier_module, "run_process", crash)
+    monkeypatch.setattr(verifier_module, "fill", crash)
     result = verify("true")
     assert (result.ok, result.code) == (False, "VERIFY_CRASHED")
 

@@ -21,12 +21,17 @@ _CODES: dict[Verdict, str | None] = {
     Verdict.NEED_APPROVAL: "NEEDS_APPROVAL",
     Verdict.DENY: "DENIED",
 }
+_MEND = "Mend the change and check it again; nothing was touched."
 
 
 def judgement_facts(judgement: Judgement) -> dict[str, object]:
     """Return what a program wants to know of ``judgement``, JSON-compatible."""
     facts = decision_facts(judgement.plan, judgement.changeset, judgement.decision)
     more = {"status": str(judgement.status), "stored": judgement.stored, "explanation": list(judgement.explanation)}
+    if judgement.rehearsal is not None:
+        from lonelycat.interfaces.cli.rehearsing import rehearsal_facts
+
+        more["rehearsal"] = rehearsal_facts(judgement.rehearsal)
     return {**facts, **more}
 
 
@@ -70,18 +75,19 @@ def decision_facts(plan: ChangePlan, changeset: ChangeSet, decision: GovernanceD
 
 
 def judgement_report(judgement: Judgement) -> Report:
-    """Return the answer of ``propose`` and ``check``: the verdict decides the exit code."""
+    """Return the answer of ``propose`` and ``check``: the verdict, or a failed rehearsal, decides the exit code."""
     verdict = judgement.decision.verdict
     counting = [reason for reason in judgement.decision.reasons if reason.counts and reason.verdict is verdict]
     message = "; ".join(reason.message for reason in counting) if verdict is not Verdict.ALLOW else "allowed"
-    return Report(
-        BY_VERDICT[str(verdict)],
-        judgement_facts(judgement),
-        lambda screen: show_judgement(screen, judgement),
-        _CODES[verdict],
-        message,
-        next_step(judgement),
-    )
+    code, answer, hint = _CODES[verdict], BY_VERDICT[str(verdict)], next_step(judgement)
+    rehearsal = judgement.rehearsal
+    if rehearsal is not None and verdict is not Verdict.DENY and rehearsal.error is not None:
+        from lonelycat.interfaces.cli.rehearsing import exit_of_rehearsal
+
+        answer = exit_of_rehearsal(rehearsal) or answer
+        code, message, hint = rehearsal.error.code, f"the rehearsal failed: {rehearsal.error.message}", _MEND
+    facts = judgement_facts(judgement)
+    return Report(answer, facts, lambda screen: show_judgement(screen, judgement), code, message, hint)
 
 
 def show_judgement(screen: Screen, judgement: Judgement) -> None:
@@ -89,6 +95,10 @@ def show_judgement(screen: Screen, judgement: Judgement) -> None:
     from lonelycat.interfaces.cli.render.decision import show_decision
 
     show_decision(screen, judgement.plan, judgement.changeset, judgement.decision, explanation=judgement.explanation)
+    if judgement.rehearsal is not None:
+        from lonelycat.interfaces.cli.rehearsing import show_rehearsal
+
+        show_rehearsal(screen, judgement.rehearsal)
     screen.blank()
     screen.line(("Your files were not touched.", "dim"))
     screen.line(("what now: ", "title"), next_step(judgement))
@@ -97,6 +107,8 @@ def show_judgement(screen: Screen, judgement: Judgement) -> None:
 def next_step(judgement: Judgement) -> str:
     """Return what the reader of the judgement can do next."""
     plan_id = judgement.plan.id
+    if judgement.rehearsal is not None and not judgement.rehearsal.passed and not is_denied(judgement):
+        return _MEND
     match judgement.decision.verdict:
         case Verdict.DENY:
             return "Change what the reasons name and propose it again; nobody can approve a denied change."
@@ -106,6 +118,11 @@ def next_step(judgement: Judgement) -> str:
             return f"A person other than the proposer runs: lonelycat approve {plan_id} --by NAME --note TEXT"
         case _:
             return f"lonelycat execute {plan_id}"
+
+
+def is_denied(judgement: Judgement) -> bool:
+    """Tell whether nobody can approve the judged plan."""
+    return judgement.decision.verdict is Verdict.DENY
 
 
 def is_allowed(judgement: Judgement) -> bool:
