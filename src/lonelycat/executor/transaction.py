@@ -83,6 +83,7 @@ class Transaction:
         self._old_contents = SmallContents()
         self._displaced: dict[int, os.stat_result] = {}
         self._settled = False
+        self._restarting: set[str] = set()
 
     def __enter__(self) -> Transaction:
         return self
@@ -121,8 +122,16 @@ class Transaction:
 
     # -- 1 and 2 -------------------------------------------------------------------------------------------------
 
-    def stage(self, changes: tuple[FileChange, ...], identity: dict[str, object]) -> Intent:
+    def stage(
+        self,
+        changes: tuple[FileChange, ...],
+        identity: dict[str, object],
+        stop: Callable[[], None] = lambda: None,
+    ) -> Intent:
         """Stage ``changes`` and write INTENT. The workspace is untouched, whatever happens here.
+
+        Args:
+            stop: called again and again; raises to stop.
 
         Raises:
             ConflictError, RefusedError: see ``staging.py``.
@@ -141,9 +150,10 @@ class Transaction:
                 ".lonelycat/tx lies on another file system than the workspace",
                 "Move it back; a rename between file systems is not atomic.",
             )
-        stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk)
+        stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk, stop)
         self._old_contents = stager.old_contents
         self._intent = stager.stage(plan_operations(changes), identity)
+        stop()
         self._check_fence()
         journal = JournalWriter(self._filesystem, self._stage, self._fence)
         journal.begin(self._intent.to_body())
@@ -265,6 +275,14 @@ class Transaction:
             self._check_fence()
             self._journal.append(type_, body)
 
+    def note_restart(self, type_: RecordType, service: str) -> None:
+        """Note durably that the restart of a service begins, or that it is done."""
+        if type_ is RecordType.RESTART_BEGUN:
+            self._restarting.add(service)
+        self.note(type_, {"service": service})
+        if type_ is RecordType.RESTART_DONE:
+            self._restarting.discard(service)
+
     def settle(self) -> None:
         """Make what was applied durable, and with it, where :meth:`settles_all_on`, all else there, such as evidence.
 
@@ -284,8 +302,15 @@ class Transaction:
         """Pass the commit point: after this returns the change stays. Settles first, if that was not done.
 
         Raises:
+            LonelyCatError: ``RESTART_UNFINISHED``: a restart was begun and is not done; nothing was written.
             OSError: it is not known whether COMMITTED is durable; the outcome is ``indeterminate``.
         """
+        if self._restarting:
+            raise LonelyCatError(
+                "RESTART_UNFINISHED",
+                f"the restart of {', '.join(sorted(self._restarting))} was begun and is not done",
+                "This is a defect in LonelyCat.",
+            )
         if not self._settled:
             self.settle()
         self.note(RecordType.COMMITTED, body)

@@ -10,9 +10,9 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.digest import HASH_PATTERN, canonical_digest
@@ -26,6 +26,9 @@ from lonelycat.governance.policy import Policy, RuleMode, Verdict
 from lonelycat.governance.rules import exceptions
 from lonelycat.governance.rules.base import SEVERITY, Finding, Rule, RuleContext
 from lonelycat.governance.signing import Signer
+
+if TYPE_CHECKING:
+    from lonelycat.governance.failed_changes import FailedChange
 
 MAX_PATHS_SHOWN = 100
 """How many paths one reason lists; its message says how many there are."""
@@ -53,6 +56,7 @@ class WriteGate:
         policy_path: where the policy in force lies in the workspace; whoever changes it needs a person, wherever it is.
         policy_trusted: False when nobody stands behind the policy yet: it was changed by something other than an
             accountable execution. Then every change needs a person.
+        failed: tells whether the same change failed before and is in quarantine; a fact from the records.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class WriteGate:
         contents: ContentReader | None = None,
         policy_path: str | None = None,
         policy_trusted: bool = True,
+        failed: Callable[[ChangePlan, ChangeSet], FailedChange | None] = lambda plan, changeset: None,
     ) -> None:
         self._policy_path = None if policy_path is None else fold(policy_path)
         self._policy = policy
@@ -75,20 +80,32 @@ class WriteGate:
         self._ids = ids
         self._signer = signer
         self._contents = contents
+        self._failed = failed
 
     def evaluate(self, plan: ChangePlan, changeset: ChangeSet) -> GovernanceDecision:
-        """Return the signed decision on ``changeset`` as the plan's change; DENY with a reason if anything fails."""
+        """Return the signed decision on ``changeset`` as the plan's change; DENY with a reason if anything fails.
+
+        Raises:
+            StateError: the records cannot say whether the same change failed before.
+        """
         now = self._clock.now()
+        failed = self._failed(plan, changeset)
         try:
-            decision = self._decision(plan, changeset, self.judge(plan, changeset, now), now)
+            decision = self._decision(plan, changeset, self.judge(plan, changeset, now, failed), now)
             return decision.model_copy(update={"signature": self._signer.sign(decision.signed_payload())})
         except Exception as error:  # noqa: BLE001  # closed by default: whatever a hostile model breaks is a DENY
             crash = Judgement(Verdict.DENY, (_crash("builtin.gate", error),), RiskLevel.CRITICAL)
             decision = self._denial(plan, changeset, crash, now)
             return decision.model_copy(update={"signature": self._signer.sign(decision.signed_payload())})
 
-    def judge(self, plan: ChangePlan, changeset: ChangeSet, now: datetime) -> Judgement:
-        """Run every rule at ``now`` and return what they add up to."""
+    def judge(
+        self, plan: ChangePlan, changeset: ChangeSet, now: datetime, failed: FailedChange | None = None
+    ) -> Judgement:
+        """Run every rule at ``now`` and return what they add up to.
+
+        Args:
+            failed: that the same change failed before and is in quarantine.
+        """
         policy = self._policy
         facts = Facts(changeset.changes, self._contents, max_scan_bytes=policy.content.max_scan_bytes)
         context = RuleContext(policy, plan, changeset, facts, now, plan.risk_level_proposed)
@@ -98,6 +115,8 @@ class WriteGate:
         rewritten = tuple(path for path in facts.touched_paths if fold(path) == self._policy_path)
         if rewritten:
             first.append(_POLICY_REWRITTEN._replace(paths=rewritten))
+        if failed is not None:
+            first.append(_quarantined(failed))
         raised = [finding.risk for finding in first if finding.counts and finding.risk is not None]
         effective = max(plan.risk_level_proposed, policy.default_risk, *raised)
         context = RuleContext(policy, plan, changeset, facts, now, effective)
@@ -171,6 +190,17 @@ _POLICY_REWRITTEN = Finding(
     "GOVERNANCE_PATH", Verdict.NEED_APPROVAL, "builtin.policy_in_force",
     "is the policy in force itself", "A person other than the proposer has to approve it.", risk=RiskLevel.CRITICAL,
 )  # fmt: skip
+
+
+def _quarantined(failed: FailedChange) -> Finding:
+    return Finding(
+        "DIGEST_QUARANTINED", Verdict.NEED_APPROVAL, failed.rule,
+        f"the same change failed in {failed.execution_id} with {failed.code} and was taken back: {failed.message:.300}",
+        "Change what made it fail; or a person other than the proposer approves it all the same, or releases it with "
+        "`lonelycat release CHECKSUM`.",
+    )  # fmt: skip
+
+
 _UNRESOLVABLE = frozenset({"UNKNOWN_PROFILE", "UNKNOWN_HEALTH_CHECK", "UNKNOWN_SERVICE", "GATE_INTERNAL_ERROR"})
 
 

@@ -56,6 +56,7 @@ class Evidence:
         inverse: list[dict[str, Any]] = []
         entries: list[DiffEntry] = []
         for change in self._request.changeset.changes:
+            self._context.check_time()
             operation = by_path[change.old_path or change.path]
             old = None if operation.old is None else self._old(transaction, operation)
             inverse.append(_inverse(change, old))

@@ -59,6 +59,7 @@ class WriteGate(writegate.WriteGate):
             contents=wiring.contents(policy),
             policy_path=wiring.settings.policy_name,
             policy_trusted=policy.trusted,
+            failed=wiring.failed_change,
         )
 
 

@@ -25,7 +25,15 @@ from lonelycat.settings import Settings
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from lonelycat.records.entries import AuditHead, AuditReport, ExecutionRow, GcReport, Proposal
+    from lonelycat.records.entries import (
+        AuditHead,
+        AuditReport,
+        AwaitedConfirmation,
+        ExecutionRow,
+        GcReport,
+        Proposal,
+        QuarantinedChange,
+    )
     from lonelycat.records.execution import ExecutionResult
     from lonelycat.runtime.bootstrap import Wiring
     from lonelycat.runtime.consent import Confirmation
@@ -174,6 +182,49 @@ class LonelyCat:
 
         return new_approver_key(self.settings, path)
 
+    def confirm_phrase(self, execution_id: str) -> str:
+        """Return what a person types at a terminal to keep the change of a waiting execution."""
+        from lonelycat.runtime.keeping import phrase_to_confirm
+
+        return phrase_to_confirm(self._wiring, execution_id)
+
+    def confirm(
+        self, execution_id: str, *, by: str, note: str = "", confirmation: Confirmation | None = None, keep: bool = True
+    ) -> AwaitedConfirmation:
+        """Keep a change that waits to be confirmed, or with ``keep`` False take it back at once.
+
+        Args:
+            confirmation: how it was given; needed to keep.
+
+        Raises:
+            InputError: ``CONFIRMATION_UNKNOWN``, ``APPROVAL_NEEDS_PERSON``.
+            RefusedError: ``CONFIRMATION_ENDED``, ``CONFIRMATION_GIVEN``, ``APPROVAL_…``.
+        """
+        from lonelycat.runtime.keeping import confirm
+
+        if keep and confirmation is None:
+            raise InputError(
+                "APPROVAL_NEEDS_PERSON", "a confirmation is typed by a person or signed with a key", "Give one."
+            )
+        return confirm(self._wiring, execution_id, by=by, note=note, keep=keep, confirmation=confirmation)
+
+    def release_phrase(self, checksum: str) -> str:
+        """Return what a person types at a terminal to release a failed change."""
+        from lonelycat.runtime.keeping import phrase_to_release, quarantined_change
+
+        return phrase_to_release(quarantined_change(self._wiring, checksum).failed.checksum)
+
+    def release(self, checksum: str, *, by: str, reason: str, confirmation: Confirmation) -> QuarantinedChange:
+        """Lift the quarantine of a failed change, with a reason that goes into the audit log.
+
+        Raises:
+            InputError: ``NOT_QUARANTINED``, ``REASON_MISSING``.
+            RefusedError: ``APPROVAL_…`` when the person may not.
+        """
+        from lonelycat.runtime.keeping import release
+
+        return release(self._wiring, checksum, by=by, reason=reason, confirmation=confirmation)
+
     # -- executing -----------------------------------------------------------------------------------------------
 
     def execute(
@@ -204,7 +255,8 @@ class LonelyCat:
                 "the change was denied for a secret in it, and its contents were not kept",
                 "Propose it again without the secret.",
             )
-        pipeline = Pipeline(self._wiring, Options(dry_run=dry_run, lock_timeout=lock_timeout), on_event)
+        options = Options(dry_run=dry_run, lock_timeout=lock_timeout, may_retry=False)
+        pipeline = Pipeline(self._wiring, options, on_event)
         return pipeline.run(Request(proposal.plan, proposal.changeset, proposal.decision, proposal.approvals))
 
     def preview(self, plan_id: str) -> bytes:
@@ -316,12 +368,19 @@ class LonelyCat:
     def unfreeze(self, *, by: str, reason: str) -> None:
         """Release a frozen workspace, with a reason that goes into the audit log.
 
+        Restarts that are due of services that the policy no longer defines, which nobody else can do, are written off.
+
         Raises:
             InputError: ``NOT_FROZEN``.
         """
         if self._wiring.records.frozen() is None:
             raise InputError("NOT_FROZEN", "the workspace is not frozen", "There is nothing to release.")
         self._wiring.records.unfreeze(by, reason)
+        due = self._wiring.records.pending_restarts()
+        known = self._wiring.policy().loaded.policy.services if due else {}
+        for restart in due:
+            if restart.service not in known:
+                self._wiring.records.restart_done(restart.service, by=by, reason=reason)
 
     # -- policy, audit, clean-up ---------------------------------------------------------------------------------
 

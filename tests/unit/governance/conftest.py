@@ -13,6 +13,7 @@ import pytest
 from lonelycat.changes.changeset import ChangeSet, FileChange
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.governance.decision import GovernanceDecision
+from lonelycat.governance.failed_changes import FailedChange
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_tests import ExampleClock, ExampleIds
 from lonelycat.governance.signing import Ed25519Signer
@@ -56,9 +57,17 @@ class GateKit:
 
     signer: Ed25519Signer
 
-    def gate(self, policy: Policy, contents: Contents | None, now: datetime = NOW) -> WriteGate:
+    def gate(
+        self, policy: Policy, contents: Contents | None, now: datetime = NOW, failed: FailedChange | None = None
+    ) -> WriteGate:
         return WriteGate(
-            policy, "a" * 64, clock=ExampleClock(now), ids=ExampleIds(), signer=self.signer, contents=contents
+            policy,
+            "a" * 64,
+            clock=ExampleClock(now),
+            ids=ExampleIds(),
+            signer=self.signer,
+            contents=contents,
+            failed=lambda plan, changeset: failed,
         )
 
     def plan(self, **fields: Any) -> ChangePlan:
