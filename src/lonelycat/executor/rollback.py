@@ -315,14 +315,23 @@ class _Undo:
         by_path = {operation.path: operation for operation in self.intent.operations}
         for path in [path for path in before if now[path] != before[path] and path not in self.report.conflicts]:
             operation = by_path.get(path)
-            if now[path].content == before[path].content:
+            if operation is None or before[path].kind == "directory":
+                self.report.conflicts.append(path)  # which somebody made, took away or gave other permissions
+            elif self._was_given_other_permissions(operation, now[path], before[path]):
+                self.report.conflicts.append(path)
+            elif now[path].content == before[path].content:
                 self.report.problems.append(f"{printable(path)} does not have its old permissions again")
-            elif operation is None:
-                self.report.conflicts.append(path)  # a directory, which somebody took away or made since
             elif not _is_new(operation, now[path]):
                 self._leave(operation)  # somebody wrote there since it was verified
             else:
                 self.report.problems.append(f"{printable(path)} does not hold its old content")
+
+    def _was_given_other_permissions(self, operation: FileOperation, now: PathState, before: PathState) -> bool:
+        """Whether the very file that was there is back, with permissions that only somebody else can have given it."""
+        if operation.old is None or now.content != before.content:
+            return False
+        current = self.status(operation.path)
+        return current is not None and os.path.samestat(current, self.fs.stat(self.stage, operation.backup_name))
 
     def _state(self, path: str) -> PathState:
         """Return what ``path`` holds now."""

@@ -289,8 +289,15 @@ class Transaction:
         Nothing before this needs it: until COMMITTED, recovery takes back whatever of it outlived a crash.
 
         Raises:
+            LonelyCatError: ``RESTART_UNFINISHED``: a restart was begun and is not done.
             OSError: it is not durable; take it back.
         """
+        if self._restarting:
+            raise LonelyCatError(
+                "RESTART_UNFINISHED",
+                f"the restart of {', '.join(sorted(self._restarting))} was begun and is not done",
+                "This is a defect in LonelyCat.",
+            )
         make_durable(self._filesystem, self._stage, lambda: self.tree.existing(sorted(self.intent.touched)))
         self._settled = True
 
@@ -302,15 +309,8 @@ class Transaction:
         """Pass the commit point: after this returns the change stays. Settles first, if that was not done.
 
         Raises:
-            LonelyCatError: ``RESTART_UNFINISHED``: a restart was begun and is not done; nothing was written.
             OSError: it is not known whether COMMITTED is durable; the outcome is ``indeterminate``.
         """
-        if self._restarting:
-            raise LonelyCatError(
-                "RESTART_UNFINISHED",
-                f"the restart of {', '.join(sorted(self._restarting))} was begun and is not done",
-                "This is a defect in LonelyCat.",
-            )
         if not self._settled:
             self.settle()
         self.note(RecordType.COMMITTED, body)

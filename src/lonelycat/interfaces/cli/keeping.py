@@ -49,9 +49,7 @@ def release(call: Invocation, checksum: str, *, by: str, reason: str, key: Path 
     found = service.release(checksum, by=by, reason=reason, confirmation=given)
 
     def tell(screen: Screen) -> None:
-        screen.line(
-            ("RELEASED", "good"), "  The change may be made again. The release is in the audit log."
-        )
+        screen.line(("RELEASED", "good"), "  The change may be made again. The release is in the audit log.")
         screen.line((f"by {by}: {reason}", "dim"), indent=2)
 
     facts = {
