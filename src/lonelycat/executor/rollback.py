@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
+from lonelycat.changes.changeset import EXECUTABLE
 from lonelycat.changes.paths import printable
 from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
@@ -317,21 +318,12 @@ class _Undo:
             operation = by_path.get(path)
             if operation is None or before[path].kind == "directory":
                 self.report.conflicts.append(path)  # which somebody made, took away or gave other permissions
-            elif self._was_given_other_permissions(operation, now[path], before[path]):
-                self.report.conflicts.append(path)
+            elif _is_new(operation, now[path]):
+                self.report.problems.append(f"{printable(path)} does not hold what it held before")
             elif now[path].content == before[path].content:
-                self.report.problems.append(f"{printable(path)} does not have its old permissions again")
-            elif not _is_new(operation, now[path]):
-                self._leave(operation)  # somebody wrote there since it was verified
+                self.report.conflicts.append(path)  # somebody gave it other permissions; undo never does
             else:
-                self.report.problems.append(f"{printable(path)} does not hold its old content")
-
-    def _was_given_other_permissions(self, operation: FileOperation, now: PathState, before: PathState) -> bool:
-        """Whether the very file that was there is back, with permissions that only somebody else can have given it."""
-        if operation.old is None or now.content != before.content:
-            return False
-        current = self.status(operation.path)
-        return current is not None and os.path.samestat(current, self.fs.stat(self.stage, operation.backup_name))
+                self._leave(operation)  # somebody wrote there since it was verified
 
     def _state(self, path: str) -> PathState:
         """Return what ``path`` holds now."""
@@ -381,7 +373,12 @@ def _still_waits(operation: FileOperation, staged: _Holding, current: _Holding) 
 
 def _is_new(operation: FileOperation, state: PathState) -> bool:
     new = operation.new
-    return state == ABSENT if new is None else state.content == ("link" if new.is_link else "file", new.sha256)
+    if new is None:
+        return state == ABSENT
+    if new.is_link:
+        return state.content == ("link", new.sha256)
+    executable = bool((state.permissions or 0) & 0o100)
+    return state.content == ("file", new.sha256) and executable == (new.mode == EXECUTABLE)
 
 
 def _why(error: LonelyCatError | OSError) -> str:

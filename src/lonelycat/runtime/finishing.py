@@ -129,7 +129,7 @@ class Finisher:
         for path, place in report.quarantined:
             context.warn(f"{path} holds somebody else's content, which was left alone; its old content is in {place}")
         told = self._told(context.result(error=error), conflicts_of(error), report)
-        result = self._record(told, failed=failed)
+        result = self._record(told, failed=failed if told.status is Status.ROLLED_BACK else None)
         return self._clean_up(transaction, result)
 
     def _failed_change(self, error: LonelyCatError) -> FailedChange | None:
