@@ -24,6 +24,8 @@ class Status(StrEnum):
     RESTARTING = "restarting"
     VERIFYING = "verifying"
     HEALTH_CHECKING = "health_checking"
+    WATCHING = "watching"
+    AWAITING_CONFIRMATION = "awaiting_confirmation"
     COMPLETED = "completed"
     REJECTED = "rejected"
     CONFLICT = "conflict"
@@ -45,7 +47,9 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     S.APPLYING: frozenset({S.RESTARTING, S.VERIFYING, S.HEALTH_CHECKING, S.INDETERMINATE}) | _UNDONE,
     S.RESTARTING: frozenset({S.VERIFYING, S.HEALTH_CHECKING, S.INDETERMINATE}) | _UNDONE,
     S.VERIFYING: frozenset({S.HEALTH_CHECKING, S.INDETERMINATE, S.COMPLETED}) | _UNDONE,
-    S.HEALTH_CHECKING: frozenset({S.COMPLETED, S.INDETERMINATE}) | _UNDONE,
+    S.HEALTH_CHECKING: frozenset({S.WATCHING, S.AWAITING_CONFIRMATION, S.COMPLETED, S.INDETERMINATE}) | _UNDONE,
+    S.WATCHING: frozenset({S.AWAITING_CONFIRMATION, S.COMPLETED, S.INDETERMINATE}) | _UNDONE,
+    S.AWAITING_CONFIRMATION: frozenset({S.COMPLETED, S.INDETERMINATE}) | _UNDONE,
     S.INDETERMINATE: frozenset({S.COMPLETED}) | _UNDONE,
     S.DENIED: frozenset(),
     S.COMPLETED: frozenset(),
@@ -58,7 +62,12 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 OUTCOMES = frozenset({S.COMPLETED, S.REJECTED, S.INDETERMINATE}) | _UNDONE
 """The ways an execution can end."""
 
-RUNNING = frozenset({S.VALIDATING, S.STAGING, S.APPLYING, S.RESTARTING, S.VERIFYING, S.HEALTH_CHECKING})
+RUNNING = frozenset(
+    {
+        *(S.VALIDATING, S.STAGING, S.APPLYING, S.RESTARTING, S.VERIFYING),
+        *(S.HEALTH_CHECKING, S.WATCHING, S.AWAITING_CONFIRMATION),
+    }
+)
 """The states in which an execution holds the workspace."""
 
 

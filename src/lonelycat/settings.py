@@ -36,8 +36,6 @@ class Limits(NamedTuple):
     """How much of a large file is in memory at once."""
     max_output_bytes: int = 1024 * 1024
     """How much of one check's output is kept: the first and the last half."""
-    rollback_seconds: float = 300.0
-    """Time limit of a rollback, its restarts and its health checks, apart from the execution's own."""
 
 
 class Settings(NamedTuple):

@@ -215,7 +215,7 @@ MUTATIONS = {
     ),
     "services are not restarted by recovery": Mutation(
         "runtime/recovering.py",
-        "    if not found.restarts_begun or found.outcome is RecoveryOutcome.COMMITTED:",
+        "    if found.outcome is RecoveryOutcome.COMMITTED:",
         "    if True:",
         f"{CRASH}::test_killed_while_a_check_runs[verify1]",
     ),

@@ -1,4 +1,7 @@
-"""``kill -9`` of the real command line at each step of a run: the next command finds the workspace whole again."""
+"""``kill -9`` of the real command line at each step of a run: the next command finds the workspace whole again.
+
+With a real web service: tree, service and history agree after recovery, whatever was killed where.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.acceptance import everything
 from tests.acceptance.ground import PROGRAMS, Answer, Ground, Tree, until
+from tests.acceptance.web_service import Web
 
-from lonelycat import FileChange
+from lonelycat import FileChange, LonelyCatError
 from lonelycat.lifecycle import Status
+from lonelycat.runtime.consent import KeyConfirmation
 
 WAITS = """
 with (outside / '%s').open('a') as file:
@@ -51,11 +58,12 @@ class Forks:
             [sys.executable, str(PROGRAMS / "dying.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
-    def run(self, root: Path, *arguments: str, call: int = 0, event: int = 0) -> Answer:
-        """Run one command; its exit code is -9 when it was killed."""
+    def run(self, root: Path, *arguments: str, call: int = 0, event: int = 0, step: str = "") -> Answer:
+        """Run one command; its exit code is -9 when it was killed: before a call, after an event, when a step ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        job = {"argv": ["-C", str(root), "--json", *arguments], "out": str(self._out), "call": call, "event": event}
+        argv = ["-C", str(root), "--json", *arguments]
+        job = {"argv": argv, "out": str(self._out), "call": call, "event": event, "step": step}
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
         self._process.stdin.flush()
         code = int(self._process.stdout.readline())
@@ -148,6 +156,133 @@ def quick(ground: Ground) -> Scene:
     del ground.policy["verification"]
     ground.begin({"README.md": "# Crash\n"})
     return Scene(ground, FEW)
+
+
+class Serving:
+    """A web service that answers with the version that it was started with; every change of it has to be confirmed."""
+
+    def __init__(self, web: Web) -> None:
+        self.web, self.ground = web, web.ground
+        self._key = self.ground.base / "ada.pem"
+        public = self.ground.cat().new_approver_key(self._key, "Ada")
+        self.ground.policy["approvals"] = {"approvers": {"Ada": {"public_key": public}}}
+        self.ground.policy["executor"]["watch"] = {"seconds": 0.3, "interval": 0.1}
+        self.ground.policy["executor"]["confirm"] = 60
+        self.ground.begin({"web/state": "v0\n"})
+        with self.confirming():
+            assert self.ground.execute(self.propose("v1")[1]).success
+        assert web.ask() == (200, "v1")
+
+    @property
+    def version(self) -> str:
+        return (self.ground.root / "web/state").read_text(encoding="utf-8").strip()
+
+    def propose(self, version: str) -> tuple[str, Any]:
+        """Return the plan that makes it ``version``, and what was proposed."""
+        proposed = self.ground.keep([FileChange.update("web/state", f"{self.version}\n", f"{version}\n")])
+        return proposed.plan.id, proposed
+
+    @contextmanager
+    def confirming(self) -> Iterator[None]:
+        """Let somebody confirm whatever waits to be confirmed."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.05):
+                with suppress(LonelyCatError):
+                    cat = self.ground.cat()
+                    asked = cat.status().awaiting_confirmation
+                    if asked is not None:
+                        cat.confirm(asked.execution_id, by="Ada", confirmation=KeyConfirmation(self._key))
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def assert_recovered(self, plan_id: str, before: str, where: object) -> bool:
+        """Tree, service and history say the same; tell whether the change was kept."""
+        ground, cat = self.ground, self.ground.cat()
+        assert self.web.ask() == (200, self.version), where
+        kept = self.version != before
+        statuses = [row.result.status for row in cat.log(plan_id=plan_id)]
+        assert (statuses == [Status.COMPLETED]) if kept else (Status.COMPLETED not in statuses), (where, statuses)
+        status, report = cat.status(), cat.audit_verify()
+        assert report.ok, (where, report.problems)
+        assert (ground.leftovers(), status.unfinished, status.frozen, status.holder) == ([], (), None, None), where
+        assert (status.pending_restarts, status.awaiting_confirmation) == ((), None), where
+        return kept
+
+
+@pytest.fixture
+def serving(ground: Ground) -> Iterator[Serving]:
+    with Web(ground).running() as web:
+        yield Serving(web)
+
+
+STRIDES = [pytest.param(7, id="a slice"), pytest.param(1, id="all", marks=pytest.mark.long)]
+"""How far apart the events are after which a process that serves is killed."""
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_killed_at_every_event_with_a_service_a_watch_and_a_confirmation(
+    serving: Serving, forks: Forks, stride: int
+) -> None:
+    """Baseline, each restart begun and done, watch, wait, commit: the service runs with what the tree holds."""
+    ground, kept = serving.ground, []
+    with serving.confirming():
+        for event in range(2, 200, stride):
+            before = serving.version
+            plan_id, _ = serving.propose(f"version {event}")
+            died = forks.run(ground.root, "execute", plan_id, event=event)
+            if died.exit == 0:
+                break
+            assert died.exit == -signal.SIGKILL, died
+            assert forks.run(ground.root, "recover").exit == 0, event
+            kept.append(serving.assert_recovered(plan_id, before, event))
+    assert event > 35, "a run has more events than that"
+    assert kept == sorted(kept), "once it is kept, it stays kept"
+    assert (stride > 1) or set(kept) == {False, True}
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_killed_at_every_event_of_a_rollback_with_a_service(serving: Serving, forks: Forks, stride: int) -> None:
+    """The new version is sick: health fails, files go back, the service is restarted; killed anywhere in that."""
+    ground = serving.ground
+    for event in range(12, 200, stride):
+        before = serving.version
+        draft = [FileChange.update("web/state", f"{before}\n", "sick\n"), FileChange.create(f"n{event}", "new\n")]
+        plan_id = ground.keep(draft).plan.id
+        died = forks.run(ground.root, "execute", plan_id, event=event)
+        if died.exit != -signal.SIGKILL:
+            assert (died.exit, died.facts["status"]) == (6, "rolled_back"), died
+            break
+        assert forks.run(ground.root, "recover").exit == 0, event
+        assert not serving.assert_recovered(plan_id, before, event)
+        assert not (ground.root / f"n{event}").exists()
+    assert event > 28
+
+
+def test_killed_again_at_every_event_of_a_recovery_with_a_service(serving: Serving, forks: Forks) -> None:
+    """A recovery that dies while it restarts or asks for health is recovered by the next one."""
+    ground = serving.ground
+    events = 0
+    for event in range(1, 50):
+        before = serving.version
+        plan_id, _ = serving.propose(f"version {event}")
+        assert forks.run(ground.root, "execute", plan_id, step="restart:web").exit == -signal.SIGKILL
+        version = f"version {event}"
+        until(lambda version=version: serving.web.ask() == (200, version), "the new version to serve")  # type: ignore[misc]
+        died = forks.run(ground.root, "recover", event=event)
+        assert forks.run(ground.root, "recover").exit == 0, event
+        assert not serving.assert_recovered(plan_id, before, event)
+        if died.exit == 0:
+            break
+        events += 1
+    assert events == 4, "restart and health, each begun and ended"
 
 
 @pytest.mark.parametrize("stop_at", ["health1", "restart1", "verify1", "health2"])

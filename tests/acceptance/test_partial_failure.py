@@ -5,19 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import socket
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from tests.acceptance import everything
-from tests.acceptance.ground import PROGRAMS, Ground, Tree, until
+from tests.acceptance.ground import Ground, Tree, until
+from tests.acceptance.web_service import Web
 
 from lonelycat import ExecutionResult, FileChange
 from lonelycat.checks.health.checker import HealthChecker
-from lonelycat.checks.pidfile import read_pid_file
 from lonelycat.checks.services.restarter import ServiceRestarter
 from lonelycat.checks.verifier import Verifier
 from lonelycat.executor.filesystem import FileSystem
@@ -130,59 +127,12 @@ def test_interrupting_the_command_line_brings_everything_back(full: Ground, how:
 # -- health ----------------------------------------------------------------------------------------------------------
 
 
-class Web:
-    """A ground with a real service on a port of its own, and how to ask it."""
-
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.pid_file = ground.root / ".lonelycat/run/web.pid"
-
-    def ask(self) -> tuple[int, str]:
-        """Return the status and text that the service answers with; 0 when it does not."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
-
-
 @pytest.fixture
 def web(ground: Ground) -> Iterator[Web]:
-    one = Web(ground)
     everything.prepare(ground)
-    ground.policy["services"] = {
-        "web": {
-            "kind": "process",
-            "with": {
-                "argv": ["{python}", "-I", "-S", str(PROGRAMS / "web.py"), str(one.port), "web/state"],
-                "settle_seconds": 0.1,
-            },
-            "touches": ["web/**"],
-            "health_checks": ["web-answers"],
-        }
-    }
-    ground.policy["health_checks"] = {
-        "web-answers": {
-            "kind": "http",
-            "with": {"url": f"http://127.0.0.1:{one.port}/", "status": [200]},
-            "touches": ["web/**"],
-            "timeout": 5,
-            "interval": 0.1,
-            "attempts": 20,
-        }
-    }
-    ground.begin({"web/state": "first\n"})
-    yield one
-    noted = read_pid_file(one.pid_file)
-    running = noted.running() if noted is not None else None
-    if running is not None:
-        os.kill(running.pid, signal.SIGKILL)
+    with Web(ground).running() as one:
+        ground.begin({"web/state": "first\n"})
+        yield one
 
 
 def test_failed_health_brings_files_and_service_back(web: Web) -> None:

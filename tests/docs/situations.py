@@ -80,6 +80,12 @@ def frozen(shop: Path, environment: Environment) -> None:
     assert _run(shop, environment) == 7
 
 
+def failed(shop: Path, environment: Environment) -> None:
+    """A change whose tests failed, and which was taken back."""
+    _prepare(shop, environment, "exit 1")
+    assert _run(shop, environment) == 6
+
+
 def moved_on(shop: Path, environment: Environment) -> None:
     """A proposal waits, and somebody edited and committed its file."""
     _prepare(shop, environment, "exit 0")
@@ -214,6 +220,7 @@ SITUATIONS: dict[str, Callable[[Path, Environment], Callable[[], None] | None]] 
         workspace,
         interrupted,
         frozen,
+        failed,
         moved_on,
         drifted,
         quarantined,

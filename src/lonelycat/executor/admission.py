@@ -9,7 +9,8 @@ Each numbered step establishes one thing; the first that does not hold refuses, 
 6. context: the policy and everything that will run is what was decided on;
 7. bounds: allowed and forbidden paths and the numeric limits, judged again from the change set alone;
 8. checks: the risk's required verification and health checks are in the plan;
-9. approval: as many valid ones as the decision needs.
+9. approval: as many valid ones as the decision needs;
+10. quarantine: the same change did not fail before, or the decision was made in knowledge of exactly that failure.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from lonelycat.changes.plan import ChangePlan, RiskLevel
 from lonelycat.errors import LonelyCatError, NeedsApprovalError, RefusedError
 from lonelycat.governance.approvals import ApprovalTerms, count_valid_approvals
 from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision, context_digest
+from lonelycat.governance.failed_changes import FailedChange
 from lonelycat.governance.matching import compile_globs
 from lonelycat.governance.policy import Constraints, Policy, Verdict
 from lonelycat.governance.signing import verify_signature
@@ -42,6 +44,10 @@ class AdmissionTerms:
     gate_public_key: str
     now: datetime
     used_approvals: Collection[str] = ()
+    failed: FailedChange | None = None
+    """That the same change failed before and is in quarantine."""
+    may_retry: bool = False
+    """Whether the plan that failed may be executed again by the decision that it had then."""
 
 
 TAMPERING = frozenset(
@@ -90,17 +96,21 @@ def admit(terms: AdmissionTerms) -> tuple[GovernanceApproval, ...]:
     _check_context(terms)
     _check_bounds(terms.changeset, terms.policy)
     _check_requirements(terms)
-    return _check_approvals(terms)
+    approvals = _check_approvals(terms)
+    _check_quarantine(terms)
+    return approvals
 
 
 def readmit(terms: AdmissionTerms) -> tuple[GovernanceApproval, ...]:
-    """Check again what time may have changed since :func:`admit`: expiry, policy and context, approvals.
+    """Check again what time may have changed since :func:`admit`: expiry, policy and context, approvals, quarantine.
 
     Plan, change set and decision are immutable; the policy's hash stands for the bounds.
     """
     _check_authenticity(terms)
     _check_context(terms)
-    return _check_approvals(terms)
+    approvals = _check_approvals(terms)
+    _check_quarantine(terms)
+    return approvals
 
 
 def _check_shape(changeset: ChangeSet) -> None:
@@ -211,6 +221,22 @@ def _check_requirements(terms: AdmissionTerms) -> None:
             raise RefusedError(
                 "REQUIREMENT_MISSING", f"the policy requires {what} at risk {risk}; the plan has none", "Add a profile."
             )
+
+
+def _check_quarantine(terms: AdmissionTerms) -> None:
+    """A yes that was said in knowledge of a failure holds for that failure; a new one needs a new look."""
+    failed = terms.failed
+    if failed is None or failed.is_known_to(terms.decision):
+        return
+    if terms.may_retry and failed.plan_id == terms.plan.id:
+        return
+    raise NeedsApprovalError(
+        "DIGEST_QUARANTINED",
+        f"the same change failed in {failed.execution_id} with {failed.code} and was taken back",
+        f"Look at `lonelycat show {failed.execution_id}`. Propose the change again and let a person approve it in "
+        f"spite of that, or release it with `lonelycat release {failed.checksum}`.",
+        details={"failed_execution_id": failed.execution_id, "failed_code": failed.code},
+    )
 
 
 def _check_approvals(terms: AdmissionTerms) -> tuple[GovernanceApproval, ...]:

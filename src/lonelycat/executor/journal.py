@@ -32,6 +32,9 @@ class RecordType(StrEnum):
 
     INTENT = "intent"
     RESTARTS = "restarts"
+    """All restarts at once, before the first: written by versions up to 0.1, still read."""
+    RESTART_BEGUN = "restart_begun"
+    RESTART_DONE = "restart_done"
     COMMITTED = "committed"
     UNDONE = "undone"
 
@@ -111,6 +114,10 @@ class JournalContents:
     def intent(self) -> JournalRecord:
         """The first frame."""
         return self.records[0]
+
+    def services(self, type_: RecordType) -> list[str]:
+        """Return the services that the frames of a type name, in order."""
+        return [str(record.body["service"]) for record in self.records if record.type is type_]
 
     def last(self, type_: RecordType) -> JournalRecord | None:
         """Return the last frame of a type, or None."""

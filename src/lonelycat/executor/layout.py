@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from lonelycat.changes.paths import from_wire, to_wire
 from lonelycat.errors import StateError
 from lonelycat.executor.operations import FileOperation, split
+from lonelycat.executor.tree_digest import ABSENT, PathState, tree_digest
 
 BALLAST = "ballast"
 BALLAST_BYTES = 256 * 1024
@@ -26,7 +28,7 @@ class Directory:
         return [to_wire(self.path), self.mode, self.uid, self.gid]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Intent:
     """The INTENT frame: everything that undo needs, and who this is.
 
@@ -36,6 +38,8 @@ class Intent:
         early, rest: the operations, in order (see ``operations.py``).
         rooms, pruned: directories that are removed, deepest first.
         made: directories that are made, shallowest first.
+        permissions: of each old file, in the order of the operations; None for what was absent. Empty in the journal of
+            a version that did not note them.
     """
 
     identity: dict[str, object]
@@ -44,6 +48,25 @@ class Intent:
     rooms: tuple[Directory, ...]
     made: tuple[str, ...]
     pruned: tuple[Directory, ...]
+    permissions: tuple[int | None, ...] = ()
+
+    @cached_property
+    def before(self) -> dict[str, PathState]:
+        """What every path of the transaction held before it."""
+        states = dict.fromkeys(self.made, ABSENT)
+        noted = self.permissions or (None,) * len(self.operations)
+        for operation, permissions in zip(self.operations, noted, strict=True):
+            old = operation.old
+            kind = "link" if old is not None and old.is_link else "file"
+            states[operation.path] = ABSENT if old is None else PathState(kind, permissions, old.sha256)
+        for directory in (*self.rooms, *self.pruned):
+            states[directory.path] = PathState("directory", directory.mode)
+        return states
+
+    @cached_property
+    def pre_image(self) -> str:
+        """The digest of :attr:`before`."""
+        return tree_digest(self.before)
 
     @property
     def operations(self) -> tuple[FileOperation, ...]:
@@ -67,6 +90,8 @@ class Intent:
             "rooms": [item.to_record() for item in self.rooms],
             "made": [to_wire(path) for path in self.made],
             "pruned": [item.to_record() for item in self.pruned],
+            "permissions": list(self.permissions),
+            "pre_image": self.pre_image,
         }
 
     @classmethod
@@ -96,4 +121,5 @@ class Intent:
             rooms=directories("rooms"),
             made=tuple(from_wire(path) for path in body["made"]),  # type: ignore[attr-defined]  # written by to_body
             pruned=directories("pruned"),
+            permissions=tuple(body.get("permissions", ())),  # type: ignore[arg-type]  # written by to_body
         )

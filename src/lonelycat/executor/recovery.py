@@ -49,7 +49,8 @@ class Recovered:
     Attributes:
         identity: the ``identity`` of INTENT; empty when there was none to read.
         committed: the body of COMMITTED, or None.
-        restarts_begun: service restarts had begun, so what was undone needs them again.
+        restarts: services whose restart had begun, in that order: what was undone needs them again.
+        pre_image: the digest of what the transaction's paths held before; None when there was nothing to read.
         undo: the report of the undo, or None.
         kept: (path, place) of outsiders' contents that were found in the stage.
     """
@@ -58,7 +59,8 @@ class Recovered:
     outcome: RecoveryOutcome
     identity: dict[str, object]
     committed: dict[str, object] | None = None
-    restarts_begun: bool = False
+    restarts: tuple[str, ...] = ()
+    pre_image: str | None = None
     undo: dict[str, object] | None = None
     kept: tuple[tuple[str, str], ...] = ()
     message: str = ""
@@ -168,14 +170,12 @@ class Recovery:
             kept = sweep(self._filesystem, tree, stage, intent, name, {})
             body = committed.body if committed else None
             return Recovered(name, RecoveryOutcome.COMMITTED, intent.identity, body, kept=tuple(kept))
-        restarts = contents.last(RecordType.RESTARTS) is not None
+        restarts = _restarts(contents)
         undone = contents.last(RecordType.UNDONE)
         if undone is not None and not undone.body["problems"]:
             kept = sweep(self._filesystem, tree, stage, intent, name, {})
             body = undone.body
-            return Recovered(
-                name, _outcome(body), intent.identity, restarts_begun=restarts, undo=body, kept=tuple(kept)
-            )
+            return _taken_back(name, intent, restarts, body, kept)
         generation.mark_if_possible(Phase.UNDOING)
         report = undo(self._filesystem, tree, stage, intent, name)
         if not report.problems:
@@ -183,7 +183,7 @@ class Recovery:
         kept = sweep(self._filesystem, tree, stage, intent, name, {})
         body = report.to_body()
         JournalWriter.resume(self._filesystem, stage, self._fence, contents).append(RecordType.UNDONE, body)
-        return Recovered(name, _outcome(body), intent.identity, restarts_begun=restarts, undo=body, kept=tuple(kept))
+        return _taken_back(name, intent, restarts, body, kept)
 
     def _set_aside(self, transactions: int, name: str, why: str) -> Recovered:
         """Record first, then move: a crash in between must not lose the freeze, only repeat it."""
@@ -201,7 +201,33 @@ class Recovery:
         return result
 
 
-def _outcome(report: dict[str, object]) -> RecoveryOutcome:
+def _restarts(contents: JournalContents) -> tuple[str, ...]:
+    """Return the services whose restart had begun; an older journal names all of them before the first."""
+    together = contents.last(RecordType.RESTARTS)
+    named = [] if together is None else together.body.get("services", [])
+    earlier = [str(name) for name in named] if isinstance(named, list) else []
+    return tuple(dict.fromkeys([*earlier, *contents.services(RecordType.RESTART_BEGUN)]))
+
+
+def _taken_back(
+    name: str, intent: Intent, restarts: tuple[str, ...], report: dict[str, object], kept: list[tuple[str, str]]
+) -> Recovered:
+    return Recovered(
+        name,
+        _outcome(report, intent.pre_image),
+        intent.identity,
+        restarts=restarts,
+        undo=report,
+        kept=tuple(kept),
+        pre_image=intent.pre_image,
+    )
+
+
+def _outcome(report: dict[str, object], pre_image: str) -> RecoveryOutcome:
     if report["problems"]:
         return RecoveryOutcome.FAILED
-    return RecoveryOutcome.UNDONE if report["restored"] else RecoveryOutcome.CONFLICT
+    if not report["restored"]:
+        return RecoveryOutcome.CONFLICT
+    # The report of an older version has no digest; its undo was verified path by path.
+    same = report.get("tree_digest", pre_image) == pre_image
+    return RecoveryOutcome.UNDONE if same else RecoveryOutcome.FAILED

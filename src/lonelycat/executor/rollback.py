@@ -7,7 +7,8 @@ Invariants:
 - Backups are never consumed: what is put back is a further hard link of the backup. A crash in the middle of undo is
   undone by running undo again.
 - What an interrupted exchange may have taken from an outsider is found in the stage by its identity and put back.
-- The result is verified by looking at every path again; ``restored`` means exactly that.
+- The result is verified by looking at every path again, and held as one digest against the pre-image; ``restored``
+  means exactly that.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
+from lonelycat.changes.changeset import EXECUTABLE
 from lonelycat.changes.paths import printable
 from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
@@ -29,6 +31,7 @@ from lonelycat.executor.operations import FileOperation, Identity, Kind, split
 from lonelycat.executor.quarantine import quarantine
 from lonelycat.executor.staging import SYNC_WHOLE_FROM
 from lonelycat.executor.tree import Found, PinnedTree
+from lonelycat.executor.tree_digest import ABSENT, OTHER, PathState, tree_digest
 from lonelycat.executor.undo_report import UndoReport
 
 _ANY_LINKS = 1 << 30
@@ -272,6 +275,7 @@ class _Undo:
         for operation in reversed(intent.early):
             self.undo_one(operation)
         self._verify()
+        self._hold_against_pre_image()
         try:
             self._make_durable()
             self._keep_what_was_left()
@@ -300,6 +304,46 @@ class _Undo:
         for path in {item.path for item in (*self.intent.rooms, *self.intent.pruned)} - set(self.report.conflicts):
             self._verify_directory(path)
 
+    def _hold_against_pre_image(self) -> None:
+        """Look at every path of the transaction once more, permission bits included."""
+        before = self.intent.before
+        try:
+            now = {path: self._state(path) for path in before}
+        except (LonelyCatError, OSError) as error:
+            self.report.problems.append(f"the tree cannot be compared with what it was: {_why(error)}")
+            return
+        if not self.intent.permissions:  # an older journal, which did not note those of files
+            now = {p: s if s.kind == "directory" else s._replace(permissions=None) for p, s in now.items()}
+        self.report.tree_digest = tree_digest(now)
+        by_path = {operation.path: operation for operation in self.intent.operations}
+        for path in [path for path in before if now[path] != before[path] and path not in self.report.conflicts]:
+            operation = by_path.get(path)
+            if operation is None or before[path].kind == "directory":
+                self.report.conflicts.append(path)  # which somebody made, took away or gave other permissions
+            elif _is_new(operation, now[path]):
+                self.report.problems.append(f"{printable(path)} does not hold what it held before")
+            elif now[path].content == before[path].content:
+                self.report.conflicts.append(path)  # somebody gave it other permissions; undo never does
+            else:
+                self._leave(operation)  # somebody wrote there since it was verified
+
+    def _state(self, path: str) -> PathState:
+        """Return what ``path`` holds now."""
+        try:
+            parent, name = self._parent(path)
+            status = self.fs.stat(parent, name)
+            if stat.S_ISDIR(status.st_mode):
+                return PathState("directory", stat.S_IMODE(status.st_mode))
+            found = self.tree.look_in(parent, name, path, links=_ANY_LINKS)
+        except FileNotFoundError:
+            return ABSENT
+        except LonelyCatError as error:
+            return ABSENT if error.code in _IN_THE_WAY else OTHER  # a file stands where its directory would have to
+        if found is None:
+            return ABSENT
+        kind = "link" if found.identity.is_link else "file"
+        return PathState(kind, stat.S_IMODE(found.status.st_mode), found.identity.sha256)
+
     def _verify_directory(self, path: str) -> None:
         try:
             parent, name = self._parent(path)
@@ -327,6 +371,16 @@ def _still_waits(operation: FileOperation, staged: _Holding, current: _Holding) 
     if not isinstance(staged, Found) or not isinstance(current, Found) or staged.identity != operation.new:
         return False
     return not os.path.samestat(staged.status, current.status)
+
+
+def _is_new(operation: FileOperation, state: PathState) -> bool:
+    new = operation.new
+    if new is None:
+        return state == ABSENT
+    if new.is_link:
+        return state.content == ("link", new.sha256)
+    executable = bool((state.permissions or 0) & 0o100)
+    return state.content == ("file", new.sha256) and executable == (new.mode == EXECUTABLE)
 
 
 def _why(error: LonelyCatError | OSError) -> str:

@@ -34,12 +34,21 @@ SYNC_WHOLE_FROM = 8
 class Stager:
     """Fills one transaction directory."""
 
-    def __init__(self, filesystem: FileSystem, tree: PinnedTree, stage: int, open_blob: BlobOpener, chunk: int) -> None:
+    def __init__(
+        self,
+        filesystem: FileSystem,
+        tree: PinnedTree,
+        stage: int,
+        open_blob: BlobOpener,
+        chunk: int,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
         self._filesystem = filesystem
         self._tree = tree
         self._stage = stage
         self._open_blob = open_blob
         self._chunk = chunk
+        self._stop = stop
         self.old_contents = SmallContents()
         self._unsettled: list[FileOperation] = []
 
@@ -50,7 +59,7 @@ class Stager:
             ConflictError: the workspace is not what the change set was made against; names every path.
             RefusedError: an object that cannot be part of a transaction; a content that is not what was approved.
         """
-        found = check_base(self._tree, plan.operations, self.old_contents)
+        found = check_base(self._tree, plan.operations, self.old_contents, self._stop)
         self._back_up([operation for operation in plan.operations if operation.old is not None], found)
         by_path = {operation.path: operation for operation in plan.operations}
         written = [operation for operation in plan.operations if operation.new is not None]
@@ -67,6 +76,10 @@ class Stager:
             rooms=self._existing(plan.rooms),
             made=self._missing(plan.parents, {item for item in plan.rooms} | {o.path for o in plan.early}),
             pruned=self._existing(plan.prunable),
+            permissions=tuple(
+                stat.S_IMODE(found[operation.path].status.st_mode) if operation.old is not None else None
+                for operation in plan.operations
+            ),
         )
 
     @property
@@ -88,6 +101,7 @@ class Stager:
 
     def _back_up(self, operations: list[FileOperation], found: dict[str, Found]) -> None:
         for operation in operations:
+            self._stop()
             directory, name = split(operation.path)
             self._filesystem.hard_link(self._tree.directory(directory), name, self._stage, operation.backup_name)
         linked = self._filesystem.inodes(self._stage) if operations else {}
@@ -111,6 +125,7 @@ class Stager:
         try:
             digest, size = hashlib.sha256(), 0
             for data in self._content(operation, by_path):
+                self._stop()
                 digest.update(data)
                 size += len(data)
                 self._filesystem.write(fd, data)
@@ -228,12 +243,16 @@ class SmallContents:
 
 
 def check_base(
-    tree: PinnedTree, operations: tuple[FileOperation, ...], contents: SmallContents | None = None
+    tree: PinnedTree,
+    operations: tuple[FileOperation, ...],
+    contents: SmallContents | None = None,
+    stop: Callable[[], None] = lambda: None,
 ) -> dict[str, Found]:
     """Return what every path of ``operations`` holds, if it is what the change set was made against; only looks.
 
     Args:
         contents: keeps the bytes of small files as they are read.
+        stop: called before every file, and of one that is kept while it is read; raises to stop.
 
     Raises:
         ConflictError: it is not; names every path.
@@ -243,7 +262,8 @@ def check_base(
     differences: list[Conflict] = []
     going = {operation.path for operation in operations if operation.new is None}
     for operation in operations:
-        difference = _check_one(tree, operation, found, going, contents)
+        stop()
+        difference = _check_one(tree, operation, found, going, contents, stop)
         if difference is not None:
             differences.append(difference)
     if differences:
@@ -257,10 +277,11 @@ def _check_one(
     found: dict[str, Found],
     going: set[str],
     contents: SmallContents | None,
+    stop: Callable[[], None],
 ) -> Conflict | None:
     path = operation.path
     try:
-        there = tree.look(path, None if contents is None else contents.reading(path))
+        there = tree.look(path, None if contents is None else _stopping(contents.reading(path), stop))
     except LonelyCatError as error:
         if operation.old is None and _makes_room(error.code, path, going):
             return None
@@ -273,6 +294,14 @@ def _check_one(
     if actual == operation.old:
         return None
     return difference(path, code_of_difference(operation.old, actual), operation.old, actual)
+
+
+def _stopping(take: Callable[[bytes], None], stop: Callable[[], None]) -> Callable[[bytes], None]:
+    def taking(data: bytes) -> None:
+        stop()
+        take(data)
+
+    return taking
 
 
 def _makes_room(code: str, path: str, going: set[str]) -> bool:

@@ -84,6 +84,7 @@ class Transaction:
         self._old_contents = SmallContents()
         self._displaced: dict[int, Version] = {}
         self._settled = False
+        self._restarting: set[str] = set()
 
     def __enter__(self) -> Transaction:
         return self
@@ -127,12 +128,14 @@ class Transaction:
         changes: tuple[FileChange, ...],
         identity: dict[str, object],
         meanwhile: Callable[[], None] = lambda: None,
+        stop: Callable[[], None] = lambda: None,
     ) -> Intent:
         """Stage ``changes`` and write INTENT. The workspace is untouched, whatever happens here.
 
         Args:
             meanwhile: called once everything is staged, while it is made durable; may look at what is staged, and
                 ends the staging by raising.
+            stop: called again and again; raises to stop.
 
         Raises:
             ConflictError, RefusedError: see ``staging.py``.
@@ -151,7 +154,7 @@ class Transaction:
                 ".lonelycat/tx lies on another file system than the workspace",
                 "Move it back; a rename between file systems is not atomic.",
             )
-        stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk)
+        stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk, stop)
         self._old_contents = stager.old_contents
         self._intent = stager.prepare(plan_operations(changes), identity)
         if stager.is_settled:
@@ -159,6 +162,7 @@ class Transaction:
         else:
             wait_and_work(stager.settle, meanwhile)
         self._old_contents = SmallContents()  # who wanted them has looked
+        stop()
         self._check_fence()
         journal = JournalWriter(self._filesystem, self._stage, self._fence)
         journal.begin(self._intent.to_body())
@@ -280,14 +284,29 @@ class Transaction:
             self._check_fence()
             self._journal.append(type_, body)
 
+    def note_restart(self, type_: RecordType, service: str) -> None:
+        """Note durably that the restart of a service begins, or that it is done."""
+        if type_ is RecordType.RESTART_BEGUN:
+            self._restarting.add(service)
+        self.note(type_, {"service": service})
+        if type_ is RecordType.RESTART_DONE:
+            self._restarting.discard(service)
+
     def settle(self) -> None:
         """Make what was applied durable, and with it, where :meth:`settles_all_on`, all else there, such as evidence.
 
         Nothing before this needs it: until COMMITTED, recovery takes back whatever of it outlived a crash.
 
         Raises:
+            LonelyCatError: ``RESTART_UNFINISHED``: a restart was begun and is not done.
             OSError: it is not durable; take it back.
         """
+        if self._restarting:
+            raise LonelyCatError(
+                "RESTART_UNFINISHED",
+                f"the restart of {', '.join(sorted(self._restarting))} was begun and is not done",
+                "This is a defect in LonelyCat.",
+            )
         make_durable(self._filesystem, self._stage, lambda: self.tree.existing(sorted(self.intent.touched)))
         self._settled = True
 

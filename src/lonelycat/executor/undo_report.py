@@ -16,11 +16,13 @@ class UndoReport:
         conflicts: paths that hold somebody else's content, which was left alone.
         quarantined: (path, place below the workspace) of contents that could not be put where they belong.
         problems: what went wrong otherwise; any makes the rollback failed.
+        tree_digest: of what every path of the transaction holds now; None when it could not be looked at.
     """
 
     conflicts: list[str] = field(default_factory=list)
     quarantined: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    tree_digest: str | None = None
 
     @property
     def restored(self) -> bool:
@@ -34,4 +36,5 @@ class UndoReport:
             "conflicts": [printable(path) for path in self.conflicts],
             "quarantined": [[printable(path), place] for path, place in self.quarantined],
             "problems": list(self.problems),
+            "tree_digest": self.tree_digest,
         }

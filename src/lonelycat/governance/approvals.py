@@ -226,28 +226,40 @@ def _use_problem(terms: ApprovalTerms, approval: GovernanceApproval) -> tuple[st
 
 
 def _person_problem(terms: ApprovalTerms, approval: GovernanceApproval) -> tuple[str, str] | None:
-    rules, name = terms.policy.approvals, approval.approved_by
-    if identity(name) == identity(terms.plan.created_by):
+    return person_problem(terms.policy, terms.plan.created_by, approval.approved_by, approval.method)
+
+
+def person_problem(policy: Policy, proposer: str, name: str, method: str) -> tuple[str, str] | None:
+    """Return the code and the message for why ``name`` may not say yes in this way, or None if they may."""
+    rules = policy.approvals
+    if identity(name) == identity(proposer):
         return "APPROVAL_BY_PROPOSER", f"{name} proposed the change and cannot approve it"
     listed = name in rules.approvers
     if rules.approvers and not listed:
         return "APPROVAL_UNKNOWN_APPROVER", f"the policy does not list {name} as an approver"
     if not listed and is_agent(name):
         return "APPROVAL_UNKNOWN_APPROVER", f"{name} is an agent, not a person"
-    if approval.method not in rules.methods:
-        return "APPROVAL_METHOD", f"the policy does not accept approvals given by {approval.method}"
-    if approval.method == "terminal" and listed and rules.approvers[name].public_key is not None:
+    if method not in rules.methods:
+        return "APPROVAL_METHOD", f"the policy does not accept approvals given by {method}"
+    if method == "terminal" and listed and rules.approvers[name].public_key is not None:
         return "APPROVAL_METHOD", f"{name} has a registered key and approves with it only"
     return None
 
 
 def _signature_problem(terms: ApprovalTerms, approval: GovernanceApproval) -> tuple[str, str] | None:
-    key: str | None = terms.gate_public_key
-    if approval.method == "key":
-        registered = terms.policy.approvals.approvers.get(approval.approved_by)
-        key = None if registered is None else registered.public_key
-        if key is None:
-            return "APPROVAL_UNKNOWN_APPROVER", f"the policy holds no public key of {approval.approved_by}"
-    if key is None or not verify_signature(key, approval.signed_payload(), approval.signature):
+    key, problem = signing_key(terms.policy, terms.gate_public_key, approval.approved_by, approval.method)
+    if problem is not None:
+        return problem
+    if not verify_signature(key, approval.signed_payload(), approval.signature):
         return "APPROVAL_SIGNATURE", "its signature is not that of the key that had to sign it"
     return None
+
+
+def signing_key(policy: Policy, gate_public_key: str, name: str, method: str) -> tuple[str, tuple[str, str] | None]:
+    """Return the public key that has to have signed what ``name`` said in this way, and why there is none."""
+    if method != "key":
+        return gate_public_key, None
+    registered = policy.approvals.approvers.get(name)
+    if registered is None or registered.public_key is None:
+        return "", ("APPROVAL_UNKNOWN_APPROVER", f"the policy holds no public key of {name}")
+    return registered.public_key, None

@@ -12,12 +12,37 @@ from datetime import date, time
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from lonelycat.changes.model import Strict, as_tuple
 from lonelycat.changes.plan import Name, Names, Risk, RiskLevel, Text
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def _duration(value: object) -> object:
+    """Return seconds for ``90s``, ``10m`` or ``2h``; anything else is left to the type to judge."""
+    if isinstance(value, str) and value[:-1].isascii() and value[:-1].isdigit() and value[-1] in _UNITS:
+        return float(int(value[:-1][:9]) * _UNITS[value[-1]])
+    return value
+
+
+Duration = Annotated[
+    Seconds,
+    BeforeValidator(_duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 86_400},
+                {"type": "string", "pattern": "^[0-9]+[smh]$"},
+            ]
+        }
+    ),
+]
+"""Seconds, as a number or as ``90s``, ``10m`` or ``2h``; at most a day."""
 
 
 def _date(value: object) -> object:
@@ -65,6 +90,8 @@ class Constraints(Strict):
     max_patch_lines: Annotated[int, Field(ge=1)] = 5000
     max_execution_time: Seconds = 300.0
     max_step_time: Seconds = 60.0
+    max_rollback_time: Seconds = 120.0
+    """Of a rollback's restarts and health checks, apart from the execution's own time; files go back whatever it is."""
     max_file_bytes: Annotated[int, Field(ge=1)] = 10 * 1024 * 1024
     max_total_bytes: Annotated[int, Field(ge=1)] = 100 * 1024 * 1024
     max_deletions: Annotated[int, Field(ge=0)] = 50
@@ -97,6 +124,19 @@ class VerificationRules(Strict):
     unsandboxed: Literal["refuse", "allow"] = "refuse"
 
 
+class Watch(Strict):
+    """How long a change is watched after its health checks held, before it is kept.
+
+    Every health check of the plan is sampled each ``interval``, one probe a sample, for ``seconds`` (0: not at all).
+    More failed samples than ``failure_budget``, over all checks together, take the change back. The same sampling goes
+    on while a person's confirmation is awaited.
+    """
+
+    seconds: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    interval: Annotated[float, Field(ge=0.05, le=3_600)] = 1.0
+    failure_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
 class ExecutorSection(Strict):
     """Bounds that the gate judges and the executor checks again by itself."""
 
@@ -110,6 +150,9 @@ class ExecutorSection(Strict):
     concurrency: Concurrency = Concurrency.model_construct()
     idempotency: Idempotency = Idempotency.model_construct()
     verification: VerificationRules = VerificationRules.model_construct()
+    watch: Watch = Watch.model_construct()
+    confirm: Duration | None = None
+    """How long a person has to say ``lonelycat confirm``, without which the change goes back; None asks nobody."""
 
 
 class PathCategory(Strict):

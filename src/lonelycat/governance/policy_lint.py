@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -30,6 +31,7 @@ def problems(policy: Policy) -> list[Problem]:
         *_escalations(policy),
         *_windows(policy),
         *_exceptions(policy),
+        *_watch(policy),
         *_rest(policy),
     ]
 
@@ -176,6 +178,27 @@ def _exceptions(policy: Policy) -> Iterator[Problem]:
         for position, code in enumerate(item.rules):
             if code not in CODES or not CODES[code].liftable:
                 yield _not_liftable((*where, "rules", position), code)
+
+
+def _watch(policy: Policy) -> Iterator[Problem]:
+    executor, where = policy.executor, ("executor", "watch")
+    watch, limits = executor.watch, executor.constraints
+    if not watch.seconds:
+        if executor.confirm is None:
+            for key in sorted(watch.model_fields_set & {"interval", "failure_budget"}):
+                yield _unreachable((*where, key), "nothing is watched: seconds is 0 and nobody is asked to confirm")
+        return
+    if not policy.health_checks:
+        yield _unreachable((*where, "seconds"), "the policy defines no health check that could be watched")
+    if watch.interval > watch.seconds:
+        yield _unreachable((*where, "interval"), "is longer than the whole watch, so nothing is sampled")
+    if watch.seconds >= limits.max_execution_time:
+        yield _unreachable(
+            (*where, "seconds"), "is not less than constraints.max_execution_time, so every change fails"
+        )
+    most = math.ceil(watch.seconds / watch.interval) * max(1, len(policy.health_checks))
+    if executor.confirm is None and watch.failure_budget >= most:
+        yield _unreachable((*where, "failure_budget"), f"forgives all of the {most} samples, so the watch cannot fail")
 
 
 def _rest(policy: Policy) -> Iterator[Problem]:

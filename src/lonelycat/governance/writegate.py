@@ -10,9 +10,9 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.digest import HASH_PATTERN, canonical_digest
@@ -27,6 +27,9 @@ from lonelycat.governance.policy import Policy, RuleMode, Verdict
 from lonelycat.governance.rules import exceptions
 from lonelycat.governance.rules.base import SEVERITY, Finding, Rule, RuleContext
 from lonelycat.governance.signing import Signer
+
+if TYPE_CHECKING:
+    from lonelycat.governance.failed_changes import FailedChange
 
 MAX_PATHS_SHOWN = 100
 """How many paths one reason lists; its message says how many there are."""
@@ -56,6 +59,7 @@ class WriteGate:
         policy_trusted: False when nobody stands behind the policy yet: it was changed by something other than an
             accountable execution. Then every change needs a person.
         known_pins: which commits the tags of actions and hooks are known to point to; ``policy_hash`` covers them.
+        failed: tells whether the same change failed before and is in quarantine; a fact from the records.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class WriteGate:
         policy_paths: Iterable[str] = (),
         policy_trusted: bool = True,
         known_pins: KnownPins | None = None,
+        failed: Callable[[ChangePlan, ChangeSet], FailedChange | None] = lambda plan, changeset: None,
     ) -> None:
         self._known_pins = known_pins or KnownPins()
         self._policy_paths = frozenset(map(fold, policy_paths))
@@ -80,20 +85,32 @@ class WriteGate:
         self._ids = ids
         self._signer = signer
         self._contents = contents
+        self._failed = failed
 
     def evaluate(self, plan: ChangePlan, changeset: ChangeSet) -> GovernanceDecision:
-        """Return the signed decision on ``changeset`` as the plan's change; DENY with a reason if anything fails."""
+        """Return the signed decision on ``changeset`` as the plan's change; DENY with a reason if anything fails.
+
+        Raises:
+            StateError: the records cannot say whether the same change failed before.
+        """
         now = self._clock.now()
+        failed = self._failed(plan, changeset)
         try:
-            decision = self._decision(plan, changeset, self.judge(plan, changeset, now), now)
+            decision = self._decision(plan, changeset, self.judge(plan, changeset, now, failed), now)
             return decision.model_copy(update={"signature": self._signer.sign(decision.signed_payload())})
         except Exception as error:  # noqa: BLE001  # closed by default: whatever a hostile model breaks is a DENY
             crash = Judgement(Verdict.DENY, (_crash("builtin.gate", error),), RiskLevel.CRITICAL)
             decision = self._denial(plan, changeset, crash, now)
             return decision.model_copy(update={"signature": self._signer.sign(decision.signed_payload())})
 
-    def judge(self, plan: ChangePlan, changeset: ChangeSet, now: datetime) -> Judgement:
-        """Run every rule at ``now`` and return what they add up to."""
+    def judge(
+        self, plan: ChangePlan, changeset: ChangeSet, now: datetime, failed: FailedChange | None = None
+    ) -> Judgement:
+        """Run every rule at ``now`` and return what they add up to.
+
+        Args:
+            failed: that the same change failed before and is in quarantine.
+        """
         policy = self._policy
         most = policy.content.max_scan_bytes
         facts = Facts(changeset.changes, self._contents, max_scan_bytes=most, known_pins=self._known_pins)
@@ -104,6 +121,8 @@ class WriteGate:
         rewritten = tuple(path for path in facts.touched_paths if fold(path) in self._policy_paths)
         if rewritten:
             first.append(_POLICY_REWRITTEN._replace(paths=rewritten))
+        if failed is not None:
+            first.append(_quarantined(failed))
         raised = [finding.risk for finding in first if finding.counts and finding.risk is not None]
         effective = max(plan.risk_level_proposed, policy.default_risk, *raised)
         context = RuleContext(policy, plan, changeset, facts, now, effective)
@@ -178,6 +197,17 @@ _POLICY_REWRITTEN = Finding(
     "is the policy in force itself, or what it knows of the pins of CI",
     "A person other than the proposer has to approve it.", risk=RiskLevel.CRITICAL,
 )  # fmt: skip
+
+
+def _quarantined(failed: FailedChange) -> Finding:
+    return Finding(
+        "DIGEST_QUARANTINED", Verdict.NEED_APPROVAL, failed.rule,
+        f"the same change failed in {failed.execution_id} with {failed.code} and was taken back: {failed.message:.300}",
+        "Change what made it fail; or a person other than the proposer approves it all the same, or releases it with "
+        "`lonelycat release CHECKSUM`.",
+    )  # fmt: skip
+
+
 _UNRESOLVABLE = frozenset({"UNKNOWN_PROFILE", "UNKNOWN_HEALTH_CHECK", "UNKNOWN_SERVICE", "GATE_INTERNAL_ERROR"})
 
 

@@ -9,7 +9,9 @@ from enum import StrEnum
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.plan import ChangePlan
+from lonelycat.governance.confirmations import GovernanceConfirmation
 from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
+from lonelycat.governance.failed_changes import FailedChange
 from lonelycat.lifecycle import Status
 from lonelycat.records.execution import ExecutionResult
 
@@ -22,11 +24,19 @@ class AuditType(StrEnum):
     APPROVAL_GIVEN = "approval.given"
     APPROVAL_REFUSED = "approval.refused"
     PROPOSAL_REJECTED = "proposal.rejected"
+    CONFIRMATION_AWAITED = "confirmation.awaited"
+    CONFIRMATION_GIVEN = "confirmation.given"
+    CONFIRMATION_REFUSED = "confirmation.refused"
+    CONFIRMATION_ENDED = "confirmation.ended"
     EXECUTION_FINISHED = "execution.finished"
     EXECUTION_REFUSED = "execution.refused"
     SECURITY_TAMPERED = "security.tampered"
     WORKSPACE_FROZEN = "workspace.frozen"
     WORKSPACE_UNFROZEN = "workspace.unfrozen"
+    DIGEST_QUARANTINED = "digest.quarantined"
+    DIGEST_RELEASED = "digest.released"
+    RESTART_PENDING = "restart.pending"
+    RESTART_DONE = "restart.done"
     RECOVERY_DONE = "recovery.done"
     GC_DONE = "gc.done"
     POLICY_CHANGED = "policy.changed"
@@ -98,7 +108,7 @@ class Proposal:
     Attributes:
         redacted: contents were dropped before storing, because the change was denied for a secret; such a
             proposal can be shown and never executed.
-        quarantined: an execution of the same checksum was rolled back before.
+        quarantined: the same change failed before, and nobody has released its digest since.
         execution_id, execution_status: the newest execution of the plan, if there is one.
     """
 
@@ -136,6 +146,53 @@ class Freeze:
     reason: str
     execution_id: str | None
     frozen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRestart:
+    """A restart that is due: a rollback or recovery could not do it.
+
+    Attributes:
+        execution_id: whose change the service may still run with.
+        problem: why it could not be restarted.
+    """
+
+    service: str
+    execution_id: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedChange:
+    """A failed change whose digest is in quarantine, as the records keep it.
+
+    Attributes:
+        proposed_by: who proposed it, and so cannot release it.
+    """
+
+    failed: FailedChange
+    proposed_by: str
+    failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedConfirmation:
+    """A change that is in place and waits for a person's word.
+
+    Attributes:
+        proposed_by: who proposed it, and so cannot confirm it.
+        deadline: when it goes back without one; the waiting process measures by a clock that is not set.
+        answer: what was said, once it was.
+    """
+
+    execution_id: str
+    plan_id: str
+    decision_digest: str
+    proposed_by: str
+    intent: str
+    asked_at: datetime
+    deadline: datetime
+    answer: GovernanceConfirmation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class ExecutionResult(Strict):
         files_changed: the paths touched, sorted.
         warnings: what did not stop the execution but wants a look.
         conflicts: of a CONFLICT, each path that was not what it had to be, and who else wrote it.
+        pre_image: digest of what the change's paths held before: bytes, modes, links, directories; None before staging.
+        rollback_image: the same of what they hold after a rollback; None when nothing was rolled back.
     """
 
     success: bool
@@ -66,6 +68,8 @@ class ExecutionResult(Strict):
     steps: Annotated[tuple[StepRecord, ...], BeforeValidator(as_tuple)] = ()
     warnings: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     conflicts: Annotated[tuple[Conflict, ...], BeforeValidator(as_tuple)] = ()
+    pre_image: str | None = None
+    rollback_image: str | None = None
     started_at: Instant
     finished_at: Instant
     fence: int = 0

@@ -10,17 +10,19 @@ from sqlalchemy import Connection, Select, select
 
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import StateError
+from lonelycat.governance.failed_changes import FailedChange
 from lonelycat.lifecycle import Status
 from lonelycat.records import audit as log
 from lonelycat.records import history, idempotency_store, proposals, tables
 from lonelycat.records.artifacts import ArtifactDirectory
-from lonelycat.records.entries import AuditEvent, AuditHead, AuditType, ExecutionRow
+from lonelycat.records.entries import AuditEvent, AuditHead, AuditType, ExecutionRow, PendingRestart
 from lonelycat.records.execution import ExecutionRecord, ExecutionResult
-from lonelycat.records.foundation import SELF, Foundation, is_storable
+from lonelycat.records.foundation import SELF, is_storable
 from lonelycat.records.redaction import Redactor
+from lonelycat.records.standing_records import Event, StandingRecords
 
 
-class ExecutionRecords(Foundation):
+class ExecutionRecords(StandingRecords):
     """Executions with their steps, idempotency records, consumed approvals and artifacts."""
 
     def finish_execution(
@@ -34,20 +36,24 @@ class ExecutionRecords(Foundation):
         events: Sequence[AuditEvent] = (),
         blobs: Collection[str] = (),
         receipt: bool = False,
+        failed: FailedChange | None = None,
+        pending_restarts: Sequence[PendingRestart] = (),
     ) -> AuditHead:
         """Record the end of an execution, and return the audit head for its receipt.
 
-        One transaction writes history, steps, the idempotency record, the consumed approvals and the audit records
-        (``events`` first, then ``execution.finished`` or ``execution.refused``). Calling it again for the same
+        One transaction writes history, steps, the idempotency record, the consumed approvals, what stands from now on
+        or no longer, and the audit records (``events`` first, then ``execution.finished`` or ``execution.refused``).
+        Whatever it waited for a confirmation of is over. Calling it again for the same
         execution changes nothing, except that a final outcome takes the place of ``indeterminate``.
 
         Args:
-            plan: for who proposed it; None where the caller has only the result.
             consumed_approvals: ids that this execution uses up.
             ttl_seconds: how long a completed execution answers for a repeat.
             plan: the plan that was executed, or None where only the result is known.
             receipt: the caller goes on to write a receipt; from then on a missing one is a finding.
             blobs: hashes of blobs that a revert of the execution needs; kept as long as it is.
+            failed: the change does not work: its digest goes into quarantine.
+            pending_restarts: what the rollback could not restart.
 
         Raises:
             StateError: ``FENCE_STALE`` if a later holder of the lock has recorded something; ``EXECUTION_FINISHED``
@@ -55,6 +61,8 @@ class ExecutionRecords(Foundation):
             RefusedError: ``APPROVAL_REUSED``; nothing is recorded.
         """
         clean, key = history.cleaned(result), result.execution_id
+        if failed is not None:
+            self.failed_marks.add(failed.checksum)
         with self.database.write() as connection:
             known = history.status_of(connection, key)
             if known is not None and not _settles(known, result.status, key):
@@ -66,7 +74,7 @@ class ExecutionRecords(Foundation):
             record = idempotency_store.record_of(clean, ttl_seconds)
             record_digest = None if record is None else idempotency_store.put(connection, self.signer, record)
             consumed = proposals.consume(connection, consumed_approvals, key, self._now())
-            facts = {
+            facts: dict[str, object] = {
                 "kind": "execution",
                 "execution_id": key,
                 "plan_id": result.plan_id,
@@ -77,8 +85,18 @@ class ExecutionRecords(Foundation):
                 "fence": fence,
                 "receipt": receipt,
             }
+            standing: list[Event] = self._confirmation_ended(connection, key)
+            standing += self._pending(connection, pending_restarts)
+            if failed is not None:
+                standing += self._quarantine(connection, failed, plan.created_by if plan else "")
+            elif result.status is Status.COMPLETED:
+                standing += self._release_completed(connection, result.checksum, key)
             last = _execution_event(clean, plan, decision_id)
-            return log.append(connection, self.signer, self._now(), [*((event, {}) for event in events), (last, facts)])
+            told: list[Event] = [*((event, {}) for event in events), *standing, (last, facts)]
+            end = log.append(connection, self.signer, self._now(), told)
+        if result.status is Status.COMPLETED:
+            self.failed_marks.remove(result.checksum)
+        return end
 
     def execution(self, execution_id: str) -> ExecutionRow | None:
         """Return one execution, or None."""
@@ -156,6 +174,8 @@ def _execution_event(result: ExecutionResult, plan: ChangePlan | None, decision_
         "status": str(result.status),
         "error_code": result.error_code,
         "files": len(result.files_changed),
+        "pre_image": result.pre_image,
+        "rollback_image": result.rollback_image,
         "proposed_by": plan.created_by if plan else None,
     }
     return AuditEvent(AuditType.EXECUTION_REFUSED if refused else AuditType.EXECUTION_FINISHED, SELF, facts)

@@ -98,13 +98,6 @@ def status_of(connection: Connection, execution_id: str) -> Status | None:
     return None if value is None else Status(value)
 
 
-def was_rolled_back(connection: Connection, checksum: str) -> bool:
-    """Tell whether an execution of this checksum was undone before."""
-    undone = (str(Status.ROLLED_BACK), str(Status.ROLLBACK_FAILED))
-    query = select(executions.c.execution_id).where(executions.c.checksum == checksum, executions.c.status.in_(undone))
-    return connection.execute(query.limit(1)).first() is not None
-
-
 def last_writers(connection: Connection, paths: Collection[str] | None = None) -> dict[str, str]:
     """Return the newest completed execution of every path that one wrote, or of those in ``paths``."""
     e, p = executions, execution_paths

@@ -7,4 +7,6 @@ from pathlib import Path
 DATABASE_NAME = "lonelycat.db"
 CREATED_MARK = "database-created"
 """Says that there was a database once, so that one that is gone is missed."""
+FAILED_CHANGES = "failed_changes"
+"""Holds the marks of digests in quarantine; see ``failed_marks.py``."""
 GATE_KEY = Path("keys") / "gate.pem"

@@ -23,10 +23,11 @@ from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
 from lonelycat.governance.policy import Verdict
 from lonelycat.governance.signing import Signer
 from lonelycat.lifecycle import Status
-from lonelycat.records import history
+from lonelycat.records import standing
 from lonelycat.records.entries import Proposal
 from lonelycat.records.redaction import redact_json
 from lonelycat.records.seal import digest_of, is_sealed, seal
+from lonelycat.records.standing import Standing
 from lonelycat.records.tables import approvals, blob_refs, consumed_approvals, executions, proposals
 
 TABLE = "proposals"
@@ -255,13 +256,13 @@ def consume(connection: Connection, ids: Sequence[str], execution_id: str, at: s
 
 
 def with_history(connection: Connection, proposal: Proposal) -> Proposal:
-    """Return the proposal with its newest execution, and whether its checksum was rolled back before."""
+    """Return the proposal with its newest execution, and whether its digest is in quarantine."""
     t = executions.c
     query = select(t.execution_id, t.status).where(t.plan_id == proposal.plan.id)
     newest = connection.execute(query.order_by(t.finished_at.desc(), t.execution_id.desc()).limit(1)).first()
     return replace(
         proposal,
-        quarantined=history.was_rolled_back(connection, proposal.changeset.checksum),
+        quarantined=standing.stands(connection, Standing.FAILED_CHANGE, proposal.changeset.checksum),
         execution_id=None if newest is None else newest.execution_id,
         execution_status=None if newest is None else Status(newest.status),
     )

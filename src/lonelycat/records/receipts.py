@@ -46,6 +46,8 @@ def write_receipt(
         "checksum": result.checksum,
         "status": str(result.status),
         "error_code": result.error_code,
+        "pre_image": result.pre_image,
+        "rollback_image": result.rollback_image,
         "policy_snapshot_hash": decision.policy_snapshot_hash,
         "decision_id": decision.id,
         "decision_digest": decision.digest(),

@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The migration that the metadata below corresponds to."""
 
 metadata = MetaData()
@@ -157,4 +157,14 @@ removals = Table(
     "removals",
     metadata,
     Column("execution_id", Text, primary_key=True),
+)
+
+standing = Table(
+    "standing",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("seal", Text, nullable=False),
 )

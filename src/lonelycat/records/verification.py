@@ -2,8 +2,8 @@
 
 Invariants:
 - The log is read in pages, each in a short transaction, so that a long verification keeps nobody from writing.
-- Every row of history, idempotency, proposals and consumed approvals must have the digest that the newest audit
-  record about it states, and every row that the log speaks of must be there, unless a clean-up removed it.
+- Every row of history, idempotency, proposals, consumed approvals and of what stands must have the digest that the
+  newest audit record about it states, and every row that the log speaks of must be there, unless a clean-up removed it.
 - What looks wrong in the long pass is looked at again in one transaction with the end of the log, so that a row
   written meanwhile is no false alarm.
 """
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, select
 
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.records import audit as log
-from lonelycat.records import history, idempotency_store, proposals, tables
+from lonelycat.records import history, idempotency_store, proposals, standing, tables
 from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory
 from lonelycat.records.database import Database
 from lonelycat.records.entries import AuditHead, AuditProblem, AuditReport
@@ -42,6 +42,7 @@ class Walk:
     proposals: dict[str, str] = field(default_factory=dict)
     idempotency: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     consumed: dict[str, str] = field(default_factory=dict)
+    standing: dict[tuple[str, ...], str | None] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
     receipted: set[str] = field(default_factory=set)
     fence: int = 0
@@ -78,6 +79,8 @@ class Walk:
             self.consumed.update(dict.fromkeys(facts["consumed"], key))
             if facts["idempotency_digest"] is not None:
                 self.idempotency[facts["plan_id"], facts["checksum"]] = (key, facts["idempotency_digest"])
+        elif kind == "standing":
+            self.standing[facts["of"], facts["key"]] = facts["digest"]
         elif kind == "gc":
             self.removed.update(facts["executions"], facts["proposals"])
 
@@ -132,6 +135,7 @@ def _suspects(database: Database, walk: Walk) -> Iterator[tuple[Check, Key]]:
         (_check_proposal, [t.proposals.c.plan_id], {(key,) for key in walk.proposals}),
         (_check_idempotency, [t.idempotency.c.plan_id, t.idempotency.c.checksum], set(walk.idempotency)),
         (_check_consumed, [t.consumed_approvals.c.approval_id], {(key,) for key in walk.consumed}),
+        (_check_standing, [t.standing.c.kind, t.standing.c.key], set(walk.standing)),
     ]
     for check, columns, said in tasks:
         with database.read() as connection:
@@ -204,6 +208,14 @@ def _check_consumed(connection: Connection, walk: Walk, key: Key) -> AuditProble
     t = tables.consumed_approvals.c
     stored = connection.execute(select(t.execution_id).where(t.approval_id == key[0])).scalar_one_or_none()
     return _judge("approval", key[0], None if stored is None else str(stored), walk.consumed.get(key[0]), walk, True)
+
+
+def _check_standing(connection: Connection, walk: Walk, key: Key) -> AuditProblem | None:
+    t = tables.standing
+    row = connection.execute(select(t).where(t.c.kind == key[0], t.c.key == key[1])).first()
+    intact = row is not None and standing.is_intact(row, walk.public_key)
+    stored = None if row is None else str(row.digest)
+    return _judge("standing", f"{key[0]} {key[1]}", stored, walk.standing.get((key[0], key[1])), walk, intact)
 
 
 def _fence_problems(connection: Connection, walk: Walk) -> list[AuditProblem]:

@@ -19,12 +19,15 @@ from lonelycat.governance.writegate import WriteGate
 from lonelycat.planner.planner import Planner
 from lonelycat.records.blobs import BlobStore
 from lonelycat.records.keys import load_or_create_gate_key, load_private_key, prepare_state_directory
-from lonelycat.records.layout import GATE_KEY
+from lonelycat.records.layout import FAILED_CHANGES, GATE_KEY
 from lonelycat.runtime.contents import WorkspaceContents
 from lonelycat.runtime.policy_source import PolicyInForce, adopt_policy, policy_in_force
 from lonelycat.settings import Settings
 
 if TYPE_CHECKING:
+    from lonelycat.changes.changeset import ChangeSet
+    from lonelycat.changes.plan import ChangePlan
+    from lonelycat.governance.failed_changes import FailedChange
     from lonelycat.records.store import Records
 
 
@@ -117,6 +120,23 @@ class Wiring:
         with tempfile.TemporaryDirectory(prefix="lonelycat-check-") as scratch:
             yield BlobStore(Path(scratch) / "blobs")
 
+    def failed_change(self, plan: ChangePlan, changeset: ChangeSet) -> FailedChange | None:
+        """Return that the same change failed before and is in quarantine; None also for what takes a kept change back.
+
+        Raises:
+            StateError: the records cannot be asked.
+        """
+        if not (self.settings.state_dir / FAILED_CHANGES).is_dir():
+            return None
+        from lonelycat.records.failed_marks import FailedMarks
+
+        if not FailedMarks(self.settings.state_dir).has(getattr(changeset, "checksum", None)):
+            return None
+        from lonelycat.runtime.reverting import is_revert
+
+        kept = self.records.failed_change(changeset.checksum)
+        return None if kept is None or is_revert(self, plan, changeset) else kept.failed
+
     def contents(self, policy: PolicyInForce, blobs: BlobStore | None = None) -> WorkspaceContents:
         """Return the reader of contents for a judgement under ``policy``."""
         return WorkspaceContents(self.settings, blobs or self.blobs, policy.loaded.policy.content.max_scan_bytes)
@@ -133,6 +153,7 @@ class Wiring:
             policy_paths=self.settings.policy_names,
             policy_trusted=policy.trusted,
             known_pins=policy.loaded.pins,
+            failed=self.failed_change,
         )
 
     def planner(self, policy: PolicyInForce, blobs: BlobStore | None = None) -> Planner:

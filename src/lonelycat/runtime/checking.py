@@ -5,22 +5,39 @@ Invariants:
 - No answer is a failure: time-out, crash, no data, no tests.
 - The baseline says which health checks held before the change; a rollback is held against it, a kept change against
   all of them.
+- A restart is noted before it begins and after it is done, so that a crash in between is known to have begun it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.checks.result import CheckResult
 from lonelycat.errors import LonelyCatError, StepFailedError
+from lonelycat.executor.journal import RecordType
 from lonelycat.governance.policy import HealthCheck, Policy
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.steps import ExecutionContext, StepNotes, as_lonelycat_error, changed_paths
 
 if TYPE_CHECKING:
+    from lonelycat.checks.health.checker import HealthChecker
     from lonelycat.checks.verifier import Rehearsed
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """How services and health are after a rollback.
+
+    Attributes:
+        problems: what is worse than before the change, in words.
+        due: services that could not be restarted, and why.
+    """
+
+    problems: tuple[str, ...]
+    due: Mapping[str, str]
 
 
 def validate_named(plan: ChangePlan, policy: Policy) -> None:
@@ -59,6 +76,7 @@ class ServiceChecks:
         self.healthy_before: set[str] = set()
         self.verified: list[CheckResult] = []
         """What every verification profile found so far."""
+        self.restarts_begun: list[str] = []
 
     def take_baseline(self, names: Sequence[str]) -> None:
         """Note which health checks hold now, each asked once; a failing one is a warning, not a failure."""
@@ -72,22 +90,35 @@ class ServiceChecks:
             else:
                 self._context.warn(f"health check {name} failed already before the change: {found.message}")
 
-    def restart(self, names: Iterable[str], prefix: str = "restart") -> None:
-        """Restart services in the order given.
+    def restart(self, names: Iterable[str], note: Callable[[RecordType, str], None]) -> None:
+        """Restart services, those first that others need.
+
+        Args:
+            note: told durably of each service before its restart begins and after it is done.
 
         Raises:
             StepFailedError: with the code of the first that failed.
         """
+        for name in self.in_order(names):
+            with self._context.step(f"restart:{name}", timed=True) as step:
+                note(RecordType.RESTART_BEGUN, name)
+                self.restarts_begun.append(name)
+                self._restart_one(name, step)
+                note(RecordType.RESTART_DONE, name)
+
+    def _restart_one(self, name: str, step: StepNotes) -> None:
         from lonelycat.checks.services.restarter import ServiceRestarter
 
         restarter = ServiceRestarter(
             self._wiring.settings.workspace, self._context.clock, self._wiring.settings.limits, self._pass_fds
         )
-        for name in names:
-            service = self._policy.services[name]
-            with self._context.step(f"{prefix}:{name}") as step:
-                limit = min(self._context.seconds_left(), service.timeout)
-                _must_hold(step, restarter.restart(name, service, limit))
+        service = self._policy.services[name]
+        limit = min(self._context.seconds_left(), service.timeout)
+        _must_hold(step, restarter.restart(name, service, limit))
+
+    def in_order(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the services in the order in which they are restarted, each once."""
+        return tuple(dict.fromkeys(names))
 
     def verify(self, names: Iterable[str], prefix: str = "verify", rehearsed: Rehearsed | None = None) -> None:
         """Run verification profiles in the order given.
@@ -111,7 +142,7 @@ class ServiceChecks:
         )
         paths = changed_paths(self._context.changeset)
         for name in names:
-            with self._context.step(f"{prefix}:{name}") as step:
+            with self._context.step(f"{prefix}:{name}", timed=True) as step:
                 limit = self._context.seconds_left()
                 found = verifier.run(name, self._policy.verification[name], paths, limit, rehearsed)
                 self.verified.append(found)
@@ -126,17 +157,23 @@ class ServiceChecks:
             StepFailedError: with the code of the first that failed.
         """
         for name in names:
-            with self._context.step(f"{prefix}:{name}") as step:
+            with self._context.step(f"{prefix}:{name}", timed=True) as step:
                 _must_hold(step, self._ask(name, self._policy.health_checks[name]))
 
-    def after_rollback(self, services: Sequence[str], names: Sequence[str]) -> list[str]:
-        """Restart services and ask for the health that was there before; returns what is wrong."""
-        problems: list[str] = []
-        for service in services:
+    def sample(self, name: str, seconds: float) -> CheckResult:
+        """Ask one health check once, for at most ``seconds``; never raises for what it finds."""
+        once = {"attempts": 1, "success_threshold": 1, "failure_threshold": 1}
+        return self._checker().run(name, self._policy.health_checks[name].model_copy(update=once), seconds)
+
+    def after_rollback(self, services: Iterable[str], names: Sequence[str]) -> Aftermath:
+        """Restart services on the old files and ask for the health that was there before."""
+        due: dict[str, str] = {}
+        for service in self.in_order(services):
             try:
-                self.restart([service], prefix="rollback.restart")
+                self.restart_again(service)
             except (LonelyCatError, OSError) as error:
-                problems.append(f"service {service}: {as_lonelycat_error(error).message}")
+                due[service] = as_lonelycat_error(error).message
+        problems = [f"service {service}: {why}" for service, why in due.items()]
         for name in names:
             if name not in self.healthy_before:
                 continue
@@ -144,18 +181,35 @@ class ServiceChecks:
                 self.health([name], prefix="rollback.health")
             except (LonelyCatError, OSError) as error:
                 problems.append(f"health check {name}: {as_lonelycat_error(error).message}")
-        return problems
+        return Aftermath(tuple(problems), due)
+
+    def restart_again(self, service: str, prefix: str = "rollback.restart") -> None:
+        """Restart a service that may run with files that are gone.
+
+        Raises:
+            StepFailedError: ``SERVICE_UNKNOWN`` when the policy no longer defines it, or the code of the failure.
+        """
+        with self._context.step(f"{prefix}:{service}", timed=True) as step:
+            if service not in self._policy.services:
+                raise StepFailedError(
+                    "SERVICE_UNKNOWN",
+                    f"the policy no longer defines {service}",
+                    "Restart it by hand, or let the policy define it again.",
+                )
+            self._restart_one(service, step)
 
     def _ask(self, name: str, check: HealthCheck) -> CheckResult:
+        return self._checker().run(name, check, self._context.seconds_left())
+
+    def _checker(self) -> HealthChecker:
         from lonelycat.checks.health.checker import HealthChecker
 
-        checker = HealthChecker(
+        return HealthChecker(
             self._wiring.settings.workspace,
             self._context.clock,
             self._wiring.settings.limits,
             self._pass_fds,
         )
-        return checker.run(name, check, self._context.seconds_left())
 
 
 def _must_hold(step: StepNotes, found: CheckResult) -> None:

@@ -58,7 +58,7 @@ def approve(wiring: Wiring, proposal: Proposal, *, by: str, note: str, confirmat
     """
     _refuse_settled(proposal)
     policy = wiring.policy()
-    method, signer, origin = _given(wiring, proposal, confirmation)
+    method, signer, origin = given(wiring, phrase(proposal.decision), confirmation)
     approval = make_approval(
         proposal.decision,
         policy.loaded.policy,
@@ -103,13 +103,19 @@ def _refuse_settled(proposal: Proposal) -> None:
         raise InputError("APPROVAL_NOT_NEEDED", "the change is allowed as it is", "Execute it.")
 
 
-def _given(
-    wiring: Wiring, proposal: Proposal, confirmation: Confirmation
-) -> tuple[Literal["terminal", "key"], Signer, str]:
+def given(wiring: Wiring, expected: str, confirmation: Confirmation) -> tuple[Literal["terminal", "key"], Signer, str]:
+    """Return how a person said yes, who signs for it, and where it was said.
+
+    Args:
+        expected: the phrase that has to be typed at a terminal.
+
+    Raises:
+        RefusedError: ``CONFIRMATION_MISMATCH``.
+        InputError: ``KEY_INSIDE_WORKSPACE``, or the key cannot be read.
+    """
     if isinstance(confirmation, KeyConfirmation):
         _refuse_inside(wiring.settings, confirmation.private_key_path)
         return "key", load_private_key(confirmation.private_key_path), confirmation.private_key_path.name
-    expected = phrase(proposal.decision)
     if not secrets.compare_digest(confirmation.typed.strip().encode(), expected.encode()):
         raise RefusedError(
             "CONFIRMATION_MISMATCH", "what was typed is not the phrase for this decision", f"Type: {expected}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from lonelycat.changes.paths import printable
 from lonelycat.errors import LonelyCatError
 from lonelycat.executor.recovery import pending_transactions
+from lonelycat.runtime import runbook
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.quarantined import Quarantined, quarantined
 
@@ -57,7 +58,23 @@ def _state(wiring: Wiring) -> Iterator[Finding]:
             "WORKSPACE_FROZEN",
             f"nothing executes here since {frozen.frozen_at.isoformat()}: {frozen.reason}",
             "Compare .lonelycat/tx and .lonelycat/quarantine with the workspace, mend it, run `lonelycat recover`, "
-            "then `lonelycat unfreeze --by NAME --reason TEXT`.",
+            f"then `lonelycat unfreeze --by NAME --reason TEXT`; {runbook.FROZEN}.",
+        )
+    for restart in wiring.records.pending_restarts():
+        yield Finding(
+            "error",
+            "RESTART_PENDING",
+            f"{restart.service} may still run with what {restart.execution_id} had changed: {restart.problem}",
+            f"Mend what keeps it from starting, then run `lonelycat recover`; {runbook.PENDING_RESTART}.",
+        )
+    for item in wiring.records.failed_changes():
+        failed = item.failed
+        yield Finding(
+            "warning",
+            "DIGEST_QUARANTINED",
+            f"change {failed.checksum} failed in {failed.execution_id} with {failed.code}; it waits for a person",
+            f"Propose another change; or `lonelycat release {failed.checksum} --by NAME --reason TEXT`; "
+            f"{runbook.FAILED_CHANGE}.",
         )
     for plan_id in wiring.records.tampered_proposals():
         yield Finding(

@@ -57,6 +57,7 @@ class Evidence:
         with self._directory.writing(INVERSE, verbatim=True) as inverse, self._directory.writing(DIFF) as diff:
             inverse.add(b'{"changes":[')
             for number, change in enumerate(self._request.changeset.changes):
+                self._context.check_time()
                 operation = by_path[change.old_path or change.path]
                 old = None if operation.old is None else self._old(transaction, operation)
                 if isinstance(old, BlobRef):

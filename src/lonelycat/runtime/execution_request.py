@@ -29,9 +29,12 @@ class Options:
         use_locking: False only for a caller that holds ``LockManager.lock_execution`` itself.
         use_idempotency: False executes again whatever is recorded.
         lock_timeout: seconds to wait for the workspace; None means the policy's.
+        may_retry: a plan whose change failed and is in quarantine may be executed again by the decision that it had.
+            For a caller that holds plan and decision itself; a stored proposal needs a person first.
     """
 
     dry_run: bool = False
     use_locking: bool = True
     use_idempotency: bool = True
     lock_timeout: float | None = None
+    may_retry: bool = True

@@ -66,6 +66,7 @@ class WriteGate(writegate.WriteGate):
             policy_paths=wiring.settings.policy_names,
             policy_trusted=policy.trusted,
             known_pins=policy.loaded.pins,
+            failed=wiring.failed_change,
         )
 
 

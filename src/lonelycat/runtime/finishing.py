@@ -3,9 +3,11 @@
 Invariants:
 - After COMMITTED is durable nothing makes it a failure any more: what goes wrong then is a warning, the transaction
   directory stays, and recovery records it again.
-- ``rolled_back`` is said only when every path holds its old content again and the health that was there before is
-  back. Otherwise the workspace is frozen until a person has looked.
-- The rollback has its own time limit; the execution's does not bind it.
+- ``rolled_back`` is said only when the digest of the tree is that of the pre-image again and the health that was there
+  before is back. Otherwise the workspace is frozen until a person has looked.
+- The rollback has its own time limit, for restarts and health; the execution's does not bind it, and neither stops
+  files from going back.
+- A change that did not work goes into quarantine by its digest; what failed for another reason does not.
 - An execution that another executor has overtaken records nothing and freezes nothing: the other one has.
 """
 
@@ -24,15 +26,27 @@ from lonelycat.executor.fence import refuse_overtaken
 from lonelycat.executor.transaction import Transaction
 from lonelycat.executor.undo_report import UndoReport
 from lonelycat.governance.decision import GovernanceApproval
+from lonelycat.governance.failed_changes import FailedChange
+from lonelycat.governance.policy import Constraints
 from lonelycat.lifecycle import Status
-from lonelycat.records.entries import AuditEvent, AuditHead, AuditType
+from lonelycat.records.entries import AuditEvent, AuditHead, AuditType, PendingRestart
 from lonelycat.records.execution import ExecutionResult
 from lonelycat.records.receipts import write_receipt
+from lonelycat.runtime import runbook
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks
+from lonelycat.runtime.confirming import STEP as CONFIRM
 from lonelycat.runtime.conflicts import Explainer, left_alone, merged
 from lonelycat.runtime.execution_request import Request
-from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error, changed_paths
+from lonelycat.runtime.steps import MACHINE_CODES, ExecutionContext, as_lonelycat_error, changed_paths
+from lonelycat.runtime.watching import STEP as WATCH
+
+_FINDS_OUT = frozenset({"restart", "verify", "health", WATCH, CONFIRM})
+"""The steps that find out whether a change works; what fails in them puts its digest into quarantine."""
+_NOT_THE_CHANGE = (
+    frozenset({"INTERRUPTED", "INTERNAL_ERROR", "STANDING_TAMPERED", "CONFIRMATION_ENDED"}) | MACHINE_CODES
+)
+"""Codes that say nothing about the change, in whatever step."""
 
 
 class Finisher:
@@ -42,6 +56,7 @@ class Finisher:
         consumed: the approvals that this execution uses up.
         ttl_seconds: how long a completed result answers for a repeat.
         blobs: contents that a revert of this execution needs.
+        rollback_seconds: how long restarts and health of a rollback may take.
     """
 
     def __init__(self, wiring: Wiring, context: ExecutionContext, request: Request) -> None:
@@ -51,6 +66,8 @@ class Finisher:
         self.consumed: tuple[GovernanceApproval, ...] = ()
         self.ttl_seconds = 0
         self.blobs: set[str] = set()
+        self.rollback_seconds = Constraints().max_rollback_time
+        self._due: tuple[PendingRestart, ...] = ()
 
     def identity(self, healthy_before: set[str]) -> dict[str, object]:
         """Return what recovery needs to record this execution if this process dies."""
@@ -98,20 +115,34 @@ class Finisher:
             error: what made it fail.
         """
         context = self._context
-        limit = self._wiring.settings.limits.rollback_seconds
-        context.deadline, context.step_seconds = context.clock.monotonic() + limit, limit
-        restarted = [step.name.removeprefix("restart:") for step in context.steps if step.name.startswith("restart:")]
+        failed = self._failed_change(error)
+        context.begin_rollback(self.rollback_seconds)
         report, problems = self._undo(transaction)
         if report is not None:
-            problems += checks.after_rollback(restarted, self._request.plan.health_checks)
+            aftermath = checks.after_rollback(checks.restarts_begun, self._request.plan.health_checks)
+            problems += aftermath.problems
+            due = aftermath.due.items()
+            self._due = tuple(PendingRestart(name, context.execution_id, why) for name, why in due)
         if report is None or problems:
-            return self._rollback_failed(error, problems)
+            return self._rollback_failed(error, problems, failed)
         context.move(Status.CONFLICT if report.conflicts or isinstance(error, ConflictError) else Status.ROLLED_BACK)
         for path, place in report.quarantined:
             context.warn(f"{path} holds somebody else's content, which was left alone; its old content is in {place}")
         told = self._told(context.result(error=error), conflicts_of(error), report)
-        result = self._record(told)
+        result = self._record(told, failed=failed if told.status is Status.ROLLED_BACK else None)
         return self._clean_up(transaction, result)
+
+    def _failed_change(self, error: LonelyCatError) -> FailedChange | None:
+        """Return the fact that the change does not work, if the step that failed is one that finds that out."""
+        step = next((step for step in reversed(self._context.steps) if step.status == "failed"), None)
+        if step is None or step.name.partition(":")[0] not in _FINDS_OUT:
+            return None
+        if not isinstance(error, StepFailedError) or error.code in _NOT_THE_CHANGE:
+            return None
+        request = self._request
+        return FailedChange(
+            request.changeset.checksum, self._context.execution_id, request.plan.id, error.code, error.message
+        )
 
     def _told(
         self, result: ExecutionResult, conflicts: Sequence[Conflict], report: UndoReport | None = None
@@ -135,6 +166,9 @@ class Finisher:
                 step.message = "every path holds its old content again" if report.restored else "see the warnings"
         except (LonelyCatError, OSError) as error:
             return None, [as_lonelycat_error(error).message]
+        self._context.rollback_image = report.tree_digest
+        if report.restored and report.tree_digest != transaction.intent.pre_image:
+            return report, ["the digest of the tree is not that of before the change"]
         return report, list(report.problems)
 
     def _overtaken(self) -> ExecutionResult | None:
@@ -152,19 +186,22 @@ class Finisher:
             if fence > 0:  # else it never held the workspace
                 refuse_overtaken(wiring.filesystem, wiring.settings.workspace, fence)
 
-    def _rollback_failed(self, error: LonelyCatError, problems: list[str]) -> ExecutionResult:
+    def _rollback_failed(
+        self, error: LonelyCatError, problems: list[str], failed: FailedChange | None
+    ) -> ExecutionResult:
         overtaken = self._overtaken()
         if overtaken is not None:
             return overtaken
         self._context.move(Status.ROLLBACK_FAILED)
         why = "; ".join(problems)
-        failed = StepFailedError(
+        told = StepFailedError(
             "ROLLBACK_FAILED",
             f"{error.message}; and the rollback failed: {why}",
-            "The workspace is frozen and .lonelycat/tx keeps every old content; see `lonelycat doctor`.",
+            "The workspace is frozen and .lonelycat/tx keeps every old content; "
+            f"see `lonelycat doctor`, and {runbook.FROZEN}.",
             details={"cause": error.code},
         )
-        result = self._record(self._context.result(error=failed))
+        result = self._record(self._context.result(error=told), failed=failed)
         try:
             self._wiring.records.freeze(f"rollback of {self._context.execution_id} failed: {why}", result.execution_id)
         except (LonelyCatError, OSError) as cannot:  # the transaction directory stays: the next command tries again
@@ -213,7 +250,9 @@ class Finisher:
 
     # -- records -------------------------------------------------------------------------------------------------
 
-    def _record(self, result: ExecutionResult, events: list[AuditEvent] | None = None) -> ExecutionResult:
+    def _record(
+        self, result: ExecutionResult, events: list[AuditEvent] | None = None, failed: FailedChange | None = None
+    ) -> ExecutionResult:
         """Make history, idempotency and audit durable in one database transaction, then write the receipt."""
         wiring, context, request = self._wiring, self._context, self._request
         kept = result.status is Status.COMPLETED
@@ -228,6 +267,8 @@ class Finisher:
                 events=events or [],
                 blobs=self.blobs,
                 receipt=context.artifacts is not None,
+                failed=failed,
+                pending_restarts=self._due,
             )
             self._write_receipt(result, head)
         except (LonelyCatError, OSError) as error:

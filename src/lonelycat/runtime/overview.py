@@ -11,16 +11,18 @@ from typing import Any
 
 from lonelycat.changes.changeset import BlobRef, ChangeSet
 from lonelycat.changes.diff import DiffEntry, render_diff
+from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import InputError, LonelyCatError, PolicyError
-from lonelycat.executor.execution_lock import LockHolder, LockManager
-from lonelycat.executor.recovery import Recovered, pending_transactions
+from lonelycat.executor.execution_lock import HeldLock, LockHolder, LockManager
+from lonelycat.executor.recovery import Recovered, RecoveryOutcome, pending_transactions
 from lonelycat.governance.policy import Concurrency
 from lonelycat.lifecycle import Status
 from lonelycat.records.artifacts import ArtifactDirectory
-from lonelycat.records.entries import ExecutionRow, Freeze, Proposal
+from lonelycat.records.entries import AwaitedConfirmation, ExecutionRow, Freeze, PendingRestart, Proposal
 from lonelycat.records.layout import DATABASE_NAME
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.evidence import DIFF, executions_directory
+from lonelycat.runtime.pending_restarts import do_pending_restarts, placeholder_context
 from lonelycat.runtime.quarantined import Quarantined, quarantined
 from lonelycat.runtime.recovering import recover_workspace
 
@@ -35,6 +37,8 @@ class StatusReport:
         holder: the execution that runs now, or None.
         unfinished: transactions of dead executors that wait for recovery.
         quarantined: what lies below ``.lonelycat/quarantine``.
+        awaiting_confirmation: what the execution that runs now waits for, or None.
+        pending_restarts: restarts that a rollback or recovery owes.
     """
 
     initialised: bool
@@ -45,6 +49,8 @@ class StatusReport:
     awaiting_approval: tuple[Proposal, ...]
     approved: tuple[Proposal, ...]
     recent: tuple[ExecutionRow, ...]
+    awaiting_confirmation: AwaitedConfirmation | None = None
+    pending_restarts: tuple[PendingRestart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +60,26 @@ class ShowReport:
     Attributes:
         events: of an execution, as they happened.
         logs: of an execution, by step log name.
+        awaiting_confirmation: of an execution that has not ended, what it waits for.
     """
 
     proposal: Proposal | None
     execution: ExecutionRow | None
     events: tuple[dict[str, Any], ...] = ()
     logs: tuple[tuple[str, bytes], ...] = ()
+    awaiting_confirmation: AwaitedConfirmation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryReport:
-    """What recovery found and did, in order; empty when there was nothing."""
+    """What recovery found and did, in order; empty when there was nothing.
+
+    Attributes:
+        restarted: services whose restart was due, and is done now.
+    """
 
     recovered: tuple[Recovered, ...]
+    restarted: tuple[str, ...] = ()
 
 
 def status(wiring: Wiring) -> StatusReport:
@@ -87,12 +100,27 @@ def status(wiring: Wiring) -> StatusReport:
         awaiting_approval=tuple(wiring.records.proposals(Status.AWAITING_APPROVAL, 100)),
         approved=tuple(waiting),
         recent=tuple(wiring.records.executions(limit=_RECENT)),
+        awaiting_confirmation=_awaited(wiring, holder),
+        pending_restarts=tuple(wiring.records.pending_restarts()),
     )
+
+
+def _awaited(wiring: Wiring, holder: LockHolder | None) -> AwaitedConfirmation | None:
+    """Return what the holder of the workspace waits for, if it lives and nothing was said yet."""
+    if holder is None or holder.execution_id is None:
+        return None
+    asked = wiring.records.awaited_confirmation(holder.execution_id)
+    return None if asked is None or asked.answer is not None else asked
 
 
 def show(wiring: Wiring, identifier: str) -> ShowReport:
     """Return what ``identifier`` (of a plan, change set, decision, approval or execution) stands for."""
     row = wiring.records.execution(identifier)
+    asked = wiring.records.awaited_confirmation(identifier) if row is None else None
+    if asked is not None:
+        artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
+        proposal = wiring.records.proposal(asked.plan_id)
+        return ShowReport(proposal, None, _events(artifacts), _logs(artifacts), asked)
     plan_id = row.result.plan_id if row else wiring.records.find_plan_id(identifier)
     proposal = wiring.records.proposal(plan_id) if plan_id else None
     if row is None and proposal is None:
@@ -126,7 +154,8 @@ def _logs(artifacts: ArtifactDirectory) -> tuple[tuple[str, bytes], ...]:
 
 def diff(wiring: Wiring, identifier: str) -> bytes:
     """Return the diff of an execution, or of a proposal."""
-    if wiring.records.execution(identifier) is not None:
+    records = wiring.records
+    if records.execution(identifier) is not None or records.awaited_confirmation(identifier) is not None:
         return ArtifactDirectory(executions_directory(wiring), identifier).read(DIFF)
     plan_id = wiring.records.find_plan_id(identifier)
     proposal = wiring.records.proposal(plan_id) if plan_id else None
@@ -168,5 +197,19 @@ def recover(wiring: Wiring, lock_timeout: float | None) -> RecoveryReport:
         filesystem=wiring.filesystem,
         known_fence=wiring.recorded_fence,
     )
-    with manager.lock_execution(wiring.ids.new("exec"), "plan_recovery") as held:
-        return RecoveryReport(tuple(recover_workspace(wiring, held)))
+    recovery_id = wiring.ids.new("exec")
+    with manager.lock_execution(recovery_id, "plan_recovery") as held:
+        recovered = tuple(recover_workspace(wiring, held))
+        if any(item.outcome is RecoveryOutcome.FAILED for item in recovered):  # what is due was tried just now
+            return RecoveryReport(recovered)
+        return RecoveryReport(recovered, _restart_what_is_due(wiring, held, recovery_id))
+
+
+def _restart_what_is_due(wiring: Wiring, held: HeldLock, recovery_id: str) -> tuple[str, ...]:
+    if not (wiring.settings.state_dir / DATABASE_NAME).exists() and wiring.settings.database_url is None:
+        return ()
+    if not wiring.records.pending_restarts():
+        return ()
+    plan = ChangePlan.new(intent="restart what is due", created_by="lonelycat")
+    context = placeholder_context(wiring, recovery_id, plan)
+    return do_pending_restarts(wiring, held, context, wiring.policy().loaded.policy)

@@ -1,16 +1,19 @@
 """The one path of an execution; the only file that knows the order of the steps.
 
-validate → lock → recover → idempotency → validate again → baseline → stage → apply → restart → verify → health →
-commit → record. Any failure from apply on: undo → restart → health → record.
+validate → lock → recover → pending restarts → idempotency → validate again → baseline → stage → apply → restart →
+verify → health → watch → confirm → settle → commit → record. Any failure from apply on: undo → restart → health →
+record.
 
 What each step establishes:
 1. validate: the executor alone agrees that this may run (``executor/admission.py``), before anything is touched;
-2. lock, recover: nobody else is at work here, and nothing of a dead one is left; a frozen workspace refuses;
+2. lock, recover: nobody else is at work here, and nothing of a dead one is left; a frozen workspace refuses, and so
+   does one in which a restart is due that still cannot be done;
 3. idempotency: this plan and checksum has not completed already; approvals are still unused, now under the lock;
 4. baseline: which health checks held *before* the change, so that a rollback can be held against it; and, where the
    policy says so, a rehearsal (``rehearsal.py``): the change passes its verification before anything is touched;
 5. stage, apply: the transaction (``executor/transaction.py``);
-6. restart, verify, health: the change works; no answer is a failure;
+6. restart, verify, health, watch: the change works, and goes on working; no answer is a failure;
+   confirm: a person says so, where the policy asks for one;
 7. settle, commit: change and evidence are durable, then the commit point; then one database transaction records
    result, history and audit.
 """
@@ -26,7 +29,6 @@ from lonelycat.errors import FrozenError, LonelyCatError
 from lonelycat.executor.admission import AdmissionTerms, admit, readmit
 from lonelycat.executor.execution_lock import HeldLock, LockManager
 from lonelycat.executor.idempotency import IdempotencyManager
-from lonelycat.executor.journal import RecordType
 from lonelycat.executor.operations import plan_operations
 from lonelycat.executor.staging import check_base
 from lonelycat.executor.transaction import Transaction
@@ -38,11 +40,14 @@ from lonelycat.records.execution import ExecutionResult
 from lonelycat.records.layout import DATABASE_NAME
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks, validate_named
+from lonelycat.runtime.confirming import await_confirmation
 from lonelycat.runtime.evidence import Evidence
 from lonelycat.runtime.execution_request import Options, Request
 from lonelycat.runtime.finishing import Finisher
+from lonelycat.runtime.pending_restarts import do_pending_restarts
 from lonelycat.runtime.recovering import recover_workspace
 from lonelycat.runtime.steps import EventSink, ExecutionContext, as_lonelycat_error
+from lonelycat.runtime.watching import Sampler, watch_health
 
 
 class Pipeline:
@@ -77,13 +82,14 @@ class Pipeline:
 
     def _validate(self, context: ExecutionContext, request: Request) -> Policy:
         with context.step("validate"):
-            # Used-up approvals are looked for after idempotency: a repeat of what they allowed gets its result.
-            terms = self._terms(request, used=())
+            # Earlier attempts are looked for after idempotency: a repeat of what was allowed gets its result.
+            terms = self._terms(request, used=(), known=False)
             admit(terms)
             validate_named(request.plan, terms.policy)
             return terms.policy
 
-    def _terms(self, request: Request, used: Collection[str]) -> AdmissionTerms:
+    def _terms(self, request: Request, used: Collection[str], *, known: bool = True) -> AdmissionTerms:
+        """Return what ``request`` is held against; without ``known``, as if nothing were known of earlier attempts."""
         loaded = self._wiring.policy().loaded
         return AdmissionTerms(
             request.plan,
@@ -95,6 +101,8 @@ class Pipeline:
             self._wiring.signer.public_key,
             self._wiring.clock.now(),
             used,
+            self._wiring.failed_change(request.plan, request.changeset) if known else None,
+            self._options.may_retry,
         )
 
     def _dry_run(self, context: ExecutionContext, request: Request, policy: Policy) -> ExecutionResult:
@@ -143,6 +151,7 @@ class Pipeline:
         context.fence = held.fence
         recover_workspace(self._wiring, held, context)
         self._refuse_frozen()
+        do_pending_restarts(self._wiring, held, context, policy)
         idempotency = policy.executor.idempotency
         finisher.ttl_seconds = idempotency.cached_result_ttl if idempotency.enabled else 0
         if self._options.use_idempotency and idempotency.enabled:
@@ -202,6 +211,7 @@ class Pipeline:
         context.step_seconds = constraints.max_step_time
         evidence = Evidence(self._wiring, context, request)
         evidence.begin()
+        finisher.rollback_seconds = constraints.max_rollback_time
         checks = ServiceChecks(self._wiring, context, policy, held.for_children)
         checks.take_baseline(request.plan.health_checks)
         with self._transaction(context, held) as transaction:
@@ -213,7 +223,9 @@ class Pipeline:
                     return finisher.refuse(as_lonelycat_error(error))
             try:
                 in_place = policy.executor.verification.mode != "rehearse"
-                self._apply_and_check(context, request, transaction, checks, evidence, verify=in_place)
+                self._apply_and_check(context, request, transaction, checks, verify=in_place)
+                self._watch_and_confirm(context, request, policy, checks)
+                self._settle(context, transaction, evidence)
             except BaseException as error:  # noqa: BLE001 — whatever it was, the workspace goes back
                 return finisher.roll_back(as_lonelycat_error(error), transaction, checks)
             return finisher.commit(transaction)
@@ -237,10 +249,12 @@ class Pipeline:
         healthy_before: set[str],
     ) -> None:
         context.move(Status.STAGING)
-        with context.step("stage"):
-            context.seconds_left()
+        with context.step("stage", timed=True):
+            context.check_time()
             meanwhile = partial(evidence.keep_both_sides, transaction, finisher.blobs)
-            transaction.stage(request.changeset.changes, finisher.identity(healthy_before), meanwhile)
+            identity = finisher.identity(healthy_before)
+            transaction.stage(request.changeset.changes, identity, meanwhile, context.check_time)
+            context.pre_image = transaction.intent.pre_image
 
     def _apply_and_check(
         self,
@@ -248,29 +262,40 @@ class Pipeline:
         request: Request,
         transaction: Transaction,
         checks: ServiceChecks,
-        evidence: Evidence,
         *,
         verify: bool,
     ) -> None:
         context.move(Status.APPLYING)
-        with context.step("apply"):
-            transaction.apply(stop=lambda: _ignore(context.seconds_left()))
+        with context.step("apply", timed=True):
+            transaction.apply(stop=context.check_time)
         if request.plan.services:
             context.move(Status.RESTARTING)
-            transaction.note(RecordType.RESTARTS, {"services": list(request.plan.services)})
-            checks.restart(request.plan.services)
+            checks.restart(request.plan.services, transaction.note_restart)
         if verify:
             context.move(Status.VERIFYING)
             checks.verify(request.plan.verification_plan)
             context.verification_passed = bool(request.plan.verification_plan)
         context.move(Status.HEALTH_CHECKING)
         checks.health(request.plan.health_checks)
-        context.seconds_left()
-        transaction.tree.check_pins()
-        context.check_evidence()
-        transaction.settle()
-        evidence.settle(transaction)
 
+    def _watch_and_confirm(
+        self, context: ExecutionContext, request: Request, policy: Policy, checks: ServiceChecks
+    ) -> None:
+        section, names = policy.executor, request.plan.health_checks
+        log_bytes = self._wiring.settings.limits.max_output_bytes
+        if section.watch.seconds and names:
+            context.move(Status.WATCHING)
+            sampler = Sampler(context, checks, names, section.watch, log_bytes)
+            watch_health(context, sampler, section.watch.seconds)
+        if section.confirm is not None:
+            context.move(Status.AWAITING_CONFIRMATION)
+            sampler = Sampler(context, checks, names, section.watch, log_bytes)
+            await_confirmation(self._wiring, context, request, policy, sampler, section.confirm)
 
-def _ignore(_: float) -> None:
-    return None
+    def _settle(self, context: ExecutionContext, transaction: Transaction, evidence: Evidence) -> None:
+        with context.step("settle", timed=True):
+            context.check_time()
+            transaction.tree.check_pins()
+            context.check_evidence()
+            transaction.settle()
+            evidence.settle(transaction)

@@ -18,11 +18,13 @@ from lonelycat.errors import LonelyCatError, PolicyError, RefusedError, StateErr
 from lonelycat.executor.execution_lock import HeldLock
 from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome, pending_transactions
 from lonelycat.lifecycle import Status
-from lonelycat.records.entries import AuditEvent, AuditType
+from lonelycat.records.entries import AuditEvent, AuditType, PendingRestart
 from lonelycat.records.execution import ExecutionResult
+from lonelycat.runtime import runbook
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.conflicts import Explainer, left_alone
 from lonelycat.runtime.evidence import described_changes
+from lonelycat.runtime.pending_restarts import placeholder_context
 from lonelycat.runtime.reverting import blobs_of_inverse
 from lonelycat.runtime.steps import ExecutionContext
 
@@ -81,7 +83,7 @@ def _recover(wiring: Wiring, held: HeldLock) -> list[Recovered]:
 
 def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | None]:
     def record(found: Recovered) -> str | None:
-        problems = _restart_again(wiring, held, found) if found.identity else []
+        problems, due = _prove(wiring, held, found) if found.identity else ([], [])
         outcome = RecoveryOutcome.FAILED if problems else found.outcome
         event = AuditEvent(
             AuditType.RECOVERY_DONE,
@@ -102,6 +104,7 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
         result = _result(wiring, held, found, problems)
         if _ended_already(wiring, result):
             wiring.records.audit(event)
+            wiring.records.note_pending_restarts(due)
         else:
             wiring.records.finish_execution(
                 result,
@@ -112,6 +115,7 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
                 events=[event],
                 blobs=blobs_of_inverse(wiring, found.execution_id) if result.success else (),
                 receipt=_can_have_receipt(wiring, result),
+                pending_restarts=due,
             )
         _complete_receipt(wiring, found)
         if result.status is not Status.ROLLBACK_FAILED:
@@ -142,27 +146,33 @@ def _ended_already(wiring: Wiring, result: ExecutionResult) -> bool:
     return not result.success and row is not None and row.result.status in settled
 
 
-def _restart_again(wiring: Wiring, held: HeldLock, found: Recovered) -> list[str]:
-    """A change that was taken back after its services had been restarted needs them restarted once more."""
-    if not found.restarts_begun or found.outcome is RecoveryOutcome.COMMITTED:
-        return []
-    from lonelycat.changes.changeset import ChangeSet, FileChange
+def _prove(wiring: Wiring, held: HeldLock, found: Recovered) -> tuple[list[str], list[PendingRestart]]:
+    """Restart what had been restarted with the change that was taken back, and ask for the health of before it.
+
+    Returns:
+        What is worse than before the change, in words, and the restarts that are still due.
+    """
+    if found.outcome is RecoveryOutcome.COMMITTED:
+        return [], []
     from lonelycat.runtime.checking import ServiceChecks
 
     plan = ChangePlan.model_validate(found.identity["plan"])
     try:
         policy = wiring.policy().loaded.policy
     except PolicyError as error:
-        return [f"services were not restarted: {error.message}"]
-    services = [name for name in plan.services if name in policy.services]
-    # The checks need a context to time their steps in; what it is about has no part in a restart.
-    placeholder = ChangeSet.build(plan_id=plan.id, changes=[FileChange.create("restart", b"")])
-    context = ExecutionContext(found.execution_id, plan, placeholder, wiring.clock)
-    limit = wiring.settings.limits.rollback_seconds
-    context.deadline, context.step_seconds = wiring.clock.monotonic() + limit, limit
+        if not found.restarts and not found.identity["healthy_before"]:
+            return [], []
+        why = f"services and health are not known to be as before: {error.message}"
+        return [why], [PendingRestart(name, found.execution_id, error.message) for name in found.restarts]
+    context = placeholder_context(wiring, found.execution_id, plan)
+    context.begin_rollback(policy.executor.constraints.max_rollback_time)
     checks = ServiceChecks(wiring, context, policy, held.for_children)
     checks.healthy_before = set(_texts(found.identity["healthy_before"])) & set(policy.health_checks)
-    return checks.after_rollback(services, plan.health_checks)
+    aftermath = checks.after_rollback(found.restarts, plan.health_checks)
+    for service in set(found.restarts) - set(aftermath.due):
+        wiring.records.restart_done(service)
+    due = [PendingRestart(name, found.execution_id, why) for name, why in aftermath.due.items()]
+    return list(aftermath.problems), due
 
 
 def _result(wiring: Wiring, held: HeldLock, found: Recovered, problems: list[str]) -> ExecutionResult:
@@ -175,6 +185,7 @@ def _result(wiring: Wiring, held: HeldLock, found: Recovered, problems: list[str
     error = None if status is Status.COMPLETED else StepFailedError("EXECUTOR_DIED", why)
     identity = found.identity
     conflicts, quarantined = _conflicts(wiring, found)
+    undo = found.undo or {}
     return ExecutionResult(
         success=status is Status.COMPLETED,
         status=status,
@@ -184,14 +195,22 @@ def _result(wiring: Wiring, held: HeldLock, found: Recovered, problems: list[str
         checksum=str(identity["checksum"]),
         error_code=error.code if error else None,
         message=why,
-        hint="" if error is None else "Execute the plan again; nothing of the interrupted attempt is left.",
+        hint=_hint(status),
         files_changed=tuple(from_wire(path) for path in _texts(identity["files_changed"])),
         warnings=tuple(f"{path}: kept in {place}" for path, place in (*found.kept, *quarantined)),
         conflicts=conflicts,
         started_at=datetime.fromisoformat(str(identity["started_at"])),
+        pre_image=found.pre_image,
+        rollback_image=str(undo["tree_digest"]) if undo.get("tree_digest") else None,
         finished_at=wiring.clock.now(),
         fence=held.fence,
     )
+
+
+def _hint(status: Status) -> str:
+    if status is Status.ROLLBACK_FAILED:
+        return f"The workspace is frozen; see `lonelycat doctor`, and {runbook.FROZEN}."
+    return "" if status is Status.COMPLETED else "Execute the plan again; nothing of the interrupted attempt is left."
 
 
 def _conflicts(wiring: Wiring, found: Recovered) -> tuple[tuple[Conflict, ...], list[tuple[str, str]]]:

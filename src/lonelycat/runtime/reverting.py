@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
+from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange, checksum_of
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.changes.strict_json import loads
-from lonelycat.errors import InputError, RefusedError
+from lonelycat.errors import InputError, LonelyCatError, RefusedError
 from lonelycat.lifecycle import Status
 from lonelycat.records.receipts import verify_receipt
 from lonelycat.runtime.bootstrap import Wiring
@@ -48,6 +48,19 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
         changes=changes,
         parent_execution_id=execution_id,
     )
+
+
+def is_revert(wiring: Wiring, plan: ChangePlan, changeset: ChangeSet) -> bool:
+    """Tell whether ``changeset`` is exactly what takes a completed execution back, whoever made it."""
+    if plan.parent_execution_id is None:
+        return False
+    row = wiring.records.execution(plan.parent_execution_id)
+    if row is None or not row.intact or row.result.status is not Status.COMPLETED:
+        return False
+    try:
+        return checksum_of(_inverse(wiring, plan.parent_execution_id)) == changeset.checksum
+    except (LonelyCatError, OSError):  # not known to be one
+        return False
 
 
 def blobs_of_inverse(wiring: Wiring, execution_id: str) -> set[str]:

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from lonelycat.records.blobs import BlobStore
-    from lonelycat.records.entries import AuditHead, AuditReport, ExecutionRow, GcReport, Proposal
+    from lonelycat.records.entries import (
+        AuditHead,
+        AuditReport,
+        AwaitedConfirmation,
+        ExecutionRow,
+        GcReport,
+        Proposal,
+        QuarantinedChange,
+    )
     from lonelycat.records.execution import ExecutionResult
     from lonelycat.runtime.bootstrap import Wiring
     from lonelycat.runtime.consent import Confirmation
@@ -150,7 +158,7 @@ class LonelyCat:
             planner = self._wiring.planner(policy, blobs)
             reader = RequestReader(self.settings, planner, blobs.put_stream)
             plan, changeset = self._read(reader, request)
-            return self._judged(plan, changeset, policy, blobs, rehearse)
+            return self._looked_at(plan, changeset, policy, blobs, rehearse)
 
     def check_again(self, plan_id: str, *, rehearse: bool = False) -> Judgement:
         """Judge a stored proposal as of now, and store nothing; see :meth:`check`.
@@ -164,9 +172,9 @@ class LonelyCat:
         proposal = self.proposal(plan_id)
         refuse_redacted(proposal)
         policy = self._wiring.policy()
-        return self._judged(proposal.plan, proposal.changeset, policy, self._wiring.blobs, rehearse)
+        return self._looked_at(proposal.plan, proposal.changeset, policy, self._wiring.blobs, rehearse)
 
-    def _judged(
+    def _looked_at(
         self, plan: ChangePlan, changeset: ChangeSet, policy: PolicyInForce, blobs: BlobStore, rehearse: bool
     ) -> Judgement:
         decision = self._wiring.gate(policy, stored=False, blobs=blobs).evaluate(plan, changeset)
@@ -220,6 +228,49 @@ class LonelyCat:
 
         return new_approver_key(self.settings, path)
 
+    def confirm_phrase(self, execution_id: str) -> str:
+        """Return what a person types at a terminal to keep the change of a waiting execution."""
+        from lonelycat.runtime.keeping import phrase_to_confirm
+
+        return phrase_to_confirm(self._wiring, execution_id)
+
+    def confirm(
+        self, execution_id: str, *, by: str, note: str = "", confirmation: Confirmation | None = None, keep: bool = True
+    ) -> AwaitedConfirmation:
+        """Keep a change that waits to be confirmed, or with ``keep`` False take it back at once.
+
+        Args:
+            confirmation: how it was given; needed to keep.
+
+        Raises:
+            InputError: ``CONFIRMATION_UNKNOWN``, ``APPROVAL_NEEDS_PERSON``.
+            RefusedError: ``CONFIRMATION_ENDED``, ``CONFIRMATION_GIVEN``, ``APPROVAL_…``.
+        """
+        from lonelycat.runtime.keeping import confirm
+
+        if keep and confirmation is None:
+            raise InputError(
+                "APPROVAL_NEEDS_PERSON", "a confirmation is typed by a person or signed with a key", "Give one."
+            )
+        return confirm(self._wiring, execution_id, by=by, note=note, keep=keep, confirmation=confirmation)
+
+    def release_phrase(self, checksum: str) -> str:
+        """Return what a person types at a terminal to release a failed change."""
+        from lonelycat.runtime.keeping import phrase_to_release, quarantined_change
+
+        return phrase_to_release(quarantined_change(self._wiring, checksum).failed.checksum)
+
+    def release(self, checksum: str, *, by: str, reason: str, confirmation: Confirmation) -> QuarantinedChange:
+        """Lift the quarantine of a failed change, with a reason that goes into the audit log.
+
+        Raises:
+            InputError: ``NOT_QUARANTINED``, ``REASON_MISSING``.
+            RefusedError: ``APPROVAL_…`` when the person may not.
+        """
+        from lonelycat.runtime.keeping import release
+
+        return release(self._wiring, checksum, by=by, reason=reason, confirmation=confirmation)
+
     # -- executing -----------------------------------------------------------------------------------------------
 
     def execute(
@@ -242,7 +293,8 @@ class LonelyCat:
 
         proposal = self.proposal(plan_id)
         refuse_ended(proposal)
-        pipeline = Pipeline(self._wiring, Options(dry_run=dry_run, lock_timeout=lock_timeout), on_event)
+        options = Options(dry_run=dry_run, lock_timeout=lock_timeout, may_retry=False)
+        pipeline = Pipeline(self._wiring, options, on_event)
         return pipeline.run(Request(proposal.plan, proposal.changeset, proposal.decision, proposal.approvals))
 
     def preview(self, plan_id: str) -> bytes:
@@ -362,12 +414,19 @@ class LonelyCat:
     def unfreeze(self, *, by: str, reason: str) -> None:
         """Release a frozen workspace, with a reason that goes into the audit log.
 
+        Restarts that are due of services that the policy no longer defines, which nobody else can do, are written off.
+
         Raises:
             InputError: ``NOT_FROZEN``.
         """
         if self._wiring.records.frozen() is None:
             raise InputError("NOT_FROZEN", "the workspace is not frozen", "There is nothing to release.")
         self._wiring.records.unfreeze(by, reason)
+        due = self._wiring.records.pending_restarts()
+        known = self._wiring.policy().loaded.policy.services if due else {}
+        for restart in due:
+            if restart.service not in known:
+                self._wiring.records.restart_done(restart.service, by=by, reason=reason)
 
     # -- policy, audit, clean-up ---------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ Invariants:
 - Every step ends, whatever ends it, and is recorded with its code.
 - State moves only along the lifecycle's table.
 - What goes to ``events.jsonl`` and what the caller is told are the same events.
+- A step has its own time limit and the whole execution has one; a step that is *timed* fails when it ended well, but
+  too late. A rollback has a limit of its own in place of both.
 - Telling never fails: an event that cannot be written, or a caller's sink that raises, stops neither a rollback nor
   what comes after the commit point. Before it, :meth:`ExecutionContext.check_evidence` asks whether all was kept.
 """
@@ -55,8 +57,12 @@ class ExecutionContext:
         self.started = clock.monotonic()
         self.deadline = float("inf")
         self.step_seconds = float("inf")
+        self._step_ends: float | None = None
+        self._rolling_back = False
         self.fence = 0
         self.verification_passed = False
+        self.pre_image: str | None = None
+        self.rollback_image: str | None = None
         self.steps: list[StepRecord] = []
         self.warnings: list[str] = []
         self.artifacts: ArtifactDirectory | None = None
@@ -76,6 +82,13 @@ class ExecutionContext:
                 self.artifacts.append_event(event)
             except (LonelyCatError, OSError) as error:
                 self.evidence_lost = self.evidence_lost or as_lonelycat_error(error)
+        self._tell(event)
+
+    def tell(self, type_: str, **facts: object) -> None:
+        """Tell the caller alone how far something has come; it is no evidence."""
+        self._tell({"at": isoformat(self.clock.now()), "type": type_, **facts})
+
+    def _tell(self, event: dict[str, object]) -> None:
         if self._on_event is not None:
             try:
                 self._on_event(event)
@@ -113,28 +126,66 @@ class ExecutionContext:
     # -- steps ---------------------------------------------------------------------------------------------------
 
     def seconds_left(self) -> float:
-        """Return how long the next step may take.
+        """Return how long the running step, or else the next one, may take from now on.
 
         Raises:
-            StepFailedError: ``EXECUTION_TIMEOUT`` when the whole execution has used up its time.
+            StepFailedError: ``EXECUTION_TIMEOUT`` when the whole execution has used up its time, ``STEP_TIMEOUT`` when
+                the running step has; in a rollback ``ROLLBACK_TIMEOUT``.
         """
-        left = self.deadline - self.clock.monotonic()
+        now = self.clock.monotonic()
+        left = self.deadline - now
         if left <= 0:
-            raise StepFailedError(
-                "EXECUTION_TIMEOUT",
-                "the execution used up the time that the policy gives it",
-                "Raise executor.constraints.max_execution_time, or make the checks faster.",
-            )
-        return min(left, self.step_seconds)
+            raise _out_of_time("ROLLBACK" if self._rolling_back else "EXECUTION")
+        in_step = self.step_seconds if self._step_ends is None else self._step_ends - now
+        if in_step <= 0:
+            raise _out_of_time("STEP")
+        return min(left, in_step)
+
+    def check_time(self) -> None:
+        """Raise what :meth:`seconds_left` raises."""
+        self.seconds_left()
+
+    def begin_rollback(self, seconds: float) -> None:
+        """Let a rollback's own time begin; the execution's and its steps' limits hold no longer."""
+        self._rolling_back = True
+        self.deadline, self.step_seconds = self.clock.monotonic() + seconds, float("inf")
 
     @contextmanager
-    def step(self, name: str) -> Iterator[StepNotes]:
-        """Run the block as a step; an exception ends it as failed and goes on."""
+    def rollback_time(self, seconds: float) -> Iterator[None]:
+        """Let the block have a rollback's time, and give back the limits that held before."""
+        before = self.deadline, self.step_seconds, self._rolling_back
+        self.begin_rollback(seconds)
+        try:
+            yield
+        finally:
+            self.deadline, self.step_seconds, self._rolling_back = before
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Leave the time of the block out of the execution's: it waits for a person, within a limit of its own."""
+        deadline, begun = self.deadline, self.clock.monotonic()
+        self.deadline = float("inf")
+        try:
+            yield
+        finally:
+            self.deadline = deadline + self.clock.monotonic() - begun
+
+    @contextmanager
+    def step(self, name: str, *, timed: bool = False, whole: bool = False) -> Iterator[StepNotes]:
+        """Run the block as a step; an exception ends it as failed and goes on.
+
+        Args:
+            timed: it fails when it ends after its time.
+            whole: it may take all the time that the execution has left.
+        """
         at, begun = self.clock.now(), self.clock.monotonic()
         said = StepNotes()
         self.emit("step.started", step=name)
+        self._step_ends = float("inf") if whole else begun + self.step_seconds
         try:
             yield said
+            if timed:
+                self.check_time()
         except BaseException as error:
             code, message = code_of(error)
             self._finish(name, "failed", at, begun, said.output, code, said.message or message)
@@ -145,6 +196,7 @@ class ExecutionContext:
         self, name: str, status: str, at: datetime, begun: float, output: bytes, code: str | None, message: str
     ) -> None:
         duration = self.clock.monotonic() - begun
+        self._step_ends = None
         index = len(self.steps) + 1
         log = None
         if output and self.artifacts is not None:
@@ -190,6 +242,8 @@ class ExecutionContext:
             verification_passed=self.verification_passed,
             steps=tuple(self.steps),
             warnings=tuple(self.warnings),
+            pre_image=self.pre_image,
+            rollback_image=self.rollback_image,
             started_at=self.started_at,
             finished_at=self.clock.now(),
             fence=self.fence,
@@ -201,6 +255,27 @@ def changed_paths(changeset: ChangeSet) -> tuple[str, ...]:
     return tuple(sorted({path for change in changeset.changes for path in change.paths}))
 
 
+_OUT_OF_TIME = {
+    "EXECUTION_TIMEOUT": (
+        "the execution used up the time that the policy gives it",
+        "Raise executor.constraints.max_execution_time, or make the checks faster.",
+    ),
+    "STEP_TIMEOUT": (
+        "the step used up the time that the policy gives one",
+        "Raise executor.constraints.max_step_time, or make the step faster.",
+    ),
+    "ROLLBACK_TIMEOUT": (
+        "the rollback used up the time that the policy gives it",
+        "Raise executor.constraints.max_rollback_time, or make restarts and health checks faster.",
+    ),
+}
+
+
+def _out_of_time(what: str) -> StepFailedError:
+    code = f"{what}_TIMEOUT"
+    return StepFailedError(code, *_OUT_OF_TIME[code])
+
+
 _OS_ERRORS = {
     errno.ENOSPC: ("NO_SPACE", "the disk is full", "Free space, then execute again."),
     errno.EDQUOT: ("NO_SPACE", "the disk quota is used up", "Free space, then execute again."),
@@ -210,6 +285,10 @@ _OS_ERRORS = {
     errno.EIO: ("IO_ERROR", "the disk failed to read or write", "Check the disk; nothing was kept."),
     errno.EXDEV: ("OBJECT_ON_ANOTHER_MOUNT", "a path lies on another file system", "A change stays on one."),
 }
+
+
+MACHINE_CODES = frozenset({"IO_ERROR", *(code for code, _, _ in _OS_ERRORS.values())})
+"""Codes of what the machine refused."""
 
 
 def code_of(error: BaseException) -> tuple[str, str]:

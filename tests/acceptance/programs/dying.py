@@ -1,7 +1,8 @@
 """Runs the real command line again and again, each time in a fresh fork, and kills it where it is told to.
 
 Reads one JSON object a line: ``argv``; ``out``, the file for its standard output; and ``call`` or ``event``, the number
-of the mutating file system call before which, or of the event after which, it kills itself with SIGKILL (0: never).
+of the mutating file system call before which, or of the event after which, it kills itself with SIGKILL (0: never); or
+``step``, the name of the step after the end of which it does.
 Answers each with one line: the exit code, or -9.
 """
 
@@ -48,6 +49,17 @@ def dying_at(original: Callable[..., Any], numbers: count[int], at: int, *, firs
     return call
 
 
+def dying_after(original: Callable[..., Any], step: str) -> Callable[..., Any]:
+    """Return ``original``, but that the event that ends ``step`` is the last."""
+
+    def emit(self: ExecutionContext, type_: str, **facts: Any) -> None:
+        original(self, type_, **facts)
+        if (type_, facts.get("step")) == ("step.finished", step):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return emit
+
+
 def child(job: dict[str, Any]) -> None:
     """Run one command line; does not return."""
     out = os.open(job["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -59,6 +71,8 @@ def child(job: dict[str, Any]) -> None:
     if job.get("event"):
         emit = dying_at(ExecutionContext.emit, numbers, job["event"], first=False)
         ExecutionContext.emit = emit  # type: ignore[method-assign]  # that is what this program is for
+    if job.get("step"):
+        ExecutionContext.emit = dying_after(ExecutionContext.emit, job["step"])  # type: ignore[method-assign]
     code = 1
     try:
         code = main(job["argv"])

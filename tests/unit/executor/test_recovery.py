@@ -77,7 +77,7 @@ def test_what_was_not_committed_is_undone_and_told(workspace: Path) -> None:
     assert pending_transactions(FileSystem(), workspace) == ["exec_t"] and _is_new(workspace)
     (found,), told = _recover(workspace)
     assert told == [found]
-    assert (found.outcome, found.identity, found.restarts_begun) == (RecoveryOutcome.UNDONE, IDENTITY, False)
+    assert (found.outcome, found.identity, found.restarts) == (RecoveryOutcome.UNDONE, IDENTITY, ())
     assert _is_old(workspace) and os.listdir(_tx(workspace)) == []
     assert _recover(workspace) == ([], [])
 
@@ -94,7 +94,7 @@ def test_begun_restarts_are_told(workspace: Path) -> None:
     with _left(workspace) as transaction:
         transaction.note(RecordType.RESTARTS, {"services": ["web"]})
     (found,), _ = _recover(workspace)
-    assert found.restarts_begun and found.outcome is RecoveryOutcome.UNDONE
+    assert (found.restarts, found.outcome) == (("web",), RecoveryOutcome.UNDONE)
 
 
 def test_without_a_journal_the_directory_just_goes(workspace: Path) -> None:

@@ -14,6 +14,7 @@ from lonelycat.changes.changeset import ChangeSet, FileChange
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.decision import GovernanceDecision
+from lonelycat.governance.failed_changes import FailedChange
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_tests import ExampleClock, ExampleIds
 from lonelycat.governance.signing import Ed25519Signer
@@ -58,7 +59,12 @@ class GateKit:
     signer: Ed25519Signer
 
     def gate(
-        self, policy: Policy, contents: Contents | None, now: datetime = NOW, known_pins: KnownPins | None = None
+        self,
+        policy: Policy,
+        contents: Contents | None,
+        now: datetime = NOW,
+        known_pins: KnownPins | None = None,
+        failed: FailedChange | None = None,
     ) -> WriteGate:
         return WriteGate(
             policy,
@@ -68,6 +74,7 @@ class GateKit:
             signer=self.signer,
             contents=contents,
             known_pins=known_pins,
+            failed=lambda plan, changeset: failed,
         )
 
     def plan(self, **fields: Any) -> ChangePlan:

@@ -11,6 +11,7 @@ from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
 from lonelycat.governance import rules
 from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.decision import GovernanceDecision
+from lonelycat.governance.failed_changes import FailedChange
 from lonelycat.governance.rules.codes import CODES
 
 C = FileChange
@@ -141,7 +142,13 @@ CASES: dict[str, tuple[str, list[FileChange], dict[str, Any], dict[str, Any]]] =
     "EXCEPTION_EXPIRED": ("DENY", [C.create("a", TOKEN)], {"exceptions": [EXPIRED]}, {}),
 }
 
-INTEGRITY = {"CHECKSUM_MISMATCH", "PLAN_MISMATCH", "CHANGESET_INVALID", "GATE_INTERNAL_ERROR"}
+INTEGRITY = {
+    "CHECKSUM_MISMATCH",
+    "PLAN_MISMATCH",
+    "CHANGESET_INVALID",
+    "GATE_INTERNAL_ERROR",
+    "DIGEST_QUARANTINED",
+}
 """Codes whose cases need more than a change; they stand below."""
 
 
@@ -183,6 +190,22 @@ def test_checksum_mismatch(kit: Any, policy_of: Callable[..., Any]) -> None:
         assert decision.verdict == "DENY"
         assert "CHECKSUM_MISMATCH" in {reason.code for reason in decision.reasons}
     assert gate.evaluate(plan, changeset).verdict == "ALLOW"
+
+
+def test_digest_quarantined(kit: Any, policy_of: Callable[..., Any]) -> None:
+    plan = kit.plan()
+    changeset = ChangeSet.build(plan_id=plan.id, changes=[C.create("a", "x")])
+    failed = FailedChange(changeset.checksum, "exec_01abc", "plan_other", "HEALTH_WATCH_FAILED", "sick")
+    policy = policy_of()
+    decision = kit.gate(policy, None, failed=failed).evaluate(plan, changeset)
+    assert decision.verdict == "NEED_APPROVAL"
+    (reason,) = [reason for reason in decision.reasons if reason.code == "DIGEST_QUARANTINED"]
+    assert reason.rule == "builtin.failed_changes.exec_01abc"
+    assert "exec_01abc" in reason.message and "HEALTH_WATCH_FAILED" in reason.message
+    assert failed.is_known_to(decision)
+    assert not failed._replace(execution_id="exec_02abc").is_known_to(decision), "a later failure is another one"
+    assert not failed.is_known_to(kit.gate(policy, None).evaluate(plan, changeset))
+    assert not CODES["DIGEST_QUARANTINED"].liftable
 
 
 def test_plan_mismatch(kit: Any, policy_of: Callable[..., Any]) -> None:

@@ -124,12 +124,16 @@ def test_every_state_is_in_the_table_and_can_be_reached_and_left() -> None:
 def test_a_running_execution_can_always_end_and_never_as_kept_before_its_checks() -> None:
     for state in RUNNING:
         assert TRANSITIONS[state] & OUTCOMES
-    touched = {Status.APPLYING, Status.RESTARTING, Status.VERIFYING, Status.HEALTH_CHECKING}
+    waiting = {Status.WATCHING, Status.AWAITING_CONFIRMATION}
+    touched = {Status.APPLYING, Status.RESTARTING, Status.VERIFYING, Status.HEALTH_CHECKING, *waiting}
     for state in touched:
         assert {Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.CONFLICT} <= TRANSITIONS[state]
         assert Status.REJECTED not in TRANSITIONS[state], "something was touched"
     into_completed = {state for state, following in TRANSITIONS.items() if Status.COMPLETED in following}
-    assert into_completed <= {Status.VERIFYING, Status.HEALTH_CHECKING, Status.INDETERMINATE}
+    assert into_completed <= {Status.VERIFYING, Status.HEALTH_CHECKING, Status.INDETERMINATE, *waiting}
+    order = [Status.HEALTH_CHECKING, Status.WATCHING, Status.AWAITING_CONFIRMATION]
+    for state, earlier in zip(order[1:], order, strict=False):
+        assert state in TRANSITIONS[earlier] and earlier not in TRANSITIONS[state], "no way back to an earlier check"
 
 
 # -- settings --------------------------------------------------------------------------------------------------------

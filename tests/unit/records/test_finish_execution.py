@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from lonelycat.errors import InputError, LonelyCatError, RefusedError, StateError
+from lonelycat.governance.failed_changes import FailedChange
 from lonelycat.governance.policy import Verdict
 from lonelycat.lifecycle import Status
 from lonelycat.records.entries import AuditEvent, AuditType
@@ -201,9 +202,13 @@ def test_history_is_filtered_newest_first(case: Any) -> None:
 
 def test_a_failed_checksum_is_remembered(case: Any) -> None:
     plan, changeset, decision = case.stored()
-    assert not case.records.proposal(plan.id).quarantined
-    case.finish(plan, case.result(plan, changeset, Status.ROLLED_BACK), decision)
+    result = case.result(plan, changeset, Status.ROLLED_BACK)
+    case.finish(plan, result, decision)
+    assert not case.records.proposal(plan.id).quarantined, "it was taken back for a reason that is not the change"
+    failed = FailedChange(changeset.checksum, "exec_2", plan.id, "VERIFY_FAILED", "no")
+    case.finish(plan, result.model_copy(update={"execution_id": "exec_2"}), decision, failed=failed)
     assert case.records.proposal(plan.id).quarantined
+    assert case.records.failed_change(changeset.checksum).failed == failed
     other = case.stored()[0]
     assert case.records.proposal(other.id).quarantined  # another plan, the very same bytes
     assert not case.records.proposal(case.stored(content=b"other")[0].id).quarantined

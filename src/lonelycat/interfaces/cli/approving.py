@@ -46,7 +46,7 @@ def _ask(service: LonelyCat, plan_id: str) -> TerminalConfirmation:
     from lonelycat.runtime.consent import TerminalConfirmation
 
     phrase = service.confirmation_phrase(plan_id)
-    with _terminal() as (reader, writer):
+    with terminal() as (reader, writer):
         screen = Screen(writer)
         rest = _show_what_is_asked(screen, service.proposal(plan_id), service.preview(plan_id))
         screen.blank()
@@ -56,7 +56,7 @@ def _ask(service: LonelyCat, plan_id: str) -> TerminalConfirmation:
             screen.prompt("> ")
             typed = reader.readline().rstrip("\n")
             if typed.strip() != "d":
-                return TerminalConfirmation(typed=typed, tty=_name_of_terminal(reader.fileno()))
+                return TerminalConfirmation(typed=typed, tty=name_of_terminal(reader.fileno()))
             screen.lines(rest)
 
 
@@ -74,7 +74,7 @@ def _show_what_is_asked(screen: Screen, proposal: Proposal, diff: bytes) -> list
 
 
 @contextmanager
-def _terminal() -> Iterator[tuple[TextIO, TextIO]]:
+def terminal() -> Iterator[tuple[TextIO, TextIO]]:
     """Open the terminal of the person who runs the command: the controlling one, else the one on standard input.
 
     Raises:
@@ -97,7 +97,7 @@ def _terminal() -> Iterator[tuple[TextIO, TextIO]]:
         yield reader, writer
 
 
-def _name_of_terminal(descriptor: int) -> str:
+def name_of_terminal(descriptor: int) -> str:
     """Return the terminal's own name where a standard stream knows it; ``/dev/tty`` names any of them."""
     for candidate in (0, 1, 2):
         with suppress(OSError):

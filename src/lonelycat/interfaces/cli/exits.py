@@ -59,6 +59,7 @@ BY_CODE: dict[str, Exit] = {
     "INTERRUPTED": Exit.INTERRUPTED,
     "WORKSPACE_FROZEN": Exit.FROZEN,
     "APPROVAL_MISSING": Exit.NEEDS_APPROVAL,
+    "DIGEST_QUARANTINED": Exit.NEEDS_APPROVAL,
 }
 """Codes of an execution that say more than its status does."""
 

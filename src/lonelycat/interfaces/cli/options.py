@@ -23,6 +23,10 @@ PlanFile = Annotated[str | None, typer.Option("--plan", metavar="FILE|-", help="
 Intent = Annotated[str | None, typer.Option("--intent", metavar="TEXT", help="What the change is for, in a sentence.")]
 ProposedBy = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who proposes it, such as agent:coder.")]
 Person = Annotated[str, typer.Option("--by", metavar="NAME", help="The person who answers for it.")]
+ApproverKey = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="The approver's private key, kept outside the workspace."),
+]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for the record.")]
 PlanId = Annotated[str, typer.Argument(metavar="PLAN_ID", help="The plan, as `propose` printed it.")]
 Rebase = Annotated[

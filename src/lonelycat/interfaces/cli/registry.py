@@ -20,9 +20,9 @@ class Entry(NamedTuple):
 
 
 _PANELS: dict[str, tuple[str, ...]] = {
-    "Change": ("init", "check", "propose", "approve", "reject", "execute", "run", "revert"),
+    "Change": ("init", "check", "propose", "approve", "reject", "execute", "run", "confirm", "revert"),
     "Look": ("status", "log", "show", "diff", "drift"),
-    "Repair": ("doctor", "recover", "unfreeze"),
+    "Repair": ("doctor", "recover", "unfreeze", "release"),
     "Govern": ("policy", "approver", "audit", "gc"),
     "Learn": ("demo",),
 }

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from lonelycat.interfaces.cli.invocation import Invocation
-from lonelycat.interfaces.cli.options import Note, Person, PlanId
+from lonelycat.interfaces.cli.options import ApproverKey, Note, Person, PlanId
 from lonelycat.interfaces.cli.report import Report
 
 
@@ -17,10 +12,7 @@ def command(
     plan_id: PlanId,
     by: Person,
     note: Note = "",
-    key: Annotated[
-        Path | None,
-        typer.Option("--key", metavar="FILE", help="The approver's private key, kept outside the workspace."),
-    ] = None,
+    key: ApproverKey = None,
 ) -> Report:
     """Approve a plan that waits for a person; the proposer cannot."""
     from lonelycat.interfaces.cli.approving import approve

@@ -30,12 +30,15 @@ _WORDS = {
 def command(call: Invocation, lock_timeout: LockTimeout = None) -> Report:
     """Finish or take back what a dead executor left."""
     service = call.service()
-    recovered = service.recover(lock_timeout).recovered
+    report = service.recover(lock_timeout)
+    recovered = report.recovered
     conflicts = {item.execution_id: _conflicts(service, item) for item in recovered}
     bad = [item for item in recovered if _WORDS[str(item.outcome)][0] == "bad"]
 
     def show(screen: Screen) -> None:
-        if not recovered:
+        for name in report.restarted:
+            screen.line((f"{name} was restarted, which was due", "good"))
+        if not recovered and not report.restarted:
             screen.line(("NOTHING TO DO", "good"), "  No execution was left unfinished.")
         for item in recovered:
             style, words = _WORDS[str(item.outcome)]
@@ -47,7 +50,8 @@ def command(call: Invocation, lock_timeout: LockTimeout = None) -> Report:
             if conflicts[item.execution_id]:
                 show_conflicts(screen, conflicts[item.execution_id])
 
-    facts = {
+    facts: dict[str, object] = {
+        "restarted": list(report.restarted),
         "recovered": [
             {
                 "execution_id": item.execution_id,
@@ -57,7 +61,7 @@ def command(call: Invocation, lock_timeout: LockTimeout = None) -> Report:
                 "conflicts": [conflict.model_dump(mode="json") for conflict in conflicts[item.execution_id]],
             }
             for item in recovered
-        ]
+        ],
     }
     if not bad:
         return Report(Exit.DONE, facts, show, message=f"{len(recovered)} recovered")

@@ -9,6 +9,7 @@ import typer
 from lonelycat.interfaces.cli.exits import Exit
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.judgements import proposal_facts
+from lonelycat.interfaces.cli.keeping import confirmation_facts
 from lonelycat.interfaces.cli.render.history import show_whole
 from lonelycat.interfaces.cli.report import Report
 
@@ -29,4 +30,8 @@ def command(
         facts.update(result, intact=report.execution.intact)
         facts["events"] = list(report.events)
         facts["logs"] = {name: data.decode("utf-8", "backslashreplace") for name, data in report.logs}
+    if report.awaiting_confirmation is not None:
+        facts["awaiting_confirmation"] = confirmation_facts(report.awaiting_confirmation)
+        facts.update(execution_id=report.awaiting_confirmation.execution_id, status="awaiting_confirmation")
+        facts["events"] = list(report.events)
     return Report(Exit.DONE, facts, lambda screen: show_whole(screen, report))

@@ -11,6 +11,7 @@ from lonelycat.interfaces.cli.executions import intents_of
 from lonelycat.interfaces.cli.exits import Exit
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.judgements import proposal_facts
+from lonelycat.interfaces.cli.keeping import confirmation_facts
 from lonelycat.interfaces.cli.render.history import show_status
 from lonelycat.interfaces.cli.report import Report
 
@@ -32,6 +33,8 @@ def command(call: Invocation) -> Report:
             **asdict(report.frozen),
             "frozen_at": report.frozen.frozen_at.isoformat(),
         },
+        "awaiting_confirmation": confirmation_facts(report.awaiting_confirmation),
+        "pending_restarts": [asdict(item) for item in report.pending_restarts],
         "unfinished": list(report.unfinished),
         "quarantined": [quarantined_facts(item) for item in report.quarantined],
         "awaiting_approval": [proposal_facts(item) for item in report.awaiting_approval],

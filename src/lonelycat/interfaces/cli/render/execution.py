@@ -71,6 +71,17 @@ class Progress:
                 )
             case "lock.waiting":
                 self._screen.begin(str(event.get("message") or "waiting for another execution …"))
+            case "watch.sampled":
+                left = duration(_number(event.get("seconds_left")))
+                self._screen.begin(
+                    f"watch …  {event.get('samples')} samples, {event.get('failures')} failed, {left} left"
+                )
+            case "confirmation.awaited":
+                one = event.get("execution_id")
+                self._screen.line(("waits for a person: ", "title"), f"lonelycat confirm {one} --by NAME", indent=2)
+            case "confirmation.waiting":
+                left = duration(_number(event.get("seconds_left")))
+                self._screen.begin(f"confirm …  {left} left, then the change goes back")
             case "warning":
                 self._screen.line(("warning ", "warn"), str(event.get("message") or ""), indent=2)
             case _:
@@ -98,6 +109,10 @@ def _show_step_line(screen: Screen, name: str, status: str, seconds: object, cod
     if message and status == "failed":
         for line in message.split("\n")[:12]:
             screen.line((line, "dim"), indent=6)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def end_of(status: Status) -> tuple[str, str, str]:

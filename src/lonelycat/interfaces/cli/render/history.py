@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lonelycat.changes.paths import printable
+from lonelycat.clock import SystemClock
 from lonelycat.interfaces.cli.neutral import neutral_lines
 from lonelycat.interfaces.cli.render.execution import duration, end_of, show_result, show_steps
 from lonelycat.interfaces.cli.screen import Screen
 
 if TYPE_CHECKING:
     from lonelycat.governance.decision import GovernanceApproval
-    from lonelycat.records.entries import ExecutionRow, Proposal
+    from lonelycat.records.entries import AwaitedConfirmation, ExecutionRow, Proposal
     from lonelycat.runtime.overview import ShowReport, StatusReport
     from lonelycat.runtime.quarantined import Quarantined
 
@@ -62,17 +63,28 @@ def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str]
         )
     elif report.holder is not None:
         screen.line(("RUNNING", "warn"), f"  {report.holder}")
+        if report.awaiting_confirmation is not None:
+            show_awaited(screen, report.awaiting_confirmation)
     else:
         screen.line(("IDLE", "good"), "  Nothing is being executed.")
     for name in report.unfinished:
         screen.line(
             ("unfinished ", "bad"), f"{name}: not finished and not taken back; see `lonelycat recover`", indent=2
         )
+    for restart in report.pending_restarts:
+        screen.line(("restart pending ", "bad"), f"{restart.service}: see `lonelycat recover`", indent=2)
     _show_quarantine(screen, report.quarantined)
     _show_plans(screen, "waiting for a person", report.awaiting_approval, "approve {} --by NAME")
     _show_plans(screen, "ready to execute", report.approved, "execute {}")
     screen.line(("recent", "title"))
     show_log(screen, report.recent, intents)
+
+
+def show_awaited(screen: Screen, asked: AwaitedConfirmation) -> None:
+    """Write what a change in place waits for, and how much time is left."""
+    left = duration(max(0.0, (asked.deadline - SystemClock().now()).total_seconds()))
+    screen.line(("waits for a person ", "warn"), f"{left} left, then it goes back: {asked.intent}", indent=2)
+    screen.line((f"lonelycat confirm {asked.execution_id} --by NAME", "id"), indent=4)
 
 
 def _show_quarantine(screen: Screen, items: Sequence[Quarantined]) -> None:
@@ -109,9 +121,11 @@ def show_whole(screen: Screen, report: ShowReport) -> None:
         if proposal.rejected_by is not None:
             screen.line(("rejected ", "bad"), f"by {proposal.rejected_by}: {proposal.note}", indent=2)
         if proposal.quarantined:
-            screen.line(("careful ", "warn"), "an execution of exactly this change was rolled back before", indent=2)
+            screen.line(("careful ", "warn"), "exactly this change failed before and was taken back", indent=2)
         for approval in proposal.approvals:
             _show_approval(screen, approval)
+    if report.awaiting_confirmation is not None:
+        show_awaited(screen, report.awaiting_confirmation)
     if report.execution is not None:
         result = report.execution.result
         screen.line(("steps", "title"), (f"  started {moment(result.started_at)}", "dim"))

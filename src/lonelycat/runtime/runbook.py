@@ -1,0 +1,5 @@
+"""Where a person reads what to do when something is wrong."""
+
+FROZEN = "docs/runbook.md#frozen-workspace-rollback-failed"
+FAILED_CHANGE = "docs/runbook.md#failed-change-in-quarantine"
+PENDING_RESTART = "docs/runbook.md#restart-pending"
