@@ -199,19 +199,39 @@ def test_no_privilege_comes_back(verify: Verify, workspace: Path) -> None:
         "os.waitpid(pid, 0)\n"
         "attempt(os.setuid, 0) if os.getuid() else None\n"
         "attempt(os.sethostname, 'escaped') if hasattr(os, 'sethostname') else print(libc.sethostname(b'x', 1))\n"
-        "attempt(lambda: open('/proc/sys/kernel/hostname', 'w').write('escaped'))\n"
-        "attempt(lambda: open('/proc/sys/vm/drop_caches', 'w').write('1'))\n"
-        "attempt(lambda: open('/proc/sysrq-trigger', 'w').write('h'))\n"
+        "def write(path, text):\n"
+        "    with open(path, 'w') as file: file.write(text)\n"
+        "    print('written', path)\n"
+        "attempt(write, '/proc/sys/kernel/hostname', 'escaped')\n"
+        "attempt(write, '/proc/sys/vm/drop_caches', '1')\n"
+        "attempt(write, '/proc/sysrq-trigger', 'h')\n"
     )
     result = verify(code)
     assert result.ok, result.output
     lines = result.output.decode().splitlines()
-    assert b"opened" not in result.output
+    assert b"opened" not in result.output and b"written" not in result.output
     assert lines.count("0000000000000000") >= 3  # the bounding set is among them, or nothing of it can be had
     assert "1" in lines, "setuid bits and file capabilities mean nothing"
     inner = [line for line in lines if line.startswith("CapEff")]
     assert inner == ["CapEff:\t0000000000000000"]
     assert os.uname().nodename != "escaped"
+
+
+def test_no_setting_of_the_kernel_can_be_written(verify: Verify) -> None:
+    """A user without capabilities may still own the files there: a core pattern, say, names a program of the host."""
+    code = TRY + (
+        "for directory, _, names in os.walk('/proc/sys'):\n"
+        "    for name in names:\n"
+        "        try: os.close(os.open(f'{directory}/{name}', os.O_WRONLY)); print('writable', directory, name)\n"
+        "        except OSError: pass\n"
+        "for name in os.listdir('/proc'):\n"
+        "    if not name.isdigit() and os.path.isfile(f'/proc/{name}') and not os.path.islink(f'/proc/{name}'):\n"
+        "        try: os.close(os.open(f'/proc/{name}', os.O_WRONLY)); print('writable', name)\n"
+        "        except OSError: pass\n"
+        "print('looked')\n"
+    )
+    result = verify(code)
+    assert result.output == b"looked\n", result.output
 
 
 def test_the_environment_of_lonelycat_is_out_of_reach(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:

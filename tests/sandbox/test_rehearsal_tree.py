@@ -53,6 +53,8 @@ TREE: Tree = {
     "docs/deep/only": File(b"only\n"),
     "link": Link(b"docs/a"),
     "data": File(bytes(range(256)) * 40, 0o640),
+    "shared": File(b"for the group\n", 0o664),
+    "tool": File(b"#!/bin/sh\n", 0o775),
 }
 
 

@@ -196,6 +196,7 @@ executor:
   forbidden_paths: ["**/.env"]
   always_review_categories: [guarded]
   require_health_checks_for_risk: []
+  verification: {unsandboxed: allow}
 categories:
   guarded: {paths: ["guarded/**"], risk: LOW}
 verification:
@@ -205,6 +206,7 @@ verification:
   failing:
     argv: ["{python}", -c, "import sys; print('token \\x1b[31mred'); sys.exit(3)"]
     touches: ["broken/**"]
+    sandbox: {enabled: false}  # tests put a command in its place that writes to the live tree
   slow:
     argv: ["{python}", -c, "import time; print('Ran 1 test'); time.sleep(50)"]
     touches: ["slow/**"]

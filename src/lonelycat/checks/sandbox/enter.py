@@ -15,8 +15,11 @@ from lonelycat.checks.sandbox import kernel, landlock
 from lonelycat.checks.sandbox.room import NEW
 from lonelycat.checks.sandbox.spec import Spec
 
-_COVERED = ("sys", "sysrq-trigger", "irq", "bus", "fs")
-"""Of /proc, what root could change the host by."""
+_COVERED = ("acpi", "asound", "bus", "driver", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger", "tty")
+"""Of /proc, what the owner of its files, who is root even without capabilities, could change the host by.
+
+bubblewrap means to cover them, and in 0.8 takes /proc/sys for read-only because the directory itself is.
+"""
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
@@ -52,6 +55,7 @@ def bubblewrap(spec: Spec, command: tuple[str, ...]) -> list[str]:
         spec.bubblewrap,
         *("--dev-bind", NEW, "/"),
         *("--proc", "/proc"),
+        *(word for name in covered() for word in ("--ro-bind", f"/proc/{name}", f"/proc/{name}")),
         *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *(() if spec.host_network else ("--unshare-net",)),
         *("--cap-drop", "ALL", "--die-with-parent", "--as-pid-1"),
@@ -60,6 +64,11 @@ def bubblewrap(spec: Spec, command: tuple[str, ...]) -> list[str]:
         "--",
         *command,
     ]
+
+
+def covered() -> list[str]:
+    """Return what of /proc is made read-only, as far as this kernel has it."""
+    return [name for name in _COVERED if os.path.exists(f"/proc/{name}")]
 
 
 def _enter_ourselves(spec: Spec, command: tuple[str, ...]) -> NoReturn:
@@ -81,11 +90,10 @@ def _enter_ourselves(spec: Spec, command: tuple[str, ...]) -> NoReturn:
     if network:
         _loopback_up()
     kernel.mount("proc", f"{NEW}/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
-    for name in _COVERED:
+    for name in covered():
         place = f"{NEW}/proc/{name}"
-        if os.path.exists(place):
-            kernel.mount(place, place, flags=kernel.MS_BIND | kernel.MS_REC)
-            kernel.make_read_only(place)
+        kernel.mount(place, place, flags=kernel.MS_BIND | kernel.MS_REC)
+        kernel.make_read_only(place)
     os.chdir(NEW)
     kernel.pivot_root(".", ".")
     kernel.unmount(".")

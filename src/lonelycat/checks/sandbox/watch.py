@@ -59,7 +59,7 @@ class Watch:
                     self._kill()
             status = self._reap()
         os.close(descriptor)
-        if self.over is None:
+        if self.over is None:  # it may have written and ended between the last look and now
             self.over = "disk" if self._disk_is_over() else None
         return None if self.killed else os.waitstatus_to_exitcode(status)
 
