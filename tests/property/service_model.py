@@ -35,6 +35,8 @@ class Plan:
 
     Attributes:
         before, after: by path, the bytes it expects and the bytes it leaves; None is no file.
+        knows: the failed execution of the same changes that it was decided in knowledge of.
+        is_revert: it takes a kept change back, which no failure holds up.
     """
 
     id: str
@@ -46,6 +48,8 @@ class Plan:
     expires: datetime
     approvals: list[Yes] = field(default_factory=list)
     is_rejected: bool = False
+    knows: str | None = None
+    is_revert: bool = False
 
     @property
     def is_verified(self) -> bool:
@@ -84,6 +88,7 @@ class Model:
         answers: by plan, whether its newest execution completed, and when.
         used: approvals that an execution has used up.
         pinned: the policy that is trusted, once one is.
+        failed: by checksum, the newest execution that failed because the change does not work.
     """
 
     tree: Tree
@@ -94,6 +99,7 @@ class Model:
     history: dict[str, tuple[str, str]] = field(default_factory=dict)
     answers: dict[str, tuple[bool, datetime]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
 
     @property
     def trusts_policy(self) -> bool:
@@ -122,6 +128,8 @@ class Model:
             return Expected("cached")
         if plan.needs_yes and all(yes.id in self.used for yes in holding):
             return Expected("rejected", frozenset({"APPROVAL_REUSED", "APPROVAL_EXPIRED"}))
+        if self.failed.get(plan.checksum) not in (None, plan.knows) and not plan.is_revert:
+            return Expected("rejected", frozenset({"DIGEST_QUARANTINED"}))
         if not plan.fits(self.tree):
             codes = {"FILE_EXISTS", "FILE_MISSING", "FILE_CHANGED"}
             return Expected("conflict", frozenset(codes))
@@ -129,19 +137,20 @@ class Model:
             return Expected("rolled_back", frozenset({"VERIFY_FAILED"}))
         return Expected("completed")
 
-    def note(self, execution_id: str, plan: Plan, status: str, started: datetime, finished: datetime) -> None:
-        """Take an execution into the history, with what it makes of tree, approvals and answers."""
+    def note(
+        self, execution_id: str, plan: Plan, status: str, code: str | None, started: datetime, finished: datetime
+    ) -> None:
+        """Take an execution into the history, with what it makes of tree, approvals, answers and failures."""
         self.history[execution_id] = (plan.id, status)
         if status == "rejected":
             return
+        if (status, code) == ("rolled_back", "VERIFY_FAILED"):
+            self.failed[plan.checksum] = execution_id
+        if status == "completed":
+            self.failed.pop(plan.checksum, None)
         self.answers[plan.id] = (status == "completed", finished)
         if status == "completed":
             self.tree = plan.applied(self.tree)
             fresh = [yes for yes in plan.approvals if yes.holds(started) and yes.id not in self.used]
             if plan.needs_yes:
                 self.used.add(fresh[0].id)
-
-    def was_rolled_back(self, checksum: str) -> bool:
-        """Whether an execution of these changes was undone, under whatever plan."""
-        undone = {plan_id for plan_id, status in self.history.values() if status == "rolled_back"}
-        return any(self.plans[plan_id].checksum == checksum for plan_id in undone)

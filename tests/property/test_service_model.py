@@ -199,15 +199,23 @@ class Service(RuleBasedStateMachine):
         request = ChangeRequest(changeset=json.dumps({"changes": changes}).encode(), intent="change", by=PROPOSER)
         self._keep(self.cat().propose(request), {path: tree.get(path) for path in after}, after)
 
-    def _keep(self, said: Judgement, before: Mapping[str, bytes | None], after: Mapping[str, bytes | None]) -> None:
+    def _keep(
+        self,
+        said: Judgement,
+        before: Mapping[str, bytes | None],
+        after: Mapping[str, bytes | None],
+        *,
+        is_revert: bool = False,
+    ) -> None:
         model = self.model
-        needs_yes = model.needs_yes(after)
+        knows = None if is_revert else model.failed.get(said.changeset.checksum)
+        needs_yes = model.needs_yes(after) or knows is not None
         assert str(said.decision.verdict) == ("NEED_APPROVAL" if needs_yes else "ALLOW"), said.decision.reasons
         if model.pinned is None:
             model.pinned = model.policy
-        plan = Plan(
-            said.plan.id, said.changeset.checksum, before, after, model.policy, needs_yes, said.decision.expires_at
-        )
+        expires = said.decision.expires_at
+        plan = Plan(said.plan.id, said.changeset.checksum, before, after, model.policy, needs_yes, expires)
+        plan.knows, plan.is_revert = knows, is_revert
         assert bool(said.plan.verification_plan) == plan.is_verified
         model.plans[plan.id] = plan
 
@@ -259,7 +267,7 @@ class Service(RuleBasedStateMachine):
             return
         assert status == "completed"
         plan = self.model.plans[plan_id]
-        self._keep(said, plan.after, plan.before)
+        self._keep(said, plan.after, plan.before, is_revert=True)
 
     # -- executing -----------------------------------------------------------------------------------------------
 
@@ -286,6 +294,10 @@ class Service(RuleBasedStateMachine):
         self.approve(number)
         self.execute(number)
 
+    def _note(self, result: ExecutionResult, plan: Plan) -> None:
+        ended = (str(result.status), result.error_code, result.started_at, result.finished_at)
+        self.model.note(result.execution_id, plan, *ended)
+
     def _compare(self, plan: Plan, expected: Expected, result: ExecutionResult) -> None:
         if expected.status == "cached":
             assert (result.cached, result.status) == (True, "completed"), result
@@ -294,7 +306,7 @@ class Service(RuleBasedStateMachine):
         assert (str(result.status), result.cached) == (expected.status, False), (expected, result)
         assert result.error_code in expected.codes or result.error_code is None is not expected.codes, result
         assert result.success is (expected.status == "completed")
-        self.model.note(result.execution_id, plan, expected.status, result.started_at, result.finished_at)
+        self._note(result, plan)
 
     # -- dying ---------------------------------------------------------------------------------------------------
 
@@ -349,7 +361,7 @@ class Service(RuleBasedStateMachine):
                 (str(result.status), expected.status) == ("rolled_back", "completed")
                 and result.error_code == "EXECUTOR_DIED"
             ), (result, expected)
-            self.model.note(result.execution_id, plan, str(result.status), result.started_at, result.finished_at)
+            self._note(result, plan)
 
     # -- the world -----------------------------------------------------------------------------------------------
 
@@ -403,7 +415,7 @@ class Service(RuleBasedStateMachine):
         assert [item.id for item in shown.approvals] == [yes.id for yes in plan.approvals]
         assert (shown.rejected_by is not None) == plan.is_rejected
         if self.dead is None:
-            assert shown.quarantined == self.model.was_rolled_back(plan.checksum)
+            assert shown.quarantined == (plan.checksum in self.model.failed)
             executed = {key for key, (plan_id, _) in self.model.history.items() if plan_id == plan.id}
             assert (shown.execution_id in executed) if executed else shown.execution_id is None
 
