@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lonelycat.changes.changeset import SYMLINK, BlobRef, Mode
 from lonelycat.changes.formats.patch_binary import MARK, blob_id, encode_literal
-from lonelycat.changes.lines import Region, changed_regions, split_lines, without_common_ends
+from lonelycat.changes.lines import Region, changed_regions, split_lines
 
 CONTEXT_LINES = 3
 MAX_BINARY_BYTES = 1024 * 1024
@@ -110,8 +110,7 @@ def _content_parts(
         return
     out.append(b"--- %s\n" % (b"/dev/null" if old is None else _named(names[0])))
     out.append(b"+++ %s\n" % (b"/dev/null" if new is None else _named(names[1])))
-    skipped, old_lines, new_lines = without_common_ends(before, after, CONTEXT_LINES)
-    _hunks(old_lines, new_lines, skipped, out)
+    _hunks(split_lines(before), split_lines(after), out)
 
 
 def _differ(entry: DiffEntry, old_name: bytes, new_name: bytes) -> bytes:
@@ -139,15 +138,14 @@ def hunk_span(group: list[Region], old_length: int) -> Region:
     return group[0][0] - lead, end, group[0][2] - lead, group[-1][3] + end - group[-1][1]
 
 
-def _hunks(old: list[bytes], new: list[bytes], skipped: int, out: list[bytes]) -> None:
+def _hunks(old: list[bytes], new: list[bytes], out: list[bytes]) -> None:
     for group in hunk_regions(old, new):
-        _hunk(old, new, group, skipped, out)
+        _hunk(old, new, group, out)
 
 
-def _hunk(old: list[bytes], new: list[bytes], group: list[Region], skipped: int, out: list[bytes]) -> None:
+def _hunk(old: list[bytes], new: list[bytes], group: list[Region], out: list[bytes]) -> None:
     begin, end, new_begin, new_end = hunk_span(group, len(old))
-    ranges = (_range(skipped + begin, skipped + end), _range(skipped + new_begin, skipped + new_end))
-    out.append(b"@@ -%s +%s @@\n" % ranges)
+    out.append(b"@@ -%s +%s @@\n" % (_range(begin, end), _range(new_begin, new_end)))
     position = begin
     for a, a_end, b, b_end in group:
         _marked(b" ", old[position:a], out)

@@ -28,53 +28,6 @@ def split_lines(data: bytes) -> list[bytes]:
     return io.BytesIO(data).readlines()
 
 
-def without_common_ends(old: bytes, new: bytes, context: int) -> tuple[int, list[bytes], list[bytes]]:
-    """Return the lines of two texts without those that both begin or both end with; made for long, little changed ones.
-
-    Args:
-        context: how many of the common lines stay at each end.
-
-    Returns:
-        (how many lines are left out at the beginning, the old lines, the new lines).
-    """
-    begin = old.rfind(b"\n", 0, common_head(old, new)) + 1
-    tail = common_tail(old[begin:], new[begin:])
-    end = len(old) - tail
-    if not (_starts_line(old, end) and _starts_line(new, len(new) - tail)):
-        end = _after_line(old, end)
-    for _ in range(context):
-        begin = old.rfind(b"\n", 0, max(begin - 1, 0)) + 1
-        end = _after_line(old, end)
-    new_end = len(new) - (len(old) - end)
-    return old.count(b"\n", 0, begin), split_lines(old[begin:end]), split_lines(new[begin:new_end])
-
-
-def common_head(old: bytes, new: bytes) -> int:
-    """Return how many bytes are the same at the beginning; compared as numbers, at C's speed."""
-    size = min(len(old), len(new))
-    return _lowest_difference(int.from_bytes(old[:size], "little") ^ int.from_bytes(new[:size], "little"), size)
-
-
-def common_tail(old: bytes, new: bytes) -> int:
-    """Return how many bytes are the same at the end."""
-    size = min(len(old), len(new))
-    ends = old[len(old) - size :], new[len(new) - size :]
-    return _lowest_difference(int.from_bytes(ends[0], "big") ^ int.from_bytes(ends[1], "big"), size)
-
-
-def _lowest_difference(bits: int, size: int) -> int:
-    return ((bits & -bits).bit_length() - 1) // 8 if bits else size
-
-
-def _starts_line(data: bytes, position: int) -> bool:
-    return position == 0 or data.startswith(b"\n", position - 1)
-
-
-def _after_line(data: bytes, position: int) -> int:
-    """Return where the line after the one that ``position`` lies in begins, or the end."""
-    return data.find(b"\n", position) + 1 or len(data)
-
-
 def changed_regions(old: Sequence[bytes], new: Sequence[bytes]) -> list[Region]:
     """Return the regions in which ``old`` and ``new`` differ, in order, not touching each other."""
     budget = [_MAX_STEPS]

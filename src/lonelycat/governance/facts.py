@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Protocol
 
 from lonelycat.changes.changeset import SYMLINK, BlobRef, FileChange, Operation
-from lonelycat.changes.lines import common_head, common_tail
 from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.matching import Matcher
 
@@ -123,9 +122,7 @@ class ChangeFacts:
     @cached_property
     def common_ends(self) -> tuple[int, int]:
         """How many bytes at the start and at the end the new content shares with the old."""
-        old, new = self.old or b"", self.new or b""
-        head = common_head(old, new)
-        return head, common_tail(old[head:], new[head:])
+        return _common_ends(self.old or b"", self.new or b"")
 
     @cached_property
     def added(self) -> tuple[int, bytes]:
@@ -235,6 +232,25 @@ def _loses_all(change: FileChange) -> bool:
     if change.operation is Operation.DELETE:
         return True
     return change.operation is Operation.UPDATE and change.new_hash == _EMPTY_HASH != change.old_hash
+
+
+def _common_ends(old: bytes, new: bytes) -> tuple[int, int]:
+    """Return how many bytes at the start and, of the rest, at the end are the same, by bisection."""
+    head, most = 0, min(len(old), len(new)) + 1
+    while most - head > 1:  # up to head they are the same, up to most they are not
+        middle = (head + most) // 2
+        if old[head:middle] == new[head:middle]:
+            head = middle
+        else:
+            most = middle
+    tail, most = 0, min(len(old), len(new)) - head + 1
+    while most - tail > 1:
+        middle = (tail + most) // 2
+        if old[len(old) - middle : len(old) - tail] == new[len(new) - middle : len(new) - tail]:
+            tail = middle
+        else:
+            most = middle
+    return head, tail
 
 
 def _line_count(data: bytes | None) -> int:

@@ -7,13 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lonelycat.changes import lines as lines_module
 from lonelycat.changes.changeset import BlobRef
 from lonelycat.changes.diff import DiffEntry, patch_line_counts, quoted, render_diff, render_file
-from lonelycat.changes.lines import changed_regions, split_lines, without_common_ends
+from lonelycat.changes.lines import changed_regions, split_lines
 
 
 def git_diff(tmp_path: Path, old: bytes, new: bytes, *options: str) -> bytes:
@@ -162,26 +160,3 @@ def test_a_type_change_is_a_deletion_and_a_creation() -> None:
     assert text.count(b"diff --git a/f b/f\n") == 2
     assert b"deleted file mode 120000\n" in text
     assert b"new file mode 100644\n" in text
-
-
-@given(
-    st.lists(st.sampled_from([b"a\n", b"b\n", b"ab\n", b"\n", b"a"]), max_size=12).map(b"".join),
-    st.lists(st.sampled_from([b"a\n", b"b\n", b"ab\n", b"\n", b"a"]), max_size=12).map(b"".join),
-    st.lists(st.sampled_from([b"a\n", b"\n"]), max_size=6).map(b"".join),
-    st.lists(st.sampled_from([b"b\n", b"\n", b"ab"]), max_size=6).map(b"".join),
-    st.integers(0, 4),
-)
-def test_leaving_out_common_ends_changes_no_region(
-    old: bytes, new: bytes, head: bytes, tail: bytes, context: int
-) -> None:
-    old, new = head + old + tail, head + new + tail
-    skipped, old_lines, new_lines = without_common_ends(old, new, context)
-    whole = split_lines(old), split_lines(new)
-    assert whole[0][skipped : skipped + len(old_lines)] == old_lines
-    assert whole[1][skipped : skipped + len(new_lines)] == new_lines
-    shifted = [tuple(skipped + at for at in region) for region in changed_regions(old_lines, new_lines)]
-    assert shifted == changed_regions(*whole)
-    if shifted:  # what stands around the first and the last region is there as far as the context reaches
-        assert shifted[0][0] - skipped == min(context, shifted[0][0])
-        left, kept = len(whole[0]) - shifted[-1][1], skipped + len(old_lines) - shifted[-1][1]
-        assert kept == min(context, left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from datetime import timedelta
 from typing import Any
 
@@ -120,6 +121,20 @@ def test_contents_over_the_limit_lie_in_one_blob(case: Any) -> None:
     assert len(list(case.records.blobs)) == 1
     assert len(case.sql("SELECT changeset FROM proposals")[0][0]) < 4096
     assert case.records.audit_verify().ok
+
+
+def test_storing_and_loading_what_is_packed_takes_no_memory_for_the_contents(case: Any) -> None:
+    plan, changeset, decision = _large(case)
+    packed = case.records.pack(changeset, decision)
+    case.records.proposal("plan_none")  # what is loaded and opened once
+    tracemalloc.start()
+    try:
+        case.records.save_proposal(plan, packed, decision, Status.APPROVED)
+        assert case.records.proposal(plan.id).changeset == packed
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < case.settings.limits.inline_bytes_together // 2
 
 
 def test_contents_up_to_the_limit_stay_in_the_proposal(case: Any) -> None:
