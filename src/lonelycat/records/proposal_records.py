@@ -54,7 +54,8 @@ class ProposalRecords(Foundation):
                     f"another proposal is stored as {plan.id}",
                     "Give the plan an id of its own, or leave the id out.",
                 )
-            digest = rows.write(connection, self.signer, stored, new=True, bases=bases)
+            blobs = rows.blobs_of(changeset).union(bases)
+            digest = rows.write(connection, self.signer, stored, new=True, blobs=blobs)
             payload = {"plan_id": plan.id, "changeset_id": changeset.id, "checksum": changeset.checksum}
             if rebased_from is not None:
                 payload["rebased_from"] = rebased_from

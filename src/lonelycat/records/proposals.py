@@ -164,20 +164,18 @@ def checked(stored: StoredProposal, public_key: str) -> Proposal:
 
 
 def write(
-    connection: Connection, signer: Signer, stored: StoredProposal, *, new: bool, bases: Collection[str] = ()
+    connection: Connection, signer: Signer, stored: StoredProposal, *, new: bool, blobs: Collection[str] = ()
 ) -> str:
     """Insert or replace a proposal's row under its new digest and seal, and return the digest.
 
     Args:
-        bases: of a new one, hashes of the blobs that a rebase needs.
+        blobs: of a new one, hashes of what it needs of the blob store.
     """
     digest, key = stored.digest(), stored.values["plan_id"]
     values = {**stored.values, "digest": digest, "seal": seal(signer, TABLE, key, digest)}
     if new:
         connection.execute(proposals.insert(), values)
-        blobs = {b["sha256"] for b in _blobs(ChangeSet.model_validate_json(values["changeset"]))}
-        blobs = set() if values["redacted"] else blobs | set(bases)
-        if blobs:
+        if blobs and not values["redacted"]:
             connection.execute(blob_refs.insert(), [{"owner": key, "sha256": blob} for blob in sorted(blobs)])
         return digest
     changed = connection.execute(proposals.update().where(proposals.c.plan_id == key).values(values)).rowcount
@@ -186,8 +184,9 @@ def write(
     return digest
 
 
-def _blobs(changeset: ChangeSet) -> list[dict[str, str]]:
-    return [{"sha256": c.content.sha256} for c in changeset.changes if isinstance(c.content, BlobRef)]
+def blobs_of(changeset: ChangeSet) -> set[str]:
+    """Return the hashes of the contents that lie in the blob store."""
+    return {change.content.sha256 for change in changeset.changes if isinstance(change.content, BlobRef)}
 
 
 def add_approval(connection: Connection, stored: StoredProposal, approval: GovernanceApproval) -> StoredProposal:
