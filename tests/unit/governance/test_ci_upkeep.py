@@ -36,7 +36,10 @@ jobs:
         with:
           python-version: "3.12"
           cache: pip
-      - run: |
+      - uses: acme/tool@v1
+        with: {node-version: "20"}
+      - continue-on-error: no
+        run: |
           make test
           echo done
   lint:
@@ -121,6 +124,9 @@ HARMFUL: dict[str, tuple[str, str]] = {
     "a comment gone that a tool obeyed": ("  lint:\n", "  # renovate: pin\n  lint:\n"),
     "a condition": ("if: matrix.lint == 'ubuntu-22.04x'", "if: false"),
     "when it runs": ("[push, 'pull_request']", "[push, pull_request_target]"),
+    "a version for another action": ('node-version: "20"', 'node-version: "22"'),
+    "credentials of another action": ("cache: pip", "cache: pip\n          persist-credentials: false"),
+    "a truth that becomes a word": ("continue-on-error: no", "continue-on-error: 'no'"),
     "an escape": ("[push, 'pull_request']", '[push, "pull\\x5frequest"]'),
     "when it runs no more": ("[push, 'pull_request']", "[push]"),
     "an environment": ("  test:\n", "  test:\n    environment: production\n"),
