@@ -234,7 +234,7 @@ BUILT_IN_HEALTH_KINDS = (
     "command", "file", "grpc", "http", "log", "process", "prometheus", "redis", "sql", "sqlite", "supervisor",
     "systemd", "tcp",
 )  # fmt: skip
-"""The kinds of health check that come with LonelyCat; ``checks/health/registry.py`` knows them and those of plug-ins."""
+"""The kinds of health check that come with LonelyCat; ``checks/health/registry.py`` adds those of plug-ins."""
 
 
 class HealthCheck(Strict):
