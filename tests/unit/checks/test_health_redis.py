@@ -130,6 +130,23 @@ def test_what_is_no_answer_of_redis_fails(raw_server: Raw, ask: Asking, said: by
     assert ask("redis", within=2.0, port=raw_server(answer)).code == code
 
 
+@pytest.mark.parametrize(
+    ("link", "ago", "code"),
+    [("up", "1", None), ("down", "1", "HEALTH_REDIS_REPLICATION"), ("up", "60", "HEALTH_REDIS_REPLICATION"),
+     ("up", "", "HEALTH_REDIS_REPLICATION")],
+)  # fmt: skip
+def test_a_lag_is_told_by_link_and_time(raw_server: Raw, ask: Asking, link: str, ago: str, code: str | None) -> None:
+    info = f"role:slave\r\nmaster_link_status:{link}\r\nmaster_last_io_seconds_ago:{ago}\r\n".encode()
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"+PONG\r\n")
+        connection.recv(1000)
+        connection.sendall(b"$%d\r\n%s\r\n" % (len(info), info))
+
+    assert ask("redis", port=raw_server(answer), role="replica", max_lag_seconds=10).code == code
+
+
 def test_silence_and_dripping_end_in_time(raw_server: Raw, ask: Asking) -> None:
     def drip(connection: socket.socket) -> None:
         while True:

@@ -87,6 +87,15 @@ def test_what_a_query_gives_is_compared(url: str, ask: Asking, expected: dict[st
     assert time.monotonic() - begun < 4.0
 
 
+def test_a_query_that_writes_is_refused(url: str, database: Postgres, ask: Asking) -> None:
+    with database.connect() as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS noted (i int)")
+        writes = "WITH w AS (INSERT INTO noted VALUES (1) RETURNING i) SELECT i FROM w"
+        seen = ask("sql", url_env="APP_DATABASE", query=writes, equals=1)
+        assert seen.code == "HEALTH_SQL_QUERY" and "read-only" in seen.message
+        assert connection.execute("SELECT count(*) FROM noted").fetchone() == (0,)
+
+
 def test_a_locked_table_is_not_waited_for(url: str, database: Postgres, ask: Asking) -> None:
     with database.connect() as other:
         other.execute("CREATE TABLE IF NOT EXISTS busy (i int)")

@@ -107,6 +107,24 @@ def test_what_is_no_answer_of_supervisord_fails(raw_server: Raw, ask: Asking, bo
     assert seen.code == "HEALTH_SUPERVISOR_PROTOCOL"
 
 
+def test_entities_of_its_own_are_refused_even_in_a_good_answer(raw_server: Raw, ask: Asking) -> None:
+    import xmlrpc.client
+
+    good = {"statename": "RUNNING", "now": 100, "start": 1, "pid": 7}
+    plain = xmlrpc.client.dumps((good,), methodresponse=True)
+    bodies = [plain, plain.replace("<methodResponse>", '<!DOCTYPE m [<!ENTITY r "RUNNING">]><methodResponse>', 1)]
+    bodies[1] = bodies[1].replace(">RUNNING<", ">&r;<")
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(10_000)
+        body = bodies.pop(0).encode()
+        connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    url = f"http://127.0.0.1:{raw_server(answer)}"
+    assert ask("supervisor", url=url, program="web").ok
+    assert ask("supervisor", url=url, program="web").code == "HEALTH_SUPERVISOR_PROTOCOL"
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
