@@ -15,13 +15,14 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from lonelycat.checks.health.registry import HEALTH_KINDS
+from lonelycat.checks.health.registry import BUILT_IN, health_kind
 from lonelycat.checks.services.registry import SERVICE_KINDS
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_file import load_policy
 from lonelycat.governance.rules.codes import CODES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "policy.md"
+KINDS = PAGE.with_name("health-checks.md")
 _ROW = re.compile(r"^\| `([a-z][\w-]*(?:\[\])?(?:\.[\w\[\]]+)*)` \| (required|`.*?`) \|", re.MULTILINE)
 REQUIRED = "required"
 
@@ -65,16 +66,16 @@ def _plain(value: object) -> object:
 
 
 def documented() -> dict[str, object]:
-    """Return what the page says: key and default."""
-    rows = _ROW.findall(PAGE.read_text(encoding="utf-8"))
+    """Return what the pages say: key and default."""
+    rows = _ROW.findall(PAGE.read_text(encoding="utf-8") + KINDS.read_text(encoding="utf-8"))
     assert len({key for key, _ in rows}) == len(rows), "a key stands twice"
     return {key: REQUIRED if text == REQUIRED else yaml.safe_load(text.strip("`")) for key, text in rows}
 
 
 def test_every_key_stands_there_with_its_default() -> None:
     actual = dict(keys_of(Policy))
-    for name, kind in HEALTH_KINDS.items():
-        actual |= dict(keys_of(kind.parameters, f"{name}."))
+    for name in BUILT_IN:
+        actual |= dict(keys_of(health_kind(name).parameters, f"{name}."))
     for name, service in SERVICE_KINDS.items():
         actual |= dict(keys_of(service.parameters, f"service-{name}."))
     said = documented()

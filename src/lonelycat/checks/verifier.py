@@ -3,6 +3,7 @@
 Invariants:
 - Only a command that ended by itself with exit code 0, and that tested something, passes. A time-out, a signal, a
   missing command, zero or only skipped tests, and a crash of the verifier itself are failures with their own codes.
+- A failed run is tried again as often as the profile says; what passes only then says that it is flaky.
 - The command runs in the workspace, in a scrubbed environment, without a shell, and leaves no process behind.
 - It runs in a sandbox (``sandbox/``), where nothing that it writes reaches the host. Without one it runs only where the
   policy allows that, and the result says so.
@@ -14,16 +15,20 @@ import os
 import re
 import tempfile
 import threading
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lonelycat.checks.inside import resolve_inside
-from lonelycat.checks.no_tests import why_nothing_tested
 from lonelycat.checks.placeholders import fill
 from lonelycat.checks.process import COMMAND_NOT_FOUND, ProcessResult, run_process
 from lonelycat.checks.result import CheckResult
+from lonelycat.checks.results.judge import Judgement, judge_results
+from lonelycat.checks.results.junit import MAX_BYTES as MAX_REPORT_BYTES
+from lonelycat.checks.results.retries import after_retries
 from lonelycat.clock import Clock
 from lonelycat.errors import LonelyCatError, PolicyError, RefusedError
 from lonelycat.governance.policy import VerificationProfile
@@ -31,9 +36,11 @@ from lonelycat.settings import Limits, child_environment
 
 if TYPE_CHECKING:
     from lonelycat.checks.sandbox.observed import Observed
-    from lonelycat.checks.sandbox.spec import Rehearsal
+    from lonelycat.checks.sandbox.spec import Kept, Rehearsal
 
 KIND = "verify"
+_WORTH_ANOTHER_TRY = frozenset({"VERIFY_FAILED", "VERIFY_TIMEOUT", "VERIFY_KILLED"})
+"""Failures that chance can make; a missing command or results that disagree come out the same every time."""
 _DEFAULT_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1"}
 """A check leaves no compiled code of a change that may be rolled back; a profile's ``env`` may say otherwise."""
 
@@ -69,12 +76,13 @@ class Rehearsed(NamedTuple):
 
 
 class _Ended(NamedTuple):
-    """How a command ended, in which kind of sandbox, past which limit, and what it wrote."""
+    """How a command ended, in which kind of sandbox, past which limit, what it wrote, and the report that it left."""
 
     done: ProcessResult
     level: str = "none"
     over: str | None = None
     observed: Observed | None = None
+    kept: Kept | None = None
 
 
 class Verifier:
@@ -126,10 +134,31 @@ class Verifier:
             rehearsed: run it on the workspace as this change would make it; takes a sandbox.
         """
         begun = self._clock.monotonic()
+        result, attempts = self._once(name, profile, changed_paths, timeout, rehearsed), 1
+        while attempts <= profile.retries and result.code in _WORTH_ANOTHER_TRY:
+            left = timeout - (self._clock.monotonic() - begun)
+            if left <= 0 or (self._stop is not None and self._stop.is_set()):
+                break
+            result, attempts = self._once(name, profile, changed_paths, left, rehearsed), attempts + 1
+        return after_retries(result, attempts, self._clock.monotonic() - begun)
+
+    def _once(
+        self,
+        name: str,
+        profile: VerificationProfile,
+        changed_paths: Sequence[str],
+        timeout: float,
+        rehearsed: Rehearsed | None,
+    ) -> CheckResult:
+        begun = self._clock.monotonic()
         limit = min(profile.timeout, timeout)
+        started_at = self._clock.now().timestamp()
+        tests: dict[str, object] | None = None
         try:
             ended = self._end_of(profile, changed_paths, limit, rehearsed)
-            code, message = _judged(name, profile, ended, limit)
+            judged = _judged(profile, ended, limit, self._workspace, started_at)
+            code, message = judged.code, f"{name}: {judged.message}"
+            tests = None if judged.tests is None else judged.tests.facts()
         except LonelyCatError as error:
             ended, code, message = None, error.code, f"{name}: {error.message}"
         except Exception as error:  # noqa: BLE001 - closed by default: a crashed check is a failure
@@ -142,7 +171,7 @@ class Verifier:
             message=message,
             duration_seconds=self._clock.monotonic() - begun,
             output=ended.done.output if ended else b"",
-            details=_details(profile, ended),
+            details=_details(profile, ended, tests),
         )
 
     def _end_of(
@@ -207,8 +236,11 @@ class Verifier:
             secrets=self._secrets,
             rehearsal=rehearsed.rehearsal if rehearsed else None,
             contents=rehearsed.contents if rehearsed else -1,
+            kept=profile.results.report or "",
+            max_kept_bytes=MAX_REPORT_BYTES,
         )
-        return _Ended(done, str(level), report.over, observe(report, profile.sandbox))
+        observed = observe(report, profile.sandbox, profile.results.report)
+        return _Ended(done, str(level), report.over, observed, report.kept)
 
 
 _OVER = {
@@ -218,44 +250,59 @@ _OVER = {
 }
 
 
-def _judged(name: str, profile: VerificationProfile, ended: _Ended, limit: float) -> tuple[str | None, str]:
-    """Return the code, None for a pass, and the sentence for how the command ended."""
+def _judged(profile: VerificationProfile, ended: _Ended, limit: float, workspace: Path, started_at: float) -> Judgement:
+    """Return what the end of the command amounts to."""
     done = ended.done
     if done.error_code:
         code = "VERIFY_COMMAND_NOT_FOUND" if done.error_code == COMMAND_NOT_FOUND else done.error_code
-        return code, f"{name}: {done.message}"
+        return Judgement(code, done.message)
     if done.timed_out:
-        return "VERIFY_TIMEOUT", f"{name}: still running after {limit:g} s; it was ended with all it started"
+        return Judgement("VERIFY_TIMEOUT", f"still running after {limit:g} s; it was ended with all it started")
     if done.stopped:
-        return "VERIFY_STOPPED", f"{name}: stopped before it was done"
+        return Judgement("VERIFY_STOPPED", "stopped before it was done")
     if ended.over is not None:
         code, what = _OVER[ended.over]
-        return code, f"{name}: {what.format(profile.sandbox)}; it was ended with all it started"
+        return Judgement(code, f"{what.format(profile.sandbox)}; it was ended with all it started")
     if done.exit_code is None:
-        return "VERIFY_KILLED", f"{name}: killed by signal {done.signal}"
-    nothing = why_nothing_tested(profile.no_tests, done.exit_code, done.output)
-    if nothing is not None:
-        return "VERIFY_NO_TESTS", f"{name}: {nothing}"
-    if done.exit_code != 0:
-        return "VERIFY_FAILED", f"{name}: exited with {done.exit_code}"
-    return _judged_by_what_it_wrote(name, profile, ended)
+        return Judgement("VERIFY_KILLED", f"killed by signal {done.signal}")
+    with _what_it_wrote(profile, ended, workspace) as root:
+        judged = judge_results(profile, root, done.exit_code, done.output, started_at)
+    return _judged_by_what_it_wrote(judged, profile, ended) if judged.code is None else judged
 
 
-def _judged_by_what_it_wrote(name: str, profile: VerificationProfile, ended: _Ended) -> tuple[str | None, str]:
+@contextmanager
+def _what_it_wrote(profile: VerificationProfile, ended: _Ended, workspace: Path) -> Iterator[Path]:
+    """Give the root below which the command's report lies; that of a sandbox was brought out of it."""
+    if ended.level == "none" or profile.results.report is None:
+        yield workspace
+        return
+    with tempfile.TemporaryDirectory(prefix="lonelycat-") as directory:
+        if ended.kept is not None:
+            report = Path(directory) / profile.results.report
+            report.parent.mkdir(parents=True, exist_ok=True)
+            report.write_bytes(b64decode(ended.kept.base64))
+            os.utime(report, ns=(ended.kept.written_ns, ended.kept.written_ns))
+        yield Path(directory)
+
+
+def _judged_by_what_it_wrote(judged: Judgement, profile: VerificationProfile, ended: _Ended) -> Judgement:
     from lonelycat.checks.sandbox.observed import in_words
 
     wrote = in_words(ended.observed) if ended.observed else ""
     if ended.observed and ended.observed.undeclared and profile.sandbox.undeclared_writes == "fail":
-        return "VERIFY_UNDECLARED_WRITES", f"{name}: {wrote}"
-    where = "" if ended.level != "none" else " without a sandbox, as the policy allows"
-    return None, f"{name}: passed{where}" + (f"; {wrote}" if wrote else "")
+        return Judgement("VERIFY_UNDECLARED_WRITES", wrote, judged.tests)
+    where = "" if ended.level != "none" else ", without a sandbox, as the policy allows"
+    return replace(judged, message=judged.message + where + (f"; {wrote}" if wrote else ""))
 
 
-def _details(profile: VerificationProfile, ended: _Ended | None) -> dict[str, object]:
+def _details(
+    profile: VerificationProfile, ended: _Ended | None, tests: Mapping[str, object] | None
+) -> dict[str, object]:
     details: dict[str, object] = {
         "argv": list(profile.argv),
         "exit_code": ended.done.exit_code if ended else None,
         "signal": ended.done.signal if ended else None,
+        **({} if tests is None else {"tests": tests}),
     }
     if ended is not None:
         details["sandbox"] = ended.level

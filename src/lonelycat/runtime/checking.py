@@ -11,12 +11,12 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.checks.result import CheckResult
-from lonelycat.errors import LonelyCatError, StepFailedError
+from lonelycat.errors import LonelyCatError, RefusedError, StepFailedError
 from lonelycat.executor.journal import RecordType
 from lonelycat.governance.policy import HealthCheck, Policy
 from lonelycat.runtime.bootstrap import Wiring
@@ -24,6 +24,7 @@ from lonelycat.runtime.steps import ExecutionContext, StepNotes, as_lonelycat_er
 
 if TYPE_CHECKING:
     from lonelycat.checks.health.checker import HealthChecker
+    from lonelycat.checks.health.kind import Mark
     from lonelycat.checks.verifier import Rehearsed
 
 
@@ -77,18 +78,42 @@ class ServiceChecks:
         self.verified: list[CheckResult] = []
         """What every verification profile found so far."""
         self.restarts_begun: list[str] = []
+        self.marks: dict[str, Mark] = {}
 
     def take_baseline(self, names: Sequence[str]) -> None:
-        """Note which health checks hold now, each asked once; a failing one is a warning, not a failure."""
+        """Note which health checks hold now, each asked once, and what they want to know of the state before.
+
+        A failing one is a warning, unless the policy says that it blocks.
+
+        Raises:
+            RefusedError: ``HEALTH_ALREADY_FAILING``.
+        """
+        self.take_marks(names)
         for name in names:
-            once = self._policy.health_checks[name].model_copy(update={"attempts": 1, "success_threshold": 1})
+            check = self._policy.health_checks[name]
+            once = check.model_copy(update={"attempts": 1, "success_threshold": 1})
             with self._context.step(f"baseline:{name}") as step:
                 found = self._ask(name, once)
                 step.output, step.message = found.output, found.message
+                if not found.ok and check.already_failing == "block":
+                    raise _already_failing(name, found)
             if found.ok:
                 self.healthy_before.add(name)
             else:
                 self._context.warn(f"health check {name} failed already before the change: {found.message}")
+
+    def take_marks(self, names: Iterable[str]) -> None:
+        """Let each check note what it compares with later; one that cannot has its reason told, and fails later."""
+        checker = self._checker()
+        self.marks = {}
+        for name in names:
+            try:
+                mark = checker.mark(name, self._policy.health_checks[name], self._context.seconds_left())
+            except LonelyCatError as error:
+                self._context.warn(f"health check {name} has nothing to compare with: {error.message}")
+            else:
+                if mark is not None:
+                    self.marks[name] = mark
 
     def restart(self, names: Iterable[str], note: Callable[[RecordType, str], None]) -> None:
         """Restart services, those first that others need.
@@ -148,6 +173,8 @@ class ServiceChecks:
                 self.verified.append(found)
                 if "effects" in found.details:
                     self._context.emit("effects", step=f"{prefix}:{name}", **found.details)
+                if found.details.get("flaky"):
+                    self._context.warn(f"verification {found.message}")
                 _must_hold(step, found)
 
     def health(self, names: Iterable[str], prefix: str = "health") -> None:
@@ -158,12 +185,16 @@ class ServiceChecks:
         """
         for name in names:
             with self._context.step(f"{prefix}:{name}", timed=True) as step:
-                _must_hold(step, self._ask(name, self._policy.health_checks[name]))
+                found = self._ask(name, self._policy.health_checks[name])
+                if not found.ok and name not in self.healthy_before:
+                    found = replace(found, message=f"{found.message} (it failed already before the change)")
+                _must_hold(step, found)
 
     def sample(self, name: str, seconds: float) -> CheckResult:
         """Ask one health check once, for at most ``seconds``; never raises for what it finds."""
         once = {"attempts": 1, "success_threshold": 1, "failure_threshold": 1}
-        return self._checker().run(name, self._policy.health_checks[name].model_copy(update=once), seconds)
+        check = self._policy.health_checks[name].model_copy(update=once)
+        return self._checker().run(name, check, seconds, self.marks.get(name))
 
     def after_rollback(self, services: Iterable[str], names: Sequence[str]) -> Aftermath:
         """Restart services on the old files and ask for the health that was there before."""
@@ -174,6 +205,8 @@ class ServiceChecks:
             except (LonelyCatError, OSError) as error:
                 due[service] = as_lonelycat_error(error).message
         problems = [f"service {service}: {why}" for service, why in due.items()]
+        # What the undone change logged and restarted is not held against what is back now.
+        self.take_marks(names)
         for name in names:
             if name not in self.healthy_before:
                 continue
@@ -199,17 +232,22 @@ class ServiceChecks:
             self._restart_one(service, step)
 
     def _ask(self, name: str, check: HealthCheck) -> CheckResult:
-        return self._checker().run(name, check, self._context.seconds_left())
+        return self._checker().run(name, check, self._context.seconds_left(), self.marks.get(name))
 
     def _checker(self) -> HealthChecker:
         from lonelycat.checks.health.checker import HealthChecker
 
-        return HealthChecker(
-            self._wiring.settings.workspace,
-            self._context.clock,
-            self._wiring.settings.limits,
-            self._pass_fds,
-        )
+        settings = self._wiring.settings
+        return HealthChecker(settings.workspace, self._context.clock, settings.limits, self._pass_fds)
+
+
+def _already_failing(name: str, found: CheckResult) -> RefusedError:
+    return RefusedError(
+        "HEALTH_ALREADY_FAILING",
+        f"health check {name} fails already, before the change: {found.message}",
+        "Mend what it is about first, or let the policy say already_failing: report.",
+        details={"health_check": name, "health_code": found.code},
+    )
 
 
 def _must_hold(step: StepNotes, found: CheckResult) -> None:

@@ -21,6 +21,7 @@ from lonelycat.changes.strict_json import loads
 from lonelycat.durable import sync_file
 from lonelycat.errors import LonelyCatError, PolicyError
 from lonelycat.governance.bumps.known_pins import KnownPins
+from lonelycat.governance.policy import BUILT_IN_HEALTH_KINDS
 from lonelycat.governance.policy_file import LoadedPolicy, load_policy
 from lonelycat.governance.signing import Signer, verify_signature
 from lonelycat.settings import Settings
@@ -70,8 +71,22 @@ def policy_in_force(settings: Settings, gate_public_key: str | None) -> PolicyIn
             f"the policy {settings.policy_path} cannot be read: {error.strerror}",
             "Make it a plain file that this user can read; nothing is allowed until then.",
         ) from error
-    loaded = load_policy(data, source=str(settings.policy_path), pins=_read_pins(settings))
+    loaded = load_known(data, str(settings.policy_path), _read_pins(settings))
     return PolicyInForce(loaded, False, pin is None or pin == loaded.sha256, pin is not None)
+
+
+def load_known(data: bytes, source: str, pins: KnownPins | None = None) -> LoadedPolicy:
+    """Load a policy whose every health check is of a kind that exists here.
+
+    Raises:
+        PolicyError: it cannot be loaded, or ``HEALTH_KIND_UNKNOWN``.
+    """
+    loaded = load_policy(data, source=source, pins=pins)
+    if any(check.kind not in BUILT_IN_HEALTH_KINDS for check in loaded.policy.health_checks.values()):
+        from lonelycat.checks.health.registry import check_kinds
+
+        check_kinds(loaded.policy)
+    return loaded
 
 
 def adopt_policy(settings: Settings, sha256: str, by: str, at: str, signer: Signer) -> None:

@@ -13,8 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.unit.checks.probing import Asking
+from tests.unit.checks.server_fixtures import database, grpc_target, prometheus_url, redis_server, supervisor_server
 
 from lonelycat.settings import child_environment
+
+__all__ = ["database", "grpc_target", "prometheus_url", "redis_server", "supervisor_server"]
 
 
 class Marker:
@@ -97,3 +101,8 @@ def raw_server() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
         one.close()
     for thread in threads:
         thread.join(5)
+
+
+@pytest.fixture
+def ask(workspace: Path) -> Asking:
+    return Asking(workspace)

@@ -65,6 +65,8 @@ def run_sandboxed(
     secrets: Sequence[Path] = (),
     rehearsal: Rehearsal | None = None,
     contents: int = -1,
+    kept: str = "",
+    max_kept_bytes: int = 0,
 ) -> tuple[ProcessResult, Report, Level]:
     """Run ``argv`` in the best sandbox that this machine gives; see :func:`run_in`.
 
@@ -89,6 +91,8 @@ def run_sandboxed(
             secrets=secrets,
             rehearsal=rehearsal,
             contents=contents,
+            kept=kept,
+            max_kept_bytes=max_kept_bytes,
         )
         if done.error_code != SANDBOX_FAILED or ability(level).works:
             return done, report, level
@@ -116,6 +120,8 @@ def run_in(
     secrets: Sequence[Path] = (),
     rehearsal: Rehearsal | None = None,
     contents: int = -1,
+    kept: str = "",
+    max_kept_bytes: int = 0,
 ) -> tuple[ProcessResult, Report]:
     """Run ``argv`` in a sandbox of ``level``; never raises for what the command does.
 
@@ -124,6 +130,7 @@ def run_in(
         changed_paths: what the command finds in :data:`LISTING`, which its arguments may name.
         secrets: what it must not see, wherever it lies.
         rehearsal, contents: a change to put in place first, and the file that holds its contents.
+        kept, max_kept_bytes: a file of the workspace to bring out afterwards, relative to it, and its limit.
 
     Returns:
         How it ended, with ``SANDBOX_FAILED`` when the sandbox could not be made; and what it wrote.
@@ -152,6 +159,8 @@ def run_in(
         max_memory_bytes=rules.max_memory_bytes,
         max_processes=rules.max_processes,
         max_written_bytes=rules.max_written_bytes,
+        kept=kept,
+        max_kept_bytes=max_kept_bytes,
         rehearsal=rehearsal,
     )
     private = {**env, "TMPDIR": "/tmp"} if "TMPDIR" in env else dict(env)  # noqa: S108 - the command's own

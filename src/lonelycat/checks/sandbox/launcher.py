@@ -88,6 +88,7 @@ def _make(
 def _watch(spec: Spec, supervisor: bytes, control: int, status: int, contents: int) -> Report:
     from lonelycat.checks.sandbox import effects
     from lonelycat.checks.sandbox.enter import enter, limit_resources
+    from lonelycat.checks.sandbox.keeping import keep
     from lonelycat.checks.sandbox.room import NEW, SUPERVISOR, Room
     from lonelycat.checks.sandbox.watch import Watch
 
@@ -112,7 +113,9 @@ def _watch(spec: Spec, supervisor: bytes, control: int, status: int, contents: i
     code = watch.wait()
     watch.end()
     broken = f"the way into the sandbox ended with {code}" if code and code < 128 else None  # 137: killed by the kernel
-    return Report(broken, watch.over, effects.in_workspace(room), effects.elsewhere(room), room.copy is not None)
+    kept = keep(NEW + spec.workspace, spec.kept, spec.max_kept_bytes) if spec.kept else None
+    written = effects.in_workspace(room), effects.elsewhere(room)
+    return Report(broken, watch.over, *written, room.copy is not None, kept)
 
 
 def _map_identities(pid: int) -> None:

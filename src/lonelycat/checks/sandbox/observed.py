@@ -40,11 +40,19 @@ class Observed(NamedTuple):
     details: dict[str, object]
 
 
-def observe(report: Report, rules: Sandbox) -> Observed:
-    """Return what ``report`` says, held against the declarations in ``rules``."""
+def observe(report: Report, rules: Sandbox, results: str | None = None) -> Observed:
+    """Return what ``report`` says, held against the declarations in ``rules``.
+
+    Args:
+        results: the file that the profile's results are read from, which it therefore may write.
+    """
     declared = compile_globs((*CACHES, *rules.writes))
     # A pattern for what lies in a directory declares the directory too.
-    inside = [p for p in _paths(report.workspace) if not declared.matches(f"{p}x" if p.endswith("/") else p)]
+    inside = [
+        path
+        for path in _paths(report.workspace)
+        if path != results and not declared.matches(f"{path}x" if path.endswith("/") else path)
+    ]
     outside = [path for path in _paths(report.elsewhere) if "/.cache/" not in path]
     more = report.workspace.more + report.elsewhere.more
     undeclared = (*outside, *inside, *([f"and {more} more"] if more else []))

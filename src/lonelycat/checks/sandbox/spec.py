@@ -72,6 +72,7 @@ class Spec(NamedTuple):
         host_network: whether the host's network is there.
         listing: what :data:`LISTING` holds: the changed paths, NUL-terminated.
         max_memory_bytes, max_processes, max_written_bytes: limits over the whole tree.
+        kept, max_kept_bytes: a file of the workspace to bring out afterwards, relative to it, or empty; its limit.
         rehearsal: the change to put in place first, or None.
     """
 
@@ -93,6 +94,8 @@ class Spec(NamedTuple):
     max_memory_bytes: int
     max_processes: int
     max_written_bytes: int
+    kept: str = ""
+    max_kept_bytes: int = 0
     rehearsal: Rehearsal | None = None
 
 
@@ -105,6 +108,13 @@ class Written(NamedTuple):
     more: int = 0
 
 
+class Kept(NamedTuple):
+    """A file that was brought out: its bytes in base64, and when it was last written, in nanoseconds."""
+
+    base64: str
+    written_ns: int
+
+
 class Report(NamedTuple):
     """What the launcher has to say after the command.
 
@@ -114,6 +124,7 @@ class Report(NamedTuple):
         workspace: what was written in the workspace, relative to it.
         elsewhere: what was written elsewhere, absolute.
         copied: whether the workspace was copied rather than overlaid.
+        kept: the file that was to be brought out, or None when there was none.
     """
 
     error: str | None = None
@@ -121,6 +132,7 @@ class Report(NamedTuple):
     workspace: Written = Written()
     elsewhere: Written = Written()
     copied: bool = False
+    kept: Kept | None = None
 
 
 def encode(message: Spec | Report) -> bytes:
@@ -142,8 +154,8 @@ def decode_report(data: bytes) -> Report:
     """Undo :func:`encode`; nothing at all stands for a launcher that died without a word."""
     if not data:
         return Report(error="the sandbox ended without a word")
-    error, over, workspace, elsewhere, copied = _tuples(json.loads(data))
-    return Report(error, over, Written(*workspace), Written(*elsewhere), copied)
+    error, over, workspace, elsewhere, copied, kept = _tuples(json.loads(data))
+    return Report(error, over, Written(*workspace), Written(*elsewhere), copied, Kept(*kept) if kept else None)
 
 
 def _tuples(value: Any) -> Any:
