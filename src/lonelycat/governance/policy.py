@@ -233,14 +233,24 @@ class HealthCheck(Strict):
 
 
 class Service(Strict):
-    """Something that runs and may need a restart; ``with`` is validated by the kind's own model."""
+    """Something that runs and may need a restart; ``with`` is validated by the kind's own model.
 
-    kind: Literal["process", "command"]
+    Attributes:
+        action: what a change asks of it; not every kind can do each.
+        after: services that are restarted before this one, when both are.
+        ready_timeout: seconds within which its ``health_checks`` must hold after the restart, before the next service
+            is restarted; None does not wait.
+    """
+
+    kind: Literal["process", "command", "supervisor", "systemd", "docker"]
     parameters: Annotated[dict[str, Any], Field(alias="with")]
     description: Text = ""
+    action: Literal["restart", "reload", "signal"] = "restart"
     touches: Globs = ()
+    after: Names = ()
     health_checks: Names = ()
     timeout: Seconds = 30.0
+    ready_timeout: Seconds | None = None
 
 
 class ChangeExample(Strict):

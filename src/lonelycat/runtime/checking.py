@@ -67,21 +67,31 @@ class ServiceChecks:
                 self._context.warn(f"health check {name} failed already before the change: {found.message}")
 
     def restart(self, names: Iterable[str], prefix: str = "restart") -> None:
-        """Restart services in the order given.
+        """Restart services in the order that they depend on each other, each when those before it are ready.
+
+        On a rollback readiness is told by the checks that held before the change.
 
         Raises:
             StepFailedError: with the code of the first that failed.
         """
+        from lonelycat.checks.services.order import restart_order
         from lonelycat.checks.services.restarter import ServiceRestarter
 
+        policy, undoing = self._policy, prefix.startswith("rollback")
         restarter = ServiceRestarter(
-            self._wiring.settings.workspace, self._context.clock, self._wiring.settings.limits, self._pass_fds
+            self._wiring.settings.workspace,
+            self._context.clock,
+            self._wiring.settings.limits,
+            self._pass_fds,
+            health_checks={
+                name: check
+                for name, check in policy.health_checks.items()
+                if not undoing or name in self.healthy_before
+            },
         )
-        for name in names:
-            service = self._policy.services[name]
+        for name in restart_order(tuple(names), policy.services):
             with self._context.step(f"{prefix}:{name}") as step:
-                limit = min(self._context.seconds_left(), service.timeout)
-                _must_hold(step, restarter.restart(name, service, limit))
+                _must_hold(step, restarter.restart(name, policy.services[name], self._context.seconds_left()))
 
     def verify(self, names: Iterable[str]) -> None:
         """Run verification profiles in the order given.
@@ -115,8 +125,10 @@ class ServiceChecks:
 
     def after_rollback(self, services: Sequence[str], names: Sequence[str]) -> list[str]:
         """Restart services and ask for the health that was there before; returns what is wrong."""
+        from lonelycat.checks.services.order import restart_order
+
         problems: list[str] = []
-        for service in services:
+        for service in restart_order(services, self._policy.services):
             try:
                 self.restart([service], prefix="rollback.restart")
             except (LonelyCatError, OSError) as error:

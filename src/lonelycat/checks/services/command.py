@@ -122,4 +122,4 @@ def _run_leaving_daemon(
     return _judge(shown, exit_code, expected, output)
 
 
-KIND = ServiceKind(CommandServiceParameters, restart)
+KIND = ServiceKind(CommandServiceParameters, {"restart": restart})
