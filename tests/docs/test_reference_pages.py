@@ -125,6 +125,7 @@ def test_every_dependency_has_its_reason_and_no_other_stands_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [
         *project["project"]["dependencies"],
+        *(item for extra in project["project"]["optional-dependencies"].values() for item in extra),
         *(item for group in project["dependency-groups"].values() for item in group),
     ]
     names = sorted(re.split(r"[\[<>=!~ ]", requirement)[0] for requirement in wanted)
