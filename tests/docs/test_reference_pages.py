@@ -43,6 +43,8 @@ NOT_CODES = frozenset(
             "PLAN_ID",
         ),
         *("HEALTH_CHECK",),
+        # the environment of systemctl
+        *("DBUS_SESSION_BUS_ADDRESS", "SYSTEMD_COLORS", "SYSTEMD_PAGER", "XDG_RUNTIME_DIR"),
     }
 )
 GIT_VARIABLE = re.compile(

@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -29,14 +29,14 @@ class SystemdServiceParameters(Strict):
 
     Attributes:
         unit: its full name, such as ``shop.service``.
-        user: a unit of the user's own manager.
+        scope: the manager of the system, or that of the user who runs LonelyCat.
         systemctl: the program, such as ``[sudo, -n, systemctl]`` where LonelyCat does not run as root.
         signal: for the action ``signal``; it goes to the unit's main process.
         settle_seconds: how long the unit must have stayed active.
     """
 
     unit: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.\\@-]+\.[a-z]+$", max_length=255)]
-    user: bool = False
+    scope: Literal["system", "user"] = "system"
     systemctl: CommandArgv = ("systemctl",)
     signal: Signal | None = None
     settle_seconds: Annotated[float, Field(ge=0, le=600)] = 0.5
@@ -57,7 +57,7 @@ class _Unit:
         Raises:
             StepFailedError: it is not there, took too long, or exited with anything but 0.
         """
-        argv = [*self.parameters.systemctl, *(["--user"] if self.parameters.user else []), *arguments]
+        argv = [*self.parameters.systemctl, f"--{self.parameters.scope}", *arguments]
         done = run_process(
             argv,
             cwd=self.context.workspace,
@@ -98,7 +98,7 @@ class _Unit:
             active = now["ActiveState"] in ("active", "reloading")
             if now["ActiveState"] == "failed":
                 return failed("SERVICE_RESTART_FAILED", word, self._log())
-            if _has_done_its_work(now) and now.get("InvocationID") != before.get("InvocationID"):
+            if anew and _has_done_its_work(now):
                 return passed(word)
             if now["ActiveState"] in ("inactive", "deactivating") and since is not None:
                 return failed("SERVICE_RESTART_FAILED", f"{word}, soon after its start", self._log())
