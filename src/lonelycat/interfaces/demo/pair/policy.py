@@ -1,0 +1,83 @@
+"""The policy of the shop that the demonstration with services governs."""
+
+from __future__ import annotations
+
+from lonelycat.interfaces.demo.policy import APPROVER
+
+_TEMPLATE = """\
+version: 1
+name: demo-services
+description: A small shop on PostgreSQL and Redis. What outlives a rollback, the schema, is a person's business.
+executor:
+  allowed_paths: ["app/**", "migrations/**", "tests/**", "README.md"]
+  always_review_categories: [schema]
+  constraints: {{max_execution_time: 90, max_step_time: 30}}
+categories:
+  service: {{paths: ["app/**"], risk: MEDIUM, description: the web service}}
+  schema: {{paths: ["migrations/**", app/migrate.py], risk: HIGH, description: the shape of stored data}}
+approvals:
+  methods: [key]
+  approvers:
+    {approver}: {{public_key: "{public_key}"}}
+verification:
+  unit-tests:
+    description: the shop's own tests
+    argv: ["{{python}}", -m, unittest, -v, tests/test_shop.py]
+    env: {{PYTHONDONTWRITEBYTECODE: "1"}}
+    judges: ["tests/**"]
+    timeout: 20
+    no_tests: {{exit_codes: [5], output_patterns: ["Ran 0 tests"], require_output_pattern: "Ran [1-9]"}}
+health_checks:
+  schema-at-head:
+    description: the database has the migrations that the files have, and no others
+    kind: command
+    with: {{argv: ["{{python}}", app/migrate.py, status], env: {{SHOP_RUN: "{run}"}}}}
+    touches: ["migrations/**", app/migrate.py]
+    timeout: 3
+    interval: 0.2
+  web-healthy:
+    description: the service answers, and reaches its database and its cache
+    kind: http
+    with: {{url: "http://127.0.0.1:{port}/health", status: [200], json_equals: {{/status: healthy}}}}
+    touches: ["app/**", "migrations/**"]
+    timeout: 2
+    interval: 0.2
+    attempts: 10
+  items-keep-coming:
+    description: twelve requests in a row are served, which is more than the pool has connections
+    kind: http
+    with: {{url: "http://127.0.0.1:{port}/items", status: [200], body_contains: fish}}
+    touches: ["app/**", "migrations/**"]
+    timeout: 2
+    interval: 0.1
+    attempts: 12
+    success_threshold: 12
+    failure_threshold: 1
+services:
+  migrate:
+    description: brings the database to what the files say, and back again when they are rolled back
+    kind: command
+    with: {{argv: ["{{python}}", app/migrate.py, up], env: {{SHOP_RUN: "{run}"}}}}
+    touches: ["migrations/**", app/migrate.py]
+    health_checks: [schema-at-head]
+    ready_timeout: 5
+  web:
+    description: the shop's web service
+    kind: supervisor
+    with: {{program: web, socket: "{run}/supervisor.sock"}}
+    touches: ["app/**", "!app/migrate.py"]
+    after: [migrate]
+    health_checks: [web-healthy]
+    ready_timeout: 4
+"""
+
+
+def services_policy(*, port: int, run: str, public_key: str) -> str:
+    """Return the policy as YAML.
+
+    Args:
+        port: the loopback port of the web service.
+        run: the directory of the sockets.
+        public_key: base64 of the approver's Ed25519 public key.
+    """
+    return _TEMPLATE.format(port=port, run=run, public_key=public_key, approver=APPROVER)
