@@ -6,7 +6,7 @@ Invariant: limits have names and units here and nowhere else. What a *policy* de
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,6 +112,11 @@ def child_environment(extra: Mapping[str, str], passed: tuple[str, ...] = ()) ->
     """
     names = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", *passed)
     return {**{name: os.environ[name] for name in names if name in os.environ}, **extra}
+
+
+def secret_values(names: Iterable[str]) -> dict[str, str]:
+    """Return the values of the environment variables ``names`` that are set, for a health check that names them."""
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def skip_model_plugins() -> None:

@@ -196,12 +196,25 @@ class NoTests(Strict):
     require_output_pattern: str | None = None
 
 
+class TestResults(Strict):
+    """Where the counts of a profile's tests come from: its output, or a report that it writes.
+
+    ``report`` is a JUnit XML file below the workspace root, which the run itself must have written.
+    """
+
+    __test__ = False
+
+    format: Literal["auto", "pytest", "unittest", "go_test", "tap", "junit", "exit_code"] = "auto"
+    report: Annotated[str, Field(min_length=1, max_length=4_000)] | None = None
+
+
 class VerificationProfile(Strict):
     """A command that must succeed, with evidence that it tested something.
 
     ``argv`` may hold ``{python}`` (the interpreter that runs LonelyCat), ``{changed_files}`` (a file that lists the
     changed paths, NUL-separated) and ``{workspace}``. ``touches`` says for which paths the planner picks it;
-    ``judges`` names the files that it runs (tests, configuration), for the rule on weakened tests.
+    ``judges`` names the files that it runs (tests, configuration), for the rule on weakened tests. A run that failed is
+    tried again up to ``retries`` times; one that passes only then is reported as flaky.
     """
 
     argv: Argv
@@ -213,15 +226,19 @@ class VerificationProfile(Strict):
     pass_env: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     timeout: Seconds = 60.0
     no_tests: NoTests = NoTests.model_construct()
+    results: TestResults = TestResults.model_construct()
+    retries: Annotated[int, Field(ge=0, le=10)] = 0
 
 
 class HealthCheck(Strict):
     """One health check: its kind, the kind's own parameters, and how often it must succeed.
 
-    ``with`` holds the parameters of the kind and is validated by the kind's own model (``checks/health``).
+    ``with`` holds the parameters of the kind and is validated by the kind's own model (``checks/health``), which also
+    knows what kinds there are. At the levels in ``required_for_risk`` every plan must name the check, whatever it
+    touches. ``already_failing`` says whether a check that fails before the change stops it.
     """
 
-    kind: Literal["http", "tcp", "process", "command", "file", "sqlite"]
+    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
     parameters: Annotated[dict[str, Any], Field(alias="with")]
     description: Text = ""
     touches: Globs = ("**",)
@@ -230,6 +247,8 @@ class HealthCheck(Strict):
     attempts: Annotated[int, Field(ge=1, le=1_000)] = 5
     success_threshold: Annotated[int, Field(ge=1, le=100)] = 1
     failure_threshold: Annotated[int, Field(ge=1, le=1_000)] = 3
+    required_for_risk: Risks = ()
+    already_failing: Literal["report", "block"] = "report"
 
 
 class Service(Strict):

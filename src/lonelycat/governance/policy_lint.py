@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lonelycat.errors import PolicyError
 from lonelycat.governance.globs import check_glob
-from lonelycat.governance.policy import Escalation, Policy, Verdict, Window
+from lonelycat.governance.policy import Escalation, Policy, Verdict, VerificationProfile, Window
 from lonelycat.governance.rules.codes import CODES
 from lonelycat.governance.strict_yaml import Location
 
@@ -224,9 +224,26 @@ def _rest(policy: Policy) -> Iterator[Problem]:
                     f"{pattern!r:.80}: {error}",
                     "Fix the expression.",
                 )
+    for name, check in policy.health_checks.items():
+        levels = check.required_for_risk
+        for index in range(len(levels)):
+            if levels[index] in levels[:index]:
+                yield _unreachable(("health_checks", name, "required_for_risk", index), "the level stands twice")
+    for name, profile in policy.verification.items():
+        yield from _results(name, profile)
     for index, test in enumerate(policy.tests):
         if test.expect is Verdict.ALLOW and test.reasons and any(r == "GATE_INTERNAL_ERROR" for r in test.reasons):
             yield _unreachable(("tests", index), "expects a crash to be allowed")
+
+
+def _results(name: str, profile: VerificationProfile) -> Iterator[Problem]:
+    results, where = profile.results, ("verification", name, "results")
+    if results.report is None and results.format == "junit":
+        yield _unreachable((*where, "format"), "junit is read from a report, and none is named")
+    if results.report is not None and results.format not in ("junit", "auto"):
+        yield _unreachable((*where, "report"), f"a report is not read with format {results.format}")
+    if results.report is not None and (results.report.startswith("/") or ".." in results.report.split("/")):
+        yield _unreachable((*where, "report"), "must be a path below the workspace root")
 
 
 def _unreachable(location: Location, message: str) -> Problem:

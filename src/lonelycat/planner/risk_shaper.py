@@ -60,7 +60,8 @@ class RiskShaper:
         return tuple(_touching(self._services, paths))
 
     def health_checks(self, paths: Sequence[str], risk: RiskLevel, services: Sequence[str]) -> tuple[Choice, ...]:
-        """Return the checks of ``services``; where ``risk`` requires any, also those for ``paths``."""
+        """Return the checks of ``services``; where ``risk`` requires any, also those for ``paths``; and those that the
+        policy requires at ``risk`` whatever is touched."""
         required = risk in self._policy.executor.require_health_checks_for_risk
         touching = {choice.name: choice.why for choice in _touching(self._health, paths)} if required else {}
         owners = {
@@ -70,8 +71,10 @@ class RiskShaper:
             for check in self._policy.services[service].health_checks
         }
         choices = []
-        for name in self._policy.health_checks:
-            if name in owners:
+        for name, check in self._policy.health_checks.items():
+            if risk in check.required_for_risk:
+                choices.append(Choice(name, f"the policy requires it at {risk} risk"))
+            elif name in owners:
                 choices.append(Choice(name, f"belongs to the service {owners[name]}"))
             elif name in touching:
                 why = f"the policy requires health checks at {risk} risk and {touching[name]}"

@@ -10,13 +10,19 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.checks.result import CheckResult
-from lonelycat.errors import LonelyCatError, StepFailedError
+from lonelycat.errors import LonelyCatError, RefusedError, StepFailedError
 from lonelycat.governance.policy import HealthCheck, Policy
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.steps import ExecutionContext, StepNotes, as_lonelycat_error, changed_paths
+
+if TYPE_CHECKING:
+    from lonelycat.checks.health.checker import HealthChecker
+    from lonelycat.checks.health.kind import Mark
 
 
 def validate_named(plan: ChangePlan, policy: Policy) -> None:
@@ -53,18 +59,42 @@ class ServiceChecks:
         self._policy = policy
         self._pass_fds = (for_children,) if for_children >= 0 else ()
         self.healthy_before: set[str] = set()
+        self.marks: dict[str, Mark] = {}
 
     def take_baseline(self, names: Sequence[str]) -> None:
-        """Note which health checks hold now, each asked once; a failing one is a warning, not a failure."""
+        """Note which health checks hold now, each asked once, and what they want to know of the state before.
+
+        A failing one is a warning, unless the policy says that it blocks.
+
+        Raises:
+            RefusedError: ``HEALTH_ALREADY_FAILING``.
+        """
+        self.take_marks(names)
         for name in names:
-            once = self._policy.health_checks[name].model_copy(update={"attempts": 1, "success_threshold": 1})
+            check = self._policy.health_checks[name]
+            once = check.model_copy(update={"attempts": 1, "success_threshold": 1})
             with self._context.step(f"baseline:{name}") as step:
                 found = self._ask(name, once)
                 step.output, step.message = found.output, found.message
+                if not found.ok and check.already_failing == "block":
+                    raise _already_failing(name, found)
             if found.ok:
                 self.healthy_before.add(name)
             else:
                 self._context.warn(f"health check {name} failed already before the change: {found.message}")
+
+    def take_marks(self, names: Iterable[str]) -> None:
+        """Let each check note what it compares with later; one that cannot has its reason told, and fails later."""
+        checker = self._checker()
+        self.marks = {}
+        for name in names:
+            try:
+                mark = checker.mark(name, self._policy.health_checks[name], self._context.seconds_left())
+            except LonelyCatError as error:
+                self._context.warn(f"health check {name} has nothing to compare with: {error.message}")
+            else:
+                if mark is not None:
+                    self.marks[name] = mark
 
     def restart(self, names: Iterable[str], prefix: str = "restart") -> None:
         """Restart services in the order that they depend on each other, each when those before it are ready.
@@ -121,7 +151,10 @@ class ServiceChecks:
         """
         for name in names:
             with self._context.step(f"{prefix}:{name}") as step:
-                _must_hold(step, self._ask(name, self._policy.health_checks[name]))
+                found = self._ask(name, self._policy.health_checks[name])
+                if not found.ok and name not in self.healthy_before:
+                    found = replace(found, message=f"{found.message} (it failed already before the change)")
+                _must_hold(step, found)
 
     def after_rollback(self, services: Sequence[str], names: Sequence[str]) -> list[str]:
         """Restart services and ask for the health that was there before; returns what is wrong."""
@@ -133,6 +166,8 @@ class ServiceChecks:
                 self.restart([service], prefix="rollback.restart")
             except (LonelyCatError, OSError) as error:
                 problems.append(f"service {service}: {as_lonelycat_error(error).message}")
+        # What the undone change logged and restarted is not held against what is back now.
+        self.take_marks(names)
         for name in names:
             if name not in self.healthy_before:
                 continue
@@ -143,15 +178,22 @@ class ServiceChecks:
         return problems
 
     def _ask(self, name: str, check: HealthCheck) -> CheckResult:
+        return self._checker().run(name, check, self._context.seconds_left(), self.marks.get(name))
+
+    def _checker(self) -> HealthChecker:
         from lonelycat.checks.health.checker import HealthChecker
 
-        checker = HealthChecker(
-            self._wiring.settings.workspace,
-            self._context.clock,
-            self._wiring.settings.limits,
-            self._pass_fds,
-        )
-        return checker.run(name, check, self._context.seconds_left())
+        settings = self._wiring.settings
+        return HealthChecker(settings.workspace, self._context.clock, settings.limits, self._pass_fds)
+
+
+def _already_failing(name: str, found: CheckResult) -> RefusedError:
+    return RefusedError(
+        "HEALTH_ALREADY_FAILING",
+        f"health check {name} fails already, before the change: {found.message}",
+        "Mend what it is about first, or let the policy say already_failing: report.",
+        details={"health_check": name, "health_code": found.code},
+    )
 
 
 def _must_hold(step: StepNotes, found: CheckResult) -> None:

@@ -68,8 +68,22 @@ def policy_in_force(settings: Settings, gate_public_key: str | None) -> PolicyIn
             f"the policy {settings.policy_path} cannot be read: {error.strerror}",
             "Make it a plain file that this user can read; nothing is allowed until then.",
         ) from error
-    loaded = load_policy(data, source=str(settings.policy_path))
+    loaded = load_known(data, str(settings.policy_path))
     return PolicyInForce(loaded, False, pin is None or pin == loaded.sha256, pin is not None)
+
+
+def load_known(data: bytes, source: str) -> LoadedPolicy:
+    """Load a policy whose every health check is of a kind that exists here.
+
+    Raises:
+        PolicyError: it cannot be loaded, or ``HEALTH_KIND_UNKNOWN``.
+    """
+    loaded = load_policy(data, source=source)
+    if loaded.policy.health_checks:
+        from lonelycat.checks.health.registry import check_kinds
+
+        check_kinds(loaded.policy)
+    return loaded
 
 
 def adopt_policy(settings: Settings, sha256: str, by: str, at: str, signer: Signer) -> None:

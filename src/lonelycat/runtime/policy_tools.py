@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lonelycat.checks.health.registry import validate_health_check
+from lonelycat.checks.health.registry import health_kind, known_kinds, validate_health_check
 from lonelycat.checks.services.registry import validate_service
 from lonelycat.checks.verifier import validate_verification_profile
 from lonelycat.errors import PolicyError
 from lonelycat.governance.decision import GovernanceDecision
 from lonelycat.governance.explain import explain_decision
 from lonelycat.governance.policy import Policy
-from lonelycat.governance.policy_file import LoadedPolicy, load_policy
+from lonelycat.governance.policy_file import LoadedPolicy
 from lonelycat.governance.policy_tests import PolicyTestResult, run_policy_tests
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.policy_source import load_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,18 @@ def _load(wiring: Wiring, path: Path | None) -> tuple[LoadedPolicy, bool, bool |
         data = path.read_bytes()
     except OSError as error:
         raise PolicyError("POLICY_UNREADABLE", f"{path}: {error.strerror}", "Name a policy file.") from error
-    return load_policy(data, source=str(path)), False, None
+    return load_known(data, str(path)), False, None
 
 
 def check(wiring: Wiring, path: Path | None) -> PolicyReport:
-    """Load a policy and validate every profile's, health check's and service's own parameters."""
+    """Load a policy and validate every profile's, health check's and service's own parameters.
+
+    Every kind of health check that is installed is loaded too, so that a broken plug-in shows here and not only when a
+    change needs it.
+    """
     loaded, shipped, trusted = _load(wiring, path)
+    for kind in known_kinds():
+        health_kind(kind)
     for name, profile in loaded.policy.verification.items():
         validate_verification_profile(name, profile)
     for name, health in loaded.policy.health_checks.items():

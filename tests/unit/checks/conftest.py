@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.unit.checks.probing import Asking
 
 from lonelycat.settings import child_environment
 
@@ -97,3 +98,8 @@ def raw_server() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
         one.close()
     for thread in threads:
         thread.join(5)
+
+
+@pytest.fixture
+def ask(workspace: Path) -> Asking:
+    return Asking(workspace)

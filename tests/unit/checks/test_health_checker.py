@@ -12,6 +12,7 @@ import pytest
 
 from lonelycat.changes.model import Strict
 from lonelycat.checks.health import checker as checker_module
+from lonelycat.checks.health import registry as registry_module
 from lonelycat.checks.health.checker import HealthChecker
 from lonelycat.checks.health.kind import HealthKind, ProbeContext, ProbeResult, failed, passed
 from lonelycat.checks.result import CheckResult
@@ -64,7 +65,9 @@ def scripted(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     def run(answers: str, within: float = 1000.0, stop: Any = None, **fields: Any) -> tuple[CheckResult, Script]:
         clock = ManualClock()
         script = Script(clock, answers)
-        monkeypatch.setitem(checker_module.HEALTH_KINDS, "tcp", HealthKind(AnyParameters, script))
+        for module in (checker_module, registry_module):
+            kind = HealthKind(AnyParameters, script, isolated=False)
+            monkeypatch.setattr(module, "health_kind", lambda name, kind=kind: kind)
         check = HealthCheck.model_validate(
             {"kind": "tcp", "with": {}, "attempts": 5, "failure_threshold": 3, "interval": 1.0, **fields}
         )

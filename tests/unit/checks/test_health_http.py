@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.servers.certificates import certificates
+from tests.unit.checks.probing import Asking
 
 from lonelycat.checks.health.kind import ProbeContext, ProbeResult
-from lonelycat.checks.health.registry import HEALTH_KINDS
+from lonelycat.checks.health.registry import health_kind
 from lonelycat.clock import SystemClock
 from lonelycat.settings import Limits
 
@@ -70,7 +72,7 @@ def server() -> Iterator[Any]:
 
 @pytest.fixture
 def probe(workspace: Path) -> Callable[..., ProbeResult]:
-    kind = HEALTH_KINDS["http"]
+    kind = health_kind("http")
 
     def run(url: str, within: float = 10.0, **parameters: Any) -> ProbeResult:
         context = ProbeContext(workspace, SystemClock(), Limits())
@@ -273,6 +275,57 @@ def test_tls_is_verified_unless_told_otherwise(raw_server: Raw, probe: Any, tls_
     url = f"https://127.0.0.1:{raw_server(handle)}/"
     assert probe(url).code == "HEALTH_HTTP_TLS"
     assert probe(url, verify_tls=False, body_contains="ok").ok
+
+
+@pytest.mark.parametrize(
+    ("days", "wanted", "code"),
+    [
+        (30, 14, None),
+        (30, 31, "HEALTH_HTTP_TLS_EXPIRY"),
+        (0.5, 1, "HEALTH_HTTP_TLS_EXPIRY"),
+        (-1, 1, "HEALTH_HTTP_TLS"),
+    ],
+)
+def test_a_certificate_must_be_valid_for_long_enough(
+    raw_server: Raw, probe: Any, tmp_path: Path, days: float, wanted: float, code: str | None
+) -> None:
+    made = certificates(tmp_path / "tls", days=days)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
+
+    def handle(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(65536)
+            secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    url = f"https://localhost:{raw_server(handle)}/"
+    assert probe(url, ca_file=str(made.authority), min_tls_days=wanted).code == code
+    if days < 0:  # whoever does not verify still learns that it has ended
+        assert probe(url, verify_tls=False, min_tls_days=wanted).code == "HEALTH_HTTP_TLS_EXPIRY"
+    assert probe(url, min_tls_days=wanted).code == "HEALTH_HTTP_TLS"
+    assert probe(url, ca_file="gone.pem").code == "HEALTH_HTTP_CONNECT"
+
+
+def test_a_secret_header_is_sent_once_and_nowhere_else(raw_server: Raw, ask: Asking, monkeypatch: Any) -> None:
+    asked: list[bytes] = []
+
+    def elsewhere(connection: socket.socket) -> None:
+        asked.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nt0p-s3cret"[:-1])
+
+    other = raw_server(elsewhere)
+
+    def redirect(connection: socket.socket) -> None:
+        asked.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 302 Go\r\nLocation: http://127.0.0.1:%d/\r\nContent-Length: 0\r\n\r\n" % other)
+
+    monkeypatch.setenv("TOKEN", "t0p-s3cre")
+    headers = {"request_headers_env": {"X-Token": "TOKEN"}}
+    seen = ask("http", url=f"http://127.0.0.1:{raw_server(redirect)}/", follow_redirects=True, **headers)
+    assert b"X-Token: t0p-s3cre" in asked[0] and b"t0p-s3cre" not in asked[1]
+    assert seen.code == "HEALTH_HTTP_500" and "t0p-s3cre" not in repr(seen) and b"[REDACTED]" in seen.output
+    monkeypatch.delenv("TOKEN")
+    assert ask("http", url="http://127.0.0.1:1/", **headers).code == "HEALTH_SECRET_MISSING"
 
 
 def test_a_body_that_drips_through_tls_is_cut(raw_server: Raw, probe: Any, tls_files: tuple[Path, Path]) -> None:

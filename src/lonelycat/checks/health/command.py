@@ -78,4 +78,4 @@ def probe(context: ProbeContext, parameters: CommandParameters, timeout: float) 
     return passed(f"{shown} exited with {done.exit_code}", done.output)
 
 
-KIND = HealthKind(CommandParameters, probe)
+KIND = HealthKind(CommandParameters, probe, isolated=False)

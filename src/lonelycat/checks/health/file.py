@@ -112,4 +112,4 @@ def _content(
     return passed(f"{shown} holds what is expected")
 
 
-KIND = HealthKind(FileParameters, probe)
+KIND = HealthKind(FileParameters, probe, isolated=False)

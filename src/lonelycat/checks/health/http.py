@@ -1,25 +1,32 @@
-"""Kind ``http``: one request, judged by status, headers, body and JSON values.
+"""Kind ``http``: one request, judged by status, headers, body, JSON values and the end of the certificate.
 
 Invariants:
-- The whole exchange, name lookup to last byte, ends within the time limit: at its end the connection is cut.
-- At most ``max_body_bytes`` are read. No proxy, no cookies, no credentials; redirects only when told.
+- The whole exchange keeps the time limit (``exchange.py``); redirects are followed only when told, and get no secret.
 - Only a complete answer passes: garbage, a cut body or an answer over the limit that had to be judged is a failure.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import urljoin, urlsplit
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urljoin
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lonelycat.changes.model import Strict
+from lonelycat.checks.health.exchange import (
+    Answer,
+    Call,
+    ExchangeError,
+    HeaderName,
+    HeaderValue,
+    HttpUrl,
+    Trust,
+    check_url,
+    exchange,
+    target_of,
+)
 from lonelycat.checks.health.json_pointer import MISSING, look_up, same_json
 from lonelycat.checks.health.kind import (
     MATCH_BYTES,
@@ -27,31 +34,16 @@ from lonelycat.checks.health.kind import (
     Pattern,
     ProbeContext,
     ProbeResult,
+    VariableName,
+    Word,
     failed,
     passed,
 )
-from lonelycat.checks.health.network import connect
-
-if TYPE_CHECKING:  # imported late: loading a policy validates parameters and must stay fast
-    import http.client
-    import ssl
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _SHOWN_BYTES = 4096
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http:// or https:// URL with a host")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold credentials")
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("must be ASCII without spaces or control characters")
-    if parts.port == 0:
-        raise ValueError("has port 0")
-    return value
+_DAY_SECONDS = 86_400
 
 
 def _statuses(value: object) -> object:
@@ -59,8 +51,6 @@ def _statuses(value: object) -> object:
 
 
 Status = Annotated[int, Field(ge=100, le=599)] | Annotated[str, Field(pattern=r"^[1-5][0-9][0-9]-[1-5][0-9][0-9]$")]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
-HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e\t]*$")]
 
 
 class HttpParameters(Strict):
@@ -71,12 +61,16 @@ class HttpParameters(Strict):
         headers: response headers and the pattern that each must match.
         body_contains, body_matches: text or a pattern (on the first 64 KiB) that the body must hold.
         json_equals: JSON pointers (RFC 6901) into the body and the value that each must have.
+        request_headers_env: request headers, and the environment variable that holds the value of each.
         verify_tls: whether the certificate must be valid; off is for a self-signed service on this host.
+        ca_file: the authorities to believe instead of the system's; absolute, or relative to the workspace root.
+        min_tls_days: for how many days more the certificate must be valid.
     """
 
-    url: Annotated[str, Field(max_length=2_000), AfterValidator(_url)]
+    url: HttpUrl
     method: Literal["GET", "HEAD"] = "GET"
     request_headers: dict[HeaderName, HeaderValue] = Field(default={})
+    request_headers_env: dict[HeaderName, VariableName] = Field(default={})
     status: Annotated[tuple[Status, ...], BeforeValidator(_statuses), Field(min_length=1)] = ("200-299",)
     headers: dict[HeaderName, Pattern] = Field(default={})
     body_contains: Annotated[str, Field(min_length=1)] | None = None
@@ -84,12 +78,16 @@ class HttpParameters(Strict):
     json_equals: dict[Annotated[str, Field(pattern=r"^(/.*)?$")], Any] = Field(default={})
     follow_redirects: bool = False
     verify_tls: bool = True
+    ca_file: Annotated[Word, Field(min_length=1)] | None = None
+    min_tls_days: Annotated[float, Field(gt=0, le=10_000)] | None = None
     max_body_bytes: Annotated[int, Field(ge=1, le=16 * 1024 * 1024)] = 1024 * 1024
 
     @model_validator(mode="after")
     def _body_is_read(self) -> Self:
         if self.method == "HEAD" and (self.body_contains or self.body_matches or self.json_equals):
             raise ValueError("method HEAD has no body to check")
+        if self.min_tls_days is not None and not self.url.startswith("https:"):
+            raise ValueError("min_tls_days needs an https:// URL")
         return self
 
     def expects(self, status: int) -> bool:
@@ -101,126 +99,38 @@ class HttpParameters(Strict):
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-    complete: bool
-
-
 def probe(context: ProbeContext, parameters: HttpParameters, timeout: float) -> ProbeResult:
     """Ask once, following at most five redirects when told to."""
-    import http.client
-    import ssl
-
     url = parameters.url
     deadline = context.clock.monotonic() + timeout
-    cut = threading.Event()
+    ca_file = None if parameters.ca_file is None else context.workspace / parameters.ca_file
+    trust = Trust(parameters.verify_tls, ca_file)
+    secrets = {name: context.secrets[variable] for name, variable in parameters.request_headers_env.items()}
     try:
         for _ in range(_MAX_REDIRECTS + 1):
-            answer = _ask(context, parameters, url, deadline, cut)
-            target = answer.headers.get("Location")
-            if not (parameters.follow_redirects and answer.status in _REDIRECTS and target):
-                return _judge(parameters, url, answer)
-            url = _url(urljoin(url, target))
-        return failed("HEALTH_HTTP_REDIRECTS", f"{parameters.url}: over {_MAX_REDIRECTS} redirects")
-    except TimeoutError:
-        return _too_late(url, timeout)
-    except ssl.SSLError as error:
-        return _too_late(url, timeout) if cut.is_set() else failed("HEALTH_HTTP_TLS", f"{url}: {error}")
-    except (http.client.HTTPException, ValueError) as error:
-        if cut.is_set():
-            return _too_late(url, timeout)
-        return failed("HEALTH_HTTP_PROTOCOL", f"{url}: not a valid answer ({type(error).__name__})")
-    except OSError as error:
-        if cut.is_set():
-            return _too_late(url, timeout)
-        return failed("HEALTH_HTTP_CONNECT", f"{url}: {error.strerror or error}")
+            target, path = target_of(url)
+            # A secret goes where the policy sends it, not where a redirect points.
+            headers = {**parameters.request_headers, **(secrets if url == parameters.url else {})}
+            call = Call(parameters.method, path, headers, max_body_bytes=parameters.max_body_bytes)
+            answer = exchange(target, call, deadline, context.clock, trust)
+            location = answer.headers.get("Location")
+            if not (parameters.follow_redirects and answer.status in _REDIRECTS and location):
+                return _judge(context, parameters, url, answer)
+            url = check_url(urljoin(url, location))
+    except ExchangeError as error:
+        why = f"no complete answer within {timeout:g} s" if error.way == "TIMEOUT" else error.why
+        return failed(f"HEALTH_HTTP_{error.way}", f"{url}: {why}")
+    except ValueError as error:
+        return failed("HEALTH_HTTP_PROTOCOL", f"{url}: the redirect cannot be followed: its target {error}")
+    return failed("HEALTH_HTTP_REDIRECTS", f"{parameters.url}: over {_MAX_REDIRECTS} redirects")
 
 
-def _too_late(url: str, timeout: float) -> ProbeResult:
-    return failed("HEALTH_HTTP_TIMEOUT", f"{url}: no complete answer within {timeout:g} s")
-
-
-def _ask(context: ProbeContext, parameters: HttpParameters, url: str, deadline: float, cut: threading.Event) -> _Answer:
-    import http.client
-
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    host = parts.hostname or ""
-    port = parts.port or (443 if secure else 80)
-    left = deadline - context.clock.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    connection = http.client.HTTPConnection(host, port)
-    raw = connect(host, port, left, context.clock)
-    connection.sock = raw
-    sockets = [raw]
-    with contextlib.closing(connection), raw, _cut_at(sockets, deadline - context.clock.monotonic(), cut):
-        if secure:
-            tls = _tls(parameters.verify_tls)
-            secured = tls.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
-            connection.sock = secured
-            sockets.append(secured)
-            secured.do_handshake()
-        default_port = port == (443 if secure else 80)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        shown_host = f"[{host}]" if ":" in host else host
-        headers = {
-            "Host": shown_host if default_port else f"{shown_host}:{port}",
-            "User-Agent": "lonelycat-health",
-            "Accept-Encoding": "identity",
-            "Connection": "close",
-            **parameters.request_headers,
-        }
-        connection.request(parameters.method, path, headers=headers)
-        with connection.getresponse() as response:
-            body = response.read(parameters.max_body_bytes)
-            complete = response.read(1) == b""
-        if cut.is_set():
-            raise TimeoutError
-        missing = response.length
-        if complete and missing:
-            raise http.client.IncompleteRead(body, missing)
-        return _Answer(response.status, response.headers, body, complete)
-
-
-@contextlib.contextmanager
-def _cut_at(sockets: list[socket.socket], seconds: float, cut: threading.Event) -> Iterator[None]:
-    """Shut ``sockets`` down after ``seconds``, however slowly the other side drips; sets ``cut`` then.
-
-    The list may grow: a TLS socket takes the plain one's place, and ``http.client`` forgets its own early.
-    """
-
-    def shut() -> None:
-        cut.set()
-        for one in tuple(sockets):
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(one, socket.SHUT_RDWR)
-
-    timer = threading.Timer(max(0.0, seconds), shut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-
-
-def _tls(verify: bool) -> ssl.SSLContext:
-    import ssl
-
-    context = ssl.create_default_context()
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _judge(parameters: HttpParameters, url: str, answer: _Answer) -> ProbeResult:
+def _judge(context: ProbeContext, parameters: HttpParameters, url: str, answer: Answer) -> ProbeResult:
     shown = answer.body[:_SHOWN_BYTES]
+    if parameters.min_tls_days is not None:
+        expiry = _expiry_problem(context, parameters.min_tls_days, answer)
+        if expiry is not None:
+            return failed("HEALTH_HTTP_TLS_EXPIRY", f"{url}: {expiry}", shown)
     if not parameters.expects(answer.status):
         return failed(f"HEALTH_HTTP_{answer.status}", f"{url} answers {answer.status}", shown, status=answer.status)
     for name, pattern in parameters.headers.items():
@@ -239,7 +149,15 @@ def _judge(parameters: HttpParameters, url: str, answer: _Answer) -> ProbeResult
     return passed(f"{url} answers {answer.status}", shown, status=answer.status)
 
 
-def _json_problem(parameters: HttpParameters, answer: _Answer) -> str | None:
+def _expiry_problem(context: ProbeContext, days: float, answer: Answer) -> str | None:
+    ends = answer.certificate_ends
+    if ends is None:
+        return "the server showed no certificate, so that its end is unknown"
+    left = (ends - context.clock.now()).total_seconds() / _DAY_SECONDS
+    return None if left >= days else f"the certificate ends in {left:.1f} days, on {ends:%Y-%m-%d}; {days:g} are wanted"
+
+
+def _json_problem(parameters: HttpParameters, answer: Answer) -> str | None:
     import json
 
     if not answer.complete:
@@ -257,4 +175,8 @@ def _json_problem(parameters: HttpParameters, answer: _Answer) -> str | None:
     return None
 
 
-KIND = HealthKind(HttpParameters, probe)
+def _variables(parameters: HttpParameters) -> Iterable[str]:
+    return parameters.request_headers_env.values()
+
+
+KIND = HealthKind(HttpParameters, probe, secret_variables=_variables, isolated=False)

@@ -96,4 +96,4 @@ def _matches(parameters: ProcessParameters, pid: int) -> bool:
     return bool(joined) and re.search(parameters.argv_matches, joined) is not None
 
 
-KIND = HealthKind(ProcessParameters, probe)
+KIND = HealthKind(ProcessParameters, probe, isolated=False)

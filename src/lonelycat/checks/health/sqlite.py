@@ -126,4 +126,4 @@ def _database_error(error: sqlite3.DatabaseError, shown: str, clock: Clock, dead
     return failed("HEALTH_SQLITE_INTEGRITY" if damaged else "HEALTH_SQLITE_QUERY", message)
 
 
-KIND = HealthKind(SqliteParameters, probe)
+KIND = HealthKind(SqliteParameters, probe, isolated=False)

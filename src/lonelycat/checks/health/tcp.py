@@ -66,4 +66,4 @@ def _banner(
     return failed("HEALTH_TCP_BANNER", f"{target} did not say {pattern!r}", said)
 
 
-KIND = HealthKind(TcpParameters, probe)
+KIND = HealthKind(TcpParameters, probe, isolated=False)

@@ -23,6 +23,13 @@ def judge(context: RuleContext) -> Iterator[Finding]:
         yield from _checks(context, "VERIFICATION", "verification", plan.verification_plan, policy.verification)
     if risk in policy.executor.require_health_checks_for_risk:
         yield from _checks(context, "HEALTH_CHECK", "health_checks", plan.health_checks, policy.health_checks)
+    for name, check in sorted(policy.health_checks.items()):
+        if risk in check.required_for_risk and name not in plan.health_checks:
+            yield Finding(
+                "HEALTH_CHECK_REQUIRED", Verdict.DENY, f"health_checks.{name}.required_for_risk",
+                f"the risk is {risk.name}, at which every plan names the health check {name}, and this one does not",
+                f"Let the planner choose, or name {name}.",
+            )  # fmt: skip
     if risk in policy.executor.require_rollback_plan_for_risk and not plan.rollback_plan.strip():
         yield Finding(
             "ROLLBACK_PLAN_REQUIRED", Verdict.DENY, "executor.require_rollback_plan_for_risk",

@@ -1,0 +1,133 @@
+"""Kind grpc against a real gRPC server with the health service."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.servers.certificates import Certificates, certificates
+from tests.servers.running import accepts, free_port, running
+from tests.unit.checks.probing import Asking
+
+Raw = Callable[[Callable[[socket.socket], None]], int]
+
+SERVER = textwrap.dedent(
+    """
+    import sys
+    from concurrent import futures
+    import grpc
+    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+    port, key, certificate = sys.argv[1:]
+    Status = health_pb2.HealthCheckResponse
+
+    class WithToken(health.HealthServicer):
+        def Check(self, request, context):
+            if request.service == "guarded" and ("token", "t0p-secret") not in context.invocation_metadata():
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token")
+            return super().Check(request, context)
+
+    servicer = WithToken()
+    for name, status in (("", Status.SERVING), ("shop", Status.SERVING), ("guarded", Status.SERVING),
+                         ("broken", Status.NOT_SERVING), ("unsure", Status.UNKNOWN)):
+        servicer.set(name, status)
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    if key:
+        pair = [(open(key, "rb").read(), open(certificate, "rb").read())]
+        server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials(pair))
+    else:
+        server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    server.wait_for_termination()
+    """
+)
+
+
+def serve(directory: Path, made: Certificates | None = None) -> Iterator[str]:
+    port = free_port()
+    files = ["", ""] if made is None else [str(made.key), str(made.certificate)]
+    with running([sys.executable, "-c", SERVER, str(port), *files], lambda: accepts(port), directory / "log"):
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from serve(tmp_path_factory.mktemp("grpc"))
+
+
+@pytest.mark.parametrize(
+    ("service", "code"),
+    [
+        ("", None),
+        ("shop", None),
+        ("broken", "HEALTH_GRPC_NOT_SERVING"),
+        ("unsure", "HEALTH_GRPC_NOT_SERVING"),
+        ("gone", "HEALTH_GRPC_NOT_SERVING"),
+        ("guarded", "HEALTH_GRPC_ERROR"),
+    ],
+)
+def test_only_serving_passes(target: str, ask: Asking, service: str, code: str | None) -> None:
+    assert ask("grpc", target=target, service=service).code == code
+
+
+def test_metadata_of_a_variable_is_sent_and_not_shown(target: str, ask: Asking, monkeypatch: Any) -> None:
+    monkeypatch.setenv("TOKEN", "t0p-secret")
+    seen = ask("grpc", target=target, service="guarded", metadata_env={"token": "TOKEN"})
+    assert seen.ok and "t0p-secret" not in repr(seen)
+
+
+def test_over_tls(ask: Asking, tmp_path: Path) -> None:
+    made = certificates(tmp_path / "tls", days=30)
+    server = serve(tmp_path, made)
+    target = next(server)
+    try:
+        assert ask("grpc", target=target, tls=True, ca_file=str(made.authority)).ok
+        stranger = certificates(tmp_path / "other", days=30)
+        assert ask("grpc", within=4.0, target=target, tls=True, ca_file=str(stranger.authority)).code in (
+            "HEALTH_GRPC_CONNECT",
+            "HEALTH_GRPC_TIMEOUT",
+        )
+        assert ask("grpc", target=target, tls=True, ca_file="gone.pem").code == "HEALTH_GRPC_TLS"
+        assert ask("grpc", within=3.0, target=target).code in ("HEALTH_GRPC_CONNECT", "HEALTH_GRPC_TIMEOUT")
+    finally:
+        server.close()
+
+
+def test_nobody_listens_and_silence(ask: Asking, raw_server: Raw) -> None:
+    assert ask("grpc", target=f"127.0.0.1:{free_port()}").code == "HEALTH_GRPC_CONNECT"
+    begun = time.monotonic()
+    silent = raw_server(lambda connection: time.sleep(3))
+    assert ask("grpc", within=1.5, target=f"127.0.0.1:{silent}").code == "HEALTH_GRPC_TIMEOUT"
+    assert time.monotonic() - begun < 2.5
+
+
+def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        """
+        import sys
+        sys.modules["grpc"] = None
+        from lonelycat.checks.health.grpc import GrpcParameters, probe
+        from lonelycat.errors import LonelyCatError
+        try:
+            probe(None, GrpcParameters(target="h:1"), 1.0)
+        except LonelyCatError as error:
+            print(error)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("HEALTH_EXTRA_MISSING: kind grpc needs the extra lonelycat[grpc]")
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"target": "host"}, {"target": "h:1", "ca_file": "x"}, {"target": "unix:/x", "tls": True}]
+)
+def test_what_can_never_pass_is_refused(ask: Asking, parameters: dict[str, Any]) -> None:
+    assert ask("grpc", **parameters).code == "HEALTH_PARAMETERS"

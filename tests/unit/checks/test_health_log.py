@@ -1,0 +1,174 @@
+"""Kind log on real files: what is new, rotations, truncations, bounds, and what cannot be told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.checks.probing import Asking
+
+ERROR = {"path": "app.log", "pattern": "ERROR|Traceback"}
+
+
+@pytest.fixture
+def log(workspace: Path) -> Path:
+    path = workspace / "app.log"
+    path.write_text("started\nERROR an old one\n")
+    return path
+
+
+def add(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_only_what_is_new_counts(log: Path, ask: Asking) -> None:
+    mark = ask.mark("log", **ERROR)
+    assert ask("log", **ERROR, mark=mark).ok
+    add(log, "fine\n")
+    seen = ask("log", **ERROR, mark=mark)
+    assert seen.ok and seen.details["lines"] == 1
+    add(log, "ERROR a new one\n")
+    seen = ask("log", **ERROR, mark=mark)
+    assert seen.code == "HEALTH_LOG_MATCH" and "a new one" in seen.message and b"old" not in seen.output
+    assert ask("log", **ERROR, max_matches=1, mark=mark).ok
+    assert ask("log", **ERROR, ignore=["a new"], mark=mark).ok
+    assert ask("log", **ERROR, mark=ask.mark("log", **ERROR)).ok
+
+
+def test_a_mark_survives_json(log: Path, ask: Asking) -> None:
+    import json
+
+    mark = json.loads(json.dumps(ask.mark("log", **ERROR)))
+    add(log, "ERROR\n")
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_MATCH"
+
+
+def test_without_a_mark_nothing_can_be_told(log: Path, ask: Asking) -> None:
+    assert ask("log", **ERROR).code == "HEALTH_NO_BASELINE"
+
+
+def test_a_line_that_was_begun_before_and_ended_after_is_new(log: Path, ask: Asking) -> None:
+    add(log, "an ERR")
+    mark = ask.mark("log", **ERROR)
+    add(log, "OR across\n")
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_MATCH"
+
+
+def test_an_unfinished_last_line_counts(log: Path, ask: Asking) -> None:
+    mark = ask.mark("log", **ERROR)
+    add(log, "ERROR without end")
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_MATCH"
+
+
+def test_a_log_that_is_made_by_the_change(workspace: Path, ask: Asking) -> None:
+    mark = ask.mark("log", **ERROR)
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_MISSING"
+    (workspace / "app.log").write_text("ERROR first\n")
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_MATCH"
+    (workspace / "app.log").write_text("fine\n")
+    assert ask("log", **ERROR, mark=mark).ok
+
+
+def test_silence_is_told_from_health(log: Path, ask: Asking) -> None:
+    mark = ask.mark("log", **ERROR)
+    assert ask("log", **ERROR, expect="^ready", mark=mark).code == "HEALTH_LOG_SILENT"
+    add(log, "ready\n")
+    assert ask("log", **ERROR, expect="^ready", mark=mark).ok
+
+
+@pytest.mark.parametrize("old_name", ["app.log.1", "app.log-20300101", "app-20300101.log"])
+@pytest.mark.parametrize("where", ["before", "after", "between", "nowhere"])
+def test_rotation_by_renaming(log: Path, ask: Asking, old_name: str, where: str) -> None:
+    mark = ask.mark("log", **ERROR)
+    add(log, "ERROR late in the old one\n" if where == "before" else "fine\n")
+    log.rename(log.with_name(old_name))
+    time.sleep(0.02)
+    log.write_text("ERROR between\n" if where == "between" else "fine\n")
+    middle = log.with_name(old_name.replace("1", "9"))
+    log.rename(middle)
+    log.write_text("ERROR in the new one\n" if where == "after" else "fine\n")
+    seen = ask("log", **ERROR, mark=mark)
+    assert seen.code == (None if where == "nowhere" else "HEALTH_LOG_MATCH")
+    if where == "nowhere":
+        assert seen.details["lines"] == 3
+
+
+def test_rotation_by_the_real_logrotate(log: Path, ask: Asking, tmp_path: Path) -> None:
+    from tests.debian import program
+
+    rotate = program("logrotate", "logrotate")
+    for way in ("create", "copytruncate"):
+        log.write_text("ERROR an old one\n")
+        mark = ask.mark("log", **ERROR)
+        add(log, "fine\n")
+        configuration = tmp_path / "conf"
+        configuration.write_text(f"{log} {{\n rotate 3\n {way}\n su root root\n}}\n")
+        configuration.chmod(0o600)
+        subprocess.run([rotate, "-f", "-s", str(tmp_path / way), str(configuration)], check=True)
+        assert log.read_bytes() == b""
+        assert ask("log", **ERROR, mark=mark).ok
+        add(log.with_name("app.log.1"), "ERROR at the last moment\n")
+        assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_MATCH"
+        for old in log.parent.glob("app.log.*"):
+            old.unlink()
+
+
+def test_what_was_lost_is_not_a_pass(log: Path, ask: Asking) -> None:
+    mark = ask.mark("log", **ERROR)
+    log.write_text("")  # the same file, emptied
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_TRUNCATED"
+    log.write_text("started\nfine and longer than what was there before\n")  # and written past the mark
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_TRUNCATED"
+    mark = ask.mark("log", **ERROR)
+    kept = log.open()  # so that its inode is not used again
+    log.unlink()
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_MISSING"
+    log.write_text("fine\n")
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_LOST"
+    kept.close()
+    (log.parent / "app.log.1.gz").write_bytes(b"\x1f\x8b")
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_LOST"
+
+
+def test_a_copy_of_an_older_state_is_not_taken_for_the_rest(log: Path, ask: Asking) -> None:
+    shutil.copy(log, log.with_name("app.log.1"))  # as it was when the mark is taken
+    add(log, "more\n")
+    mark = ask.mark("log", **ERROR)
+    add(log, "ERROR\n")
+    log.write_text("")
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_TRUNCATED"
+
+
+def test_reading_is_bounded(log: Path, ask: Asking) -> None:
+    mark = ask.mark("log", **ERROR)
+    add(log, "x" * 100 + "\n")
+    assert ask("log", **ERROR, max_bytes=100, mark=mark).code == "HEALTH_LOG_TOO_MUCH"
+    assert ask("log", **ERROR, max_bytes=101, mark=mark).ok
+    add(log, "x" * 3_000_000)  # one endless line
+    assert ask("log", **ERROR, mark=mark).ok
+    with log.open("ab") as file:
+        file.truncate(2_000_000_000)  # sparse: read in no time limit at all
+    begun = time.monotonic()
+    seen = ask("log", within=0.3, **ERROR, max_bytes=1024**3, mark=mark)
+    assert seen.code in ("HEALTH_LOG_TIMEOUT", "HEALTH_LOG_TOO_MUCH") and time.monotonic() - begun < 2.0
+
+
+def test_what_is_no_log_does_not_block(workspace: Path, ask: Asking) -> None:
+    os.mkfifo(workspace / "app.log")
+    begun = time.monotonic()
+    with contextlib.suppress(Exception):
+        ask.mark("log", **ERROR)
+    seen = ask("log", **ERROR, mark={"missing": True, "at": 0.0})
+    assert seen.code == "HEALTH_LOG_MISSING" and time.monotonic() - begun < 2.0
+
+
+@pytest.mark.parametrize("parameters", [{"pattern": "("}, {"pattern": ""}, {"ignore": ["("]}, {"max_bytes": 0}])
+def test_what_can_never_pass_is_refused(ask: Asking, parameters: dict[str, Any]) -> None:
+    assert ask("log", **{**ERROR, **parameters}).code == "HEALTH_PARAMETERS"
