@@ -8,25 +8,25 @@ Invariants:
 from __future__ import annotations
 
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from lonelycat.changes.model import Strict
-from lonelycat.checks.health.kind import ProbeContext, Word
-from lonelycat.checks.local_http import Answer, Exchange, TcpAddress, UnixAddress
+from lonelycat.checks.health.exchange import Answer, Call, ExchangeError, HttpUrl, Target, exchange, target_of
+from lonelycat.checks.health.kind import ProbeContext, VariableName, Word
 from lonelycat.errors import StepFailedError
-from lonelycat.settings import child_environment
+from lonelycat.settings import secret_values
 
 BAD_NAME, SPAWN_ERRORS, ALREADY_STARTED, NOT_RUNNING = 10, (20, 21, 40, 50), 60, 70
 """Fault codes of supervisord: no such program; its command is not there or it ended at once; …"""
 
 
-def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme != "http" or not parts.hostname or parts.username or parts.password or parts.query:
-        raise ValueError("must be an http:// URL without credentials")
-    return value
+_NO_ANSWER = {
+    "TIMEOUT": ("SERVICE_MANAGER_TIMEOUT", "did not answer"),
+    "CONNECT": ("SERVICE_MANAGER_UNREACHABLE", "cannot be reached"),
+    "PROTOCOL": ("SERVICE_MANAGER_ANSWER", "gives no answer that can be read"),
+    "TLS": ("SERVICE_MANAGER_UNREACHABLE", "is not to be believed"),
+}
 
 
 class SupervisorServer(Strict):
@@ -39,9 +39,9 @@ class SupervisorServer(Strict):
     """
 
     socket: Annotated[Word, Field(min_length=1)] | None = None
-    url: Annotated[Word, AfterValidator(_http_url)] | None = None
-    username: Word | None = None
-    password_env: Word | None = None
+    url: HttpUrl | None = None
+    username: Annotated[Word, Field(min_length=1)] | None = None
+    password_env: VariableName | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -75,11 +75,13 @@ class Supervisord:
         self._context = context
         self._server = server
         self.deadline = deadline
-        if server.socket is not None:
-            self._address: UnixAddress | TcpAddress = UnixAddress(str(context.workspace / server.socket))
+        if server.url is not None:
+            self._target, self._path = target_of(server.url)
         else:
-            parts = urlsplit(server.url or "")
-            self._address = TcpAddress(parts.hostname or "", parts.port or 80)
+            self._target, self._path = (
+                Target("localhost", 80, socket_path=context.workspace / (server.socket or "")),
+                "/",
+            )
 
     def call(self, method: str, *arguments: object) -> Any:
         """Call ``method`` of the ``supervisor`` namespace and return its result.
@@ -106,16 +108,15 @@ class Supervisord:
         return result
 
     def _ask(self, body: bytes) -> Answer:
-        left = self.deadline - self._context.clock.monotonic()
+        headers = {"Content-Type": "text/xml", **self._authorization()}
+        call = Call("POST", f"{self._path.rstrip('/')}/RPC2", headers, body)
         try:
-            headers = {"Content-Type": "text/xml", **self._authorization()}
-            return Exchange("POST", "/RPC2", body, headers).with_(self._address, left, self._context.clock)
-        except TimeoutError:
-            raise self._failure("SERVICE_MANAGER_TIMEOUT", "did not answer in time") from None
-        except OSError as error:
-            raise self._failure("SERVICE_MANAGER_UNREACHABLE", f"cannot be reached: {error.strerror}") from error
-        except ValueError as error:
-            raise self._failure("SERVICE_MANAGER_ANSWER", str(error)) from error
+            answer = exchange(self._target, call, self.deadline, self._context.clock)
+        except ExchangeError as error:
+            raise self._failure(*_NO_ANSWER[error.way], error.why) from error
+        if not answer.complete:
+            raise self._failure("SERVICE_MANAGER_ANSWER", "gives an answer that is too long")
+        return answer
 
     def _authorization(self) -> dict[str, str]:
         import base64
@@ -123,13 +124,16 @@ class Supervisord:
         name = self._server.password_env
         if name is None:
             return {}
-        password = child_environment({}, (name,)).get(name)
+        password = secret_values((name,)).get(name)
         if password is None:
             raise self._failure("SERVICE_MANAGER_REFUSED", f"needs a password, and {name} is not set")
         pair = f"{self._server.username}:{password}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
-    def _failure(self, code: str, what: str) -> StepFailedError:
+    def _failure(self, code: str, what: str, why: str = "") -> StepFailedError:
+        where = ascii(self._server.socket) if self._server.url is None else self._server.url
         return StepFailedError(
-            code, f"supervisord at {str(self._address)!a} {what}", "Does supervisord run, and does it listen there?"
+            code,
+            f"supervisord at {where} {what}{f': {why}' if why else ''}",
+            "Does supervisord run, and does it listen there?",
         )

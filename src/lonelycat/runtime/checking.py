@@ -99,7 +99,7 @@ class ServiceChecks:
     def restart(self, names: Iterable[str], prefix: str = "restart") -> None:
         """Restart services in the order that they depend on each other, each when those before it are ready.
 
-        On a rollback readiness is told by the checks that held before the change.
+        On a rollback readiness is told by the checks that held before the change, without those that compare with it.
 
         Raises:
             StepFailedError: with the code of the first that failed.
@@ -107,17 +107,16 @@ class ServiceChecks:
         from lonelycat.checks.services.order import restart_order
         from lonelycat.checks.services.restarter import ServiceRestarter
 
-        policy, undoing = self._policy, prefix.startswith("rollback")
+        policy, known = self._policy, self._policy.health_checks
+        if prefix.startswith("rollback"):
+            known = {name: known[name] for name in known if name in self.healthy_before and name not in self.marks}
         restarter = ServiceRestarter(
             self._wiring.settings.workspace,
             self._context.clock,
             self._wiring.settings.limits,
             self._pass_fds,
-            health_checks={
-                name: check
-                for name, check in policy.health_checks.items()
-                if not undoing or name in self.healthy_before
-            },
+            health_checks=known,
+            marks=self.marks,
         )
         for name in restart_order(tuple(names), policy.services):
             with self._context.step(f"{prefix}:{name}") as step:

@@ -181,7 +181,7 @@ def test_nobody_listens(workspace: Path) -> None:
         ({"program": "web"}, "with"),
         ({"program": "web", "socket": "/s", "url": "http://127.0.0.1:1"}, "with"),
         ({"program": "web", "url": "http://me:secret@127.0.0.1:1"}, "with.url"),
-        ({"program": "web", "url": "https://127.0.0.1:1"}, "with.url"),
+        ({"program": "web", "url": "unix:///run/s.sock"}, "with.url"),
         ({"program": "web", "socket": "/s", "username": "me"}, "with"),
         ({"program": "a b", "socket": "/s"}, "with.program"),
         ({"program": "web", "socket": "/s", "signal": "HUP"}, "with.signal"),

@@ -16,13 +16,19 @@ from urllib.parse import quote
 from pydantic import Field
 
 from lonelycat.changes.model import Strict
+from lonelycat.checks.health.exchange import Answer, Call, ExchangeError, Target, exchange
 from lonelycat.checks.health.kind import ProbeContext, ProbeResult, Word, failed, passed
-from lonelycat.checks.local_http import Answer, Exchange, UnixAddress
 from lonelycat.checks.services.kind import ServiceKind, Signal
 from lonelycat.errors import StepFailedError
 
 _POLL_SECONDS = 0.1
 _LOG_LINES = 20
+_NO_ANSWER = {
+    "TIMEOUT": "SERVICE_MANAGER_TIMEOUT",
+    "CONNECT": "SERVICE_MANAGER_UNREACHABLE",
+    "PROTOCOL": "SERVICE_MANAGER_ANSWER",
+    "TLS": "SERVICE_MANAGER_UNREACHABLE",
+}
 
 
 class DockerServiceParameters(Strict):
@@ -61,7 +67,7 @@ class _Container:
         self.clock = context.clock
         self.parameters = parameters
         self.deadline = context.clock.monotonic() + timeout
-        self._address = UnixAddress(str(context.workspace / parameters.socket))
+        self._engine = Target("localhost", 80, socket_path=context.workspace / parameters.socket)
 
     def ask(self, method: str, what: str) -> Answer:
         """Send one request about the container.
@@ -71,15 +77,11 @@ class _Container:
         """
         target = f"/containers/{quote(self.parameters.container)}/{what}"
         try:
-            left = self.deadline - self.clock.monotonic()
-            answer = Exchange(method, target).with_(self._address, left, self.clock)
-        except TimeoutError:
-            raise _failure("SERVICE_MANAGER_TIMEOUT", f"the engine did not answer {method} {target} in time") from None
-        except OSError as error:
-            where = f"{str(self._address)!a}: {error.strerror}"
-            raise _failure("SERVICE_MANAGER_UNREACHABLE", f"the engine cannot be reached at {where}") from error
-        except ValueError as error:
-            raise _failure("SERVICE_MANAGER_ANSWER", f"{method} {target}: {error}") from error
+            answer = exchange(self._engine, Call(method, target), self.deadline, self.clock)
+        except ExchangeError as error:
+            raise _failure(_NO_ANSWER[error.way], f"the engine at {self.parameters.socket!a}: {error.why}") from error
+        if not answer.complete:
+            raise _failure("SERVICE_MANAGER_ANSWER", f"the engine's answer to {method} {target} is too long")
         if answer.status == 404:
             raise _failure("SERVICE_NOT_KNOWN", f"the engine knows no container {self.parameters.container}")
         if answer.status not in (200, 204):

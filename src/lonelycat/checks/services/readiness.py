@@ -9,19 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lonelycat.checks.health.checker import HealthChecker
-from lonelycat.checks.health.kind import ProbeContext, ProbeResult, failed, passed
+from lonelycat.checks.health.kind import Mark, ProbeContext, ProbeResult, failed, passed
 from lonelycat.governance.policy import HealthCheck
 
 _PAUSE_SECONDS = 0.2
 
 
 def await_ready(
-    context: ProbeContext, checks: Mapping[str, HealthCheck], timeout: float, restarted: ProbeResult
+    context: ProbeContext,
+    checks: Mapping[str, HealthCheck],
+    marks: Mapping[str, Mark],
+    timeout: float,
+    restarted: ProbeResult,
 ) -> ProbeResult:
     """Return ``restarted`` with a word on readiness, or a failure ``SERVICE_NOT_READY``.
 
     Args:
         checks: by name; none is ready at once.
+        marks: what the checks noted before the change, by name.
         timeout: seconds for all of them together.
     """
     clock = context.clock
@@ -31,7 +36,7 @@ def await_ready(
         last = "not asked: no time was left"
         output = b""
         while (left := timeout - (clock.monotonic() - begun)) > 0:
-            found = checker.run(name, check, left)
+            found = checker.run(name, check, left, marks.get(name))
             if found.ok:
                 break
             last, output = f"{found.code}: {found.message}", found.output

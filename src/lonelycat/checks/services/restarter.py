@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lonelycat.checks.health.kind import ProbeContext, ProbeResult, failed
+from lonelycat.checks.health.kind import Mark, ProbeContext, ProbeResult, failed
 from lonelycat.checks.result import CheckResult
 from lonelycat.checks.services.readiness import await_ready
 from lonelycat.checks.services.registry import SERVICE_KINDS, validate_service
@@ -31,6 +31,7 @@ class ServiceRestarter:
         pass_fds: descriptors that restart *commands* inherit; a service never does.
         stop: when set, a running restart command is ended.
         health_checks: the policy's checks that readiness may be told by; after a rollback those that held before.
+        marks: what those checks noted before the change, by name.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class ServiceRestarter:
         stop: threading.Event | None = None,
         *,
         health_checks: Mapping[str, HealthCheck] | None = None,
+        marks: Mapping[str, Mark] | None = None,
     ) -> None:
         self._clock = clock
         self._context = ProbeContext(workspace.resolve(), clock, limits, tuple(pass_fds), stop)
         self._health_checks = health_checks or {}
+        self._marks = marks or {}
 
     def restart(self, name: str, service: Service, timeout: float) -> CheckResult:
         """Act on ``service``; never raises.
@@ -58,10 +61,9 @@ class ServiceRestarter:
             seen = self._act(name, service, timeout)
             if seen.ok and service.ready_timeout is not None:
                 left = timeout - (self._clock.monotonic() - begun)
-                mine = {
-                    check: self._health_checks[check] for check in service.health_checks if check in self._health_checks
-                }
-                seen = await_ready(self._context, mine, min(service.ready_timeout, left), seen)
+                known = self._health_checks
+                mine = {check: known[check] for check in service.health_checks if check in known}
+                seen = await_ready(self._context, mine, self._marks, min(service.ready_timeout, left), seen)
         except LonelyCatError as error:
             seen = failed(error.code, error.message)
         except Exception as error:  # noqa: BLE001 - closed by default: a crashed restart is a failure

@@ -143,7 +143,7 @@ class ServicesStage(Throwaway):
         import psycopg
 
         with psycopg.connect(host=str(self.run), user="shop", dbname="shop", connect_timeout=3) as connection:
-            row = connection.execute(query).fetchone()  # type: ignore[call-overload]  # text that this package wrote
+            row = connection.execute(query).fetchone()
             return str(row[0]) if row else ""
 
     def migration(self) -> str:
