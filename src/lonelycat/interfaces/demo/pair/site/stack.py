@@ -17,6 +17,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.dont_write_bytecode = True
+
+from redis_program import redis_program  # type: ignore[import-not-found]  # noqa: E402 - beside this file once copied
+
 ROOT = Path(__file__).resolve().parents[1]
 _NOBODY = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 _PR_SET_PDEATHSIG = 1
@@ -46,6 +50,9 @@ def prepare(directory: Path) -> None:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _NOBODY is not None:
             os.chown(place, _NOBODY.pw_uid, _NOBODY.pw_gid)
+    called = directory / "run" / "redis-server"
+    if not called.is_symlink():
+        called.symlink_to(redis_program() or sys.exit("Redis is not installed"))
     data = directory / "data" / "postgres"
     if data.exists():
         return
@@ -64,7 +71,7 @@ def configuration(directory: Path, port: int) -> str:
         f"{drop} {postgres_programs()}/postgres -D {data}/postgres -c unix_socket_directories={run}"
         " -c listen_addresses= -c fsync=off -c shared_buffers=16MB -c max_connections=20 -c autovacuum=off"
     )
-    redis = f"{drop} {shutil.which('redis-server')} --port 0 --unixsocket {run}/redis.sock --dir {data} --save ''"
+    redis = f"{drop} {run}/redis-server --port 0 --unixsocket {run}/redis.sock --dir {data} --save ''"
     programs = {
         "postgres": f"command={postgres}\nstopsignal=INT\npriority=1",
         "redis": f"command={redis}\npriority=1",
