@@ -75,7 +75,7 @@ _EXITS = {
     Exit.UNEXPECTED: "unexpected error",
     Exit.USAGE: "bad usage or input",
     Exit.NEEDS_APPROVAL: "needs approval",
-    Exit.REFUSED: "denied or rejected",
+    Exit.REFUSED: "denied or rejected; of `health run`: a check fails",
     Exit.CONFLICT: "conflict; of `drift`: there is some",
     Exit.ROLLED_BACK: "rolled back",
     Exit.FROZEN: "rollback failed, or the workspace is frozen",

@@ -3,6 +3,7 @@
 Invariants:
 - Only a command that ended by itself with exit code 0, and that tested something, passes. A time-out, a signal, a
   missing command, zero or only skipped tests, and a crash of the verifier itself are failures with their own codes.
+- A failed run is tried again as often as the profile says; what passes only then says that it is flaky.
 - The command runs in the workspace, in a scrubbed environment, without a shell, and leaves no process behind.
 """
 
@@ -17,16 +18,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lonelycat.checks.inside import resolve_inside
-from lonelycat.checks.no_tests import why_nothing_tested
 from lonelycat.checks.placeholders import fill
 from lonelycat.checks.process import ProcessResult, run_process
 from lonelycat.checks.result import CheckResult
+from lonelycat.checks.results.judge import Judgement, judge_results
+from lonelycat.checks.results.retries import after_retries
 from lonelycat.clock import Clock
 from lonelycat.errors import LonelyCatError, PolicyError
 from lonelycat.governance.policy import VerificationProfile
 from lonelycat.settings import Limits, child_environment
 
 KIND = "verify"
+_WORTH_ANOTHER_TRY = frozenset({"VERIFY_FAILED", "VERIFY_TIMEOUT", "VERIFY_KILLED"})
+"""Failures that chance can make; a missing command or results that disagree come out the same every time."""
 _DEFAULT_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1"}
 """A check leaves no compiled code of a change that may be rolled back; a profile's ``env`` may say otherwise."""
 
@@ -88,7 +92,21 @@ class Verifier:
             timeout: seconds left for this step; the profile's own limit holds if it is shorter.
         """
         begun = self._clock.monotonic()
+        result, attempts = self._once(name, profile, changed_paths, timeout), 1
+        while attempts <= profile.retries and result.code in _WORTH_ANOTHER_TRY:
+            left = timeout - (self._clock.monotonic() - begun)
+            if left <= 0 or (self._stop is not None and self._stop.is_set()):
+                break
+            result, attempts = self._once(name, profile, changed_paths, left), attempts + 1
+        return after_retries(result, attempts, self._clock.monotonic() - begun)
+
+    def _once(
+        self, name: str, profile: VerificationProfile, changed_paths: Sequence[str], timeout: float
+    ) -> CheckResult:
+        begun = self._clock.monotonic()
         limit = min(profile.timeout, timeout)
+        started_at = self._clock.now().timestamp()
+        tests: dict[str, object] | None = None
         try:
             with _listed(changed_paths, self._workspace) as listing:
                 done = run_process(
@@ -100,7 +118,9 @@ class Verifier:
                     pass_fds=self._pass_fds,
                     stop=self._stop,
                 )
-            code, message = _judged(name, profile, done, limit)
+            judged = _judged(profile, done, limit, self._workspace, started_at)
+            code, message = judged.code, f"{name}: {judged.message}"
+            tests = None if judged.tests is None else judged.tests.facts()
         except LonelyCatError as error:
             done, code, message = None, error.code, f"{name}: {error.message}"
         except Exception as error:  # noqa: BLE001 - closed by default: a crashed check is a failure
@@ -117,26 +137,24 @@ class Verifier:
                 "argv": list(profile.argv),
                 "exit_code": done.exit_code if done else None,
                 "signal": done.signal if done else None,
+                **({} if tests is None else {"tests": tests}),
             },
         )
 
 
-def _judged(name: str, profile: VerificationProfile, done: ProcessResult, limit: float) -> tuple[str | None, str]:
-    """Return the code, None for a pass, and the sentence for how the command ended."""
+def _judged(
+    profile: VerificationProfile, done: ProcessResult, limit: float, root: Path, started_at: float
+) -> Judgement:
+    """Return what the end of the command amounts to."""
     if done.error_code:
-        return "VERIFY_COMMAND_NOT_FOUND", f"{name}: {done.message}"
+        return Judgement("VERIFY_COMMAND_NOT_FOUND", done.message)
     if done.timed_out:
-        return "VERIFY_TIMEOUT", f"{name}: still running after {limit:g} s; it was ended with all it started"
+        return Judgement("VERIFY_TIMEOUT", f"still running after {limit:g} s; it was ended with all it started")
     if done.stopped:
-        return "VERIFY_STOPPED", f"{name}: stopped before it was done"
+        return Judgement("VERIFY_STOPPED", "stopped before it was done")
     if done.exit_code is None:
-        return "VERIFY_KILLED", f"{name}: killed by signal {done.signal}"
-    nothing = why_nothing_tested(profile.no_tests, done.exit_code, done.output)
-    if nothing is not None:
-        return "VERIFY_NO_TESTS", f"{name}: {nothing}"
-    if done.exit_code != 0:
-        return "VERIFY_FAILED", f"{name}: exited with {done.exit_code}"
-    return None, f"{name}: passed"
+        return Judgement("VERIFY_KILLED", f"killed by signal {done.signal}")
+    return judge_results(profile, root, done.exit_code, done.output, started_at)
 
 
 @contextmanager

@@ -253,6 +253,8 @@ def _profile(runner: TestRunner, found: Survey) -> Iterator[str]:
     if runner.configuration:
         yield f"    judges: {flow(runner.configuration)}"
     yield "    timeout: 600"
+    if runner.results_format is not None:
+        yield f"    results: {{format: {runner.results_format}}}"
     yield "    no_tests:"
     if runner.no_test_exit_codes:
         yield f"      exit_codes: {flow(runner.no_test_exit_codes)}"

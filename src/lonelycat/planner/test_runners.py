@@ -31,6 +31,7 @@ class TestRunner:
         evidence: what says that the workspace's tests are run so, and what is there or missing, in words.
         configuration: the files that tell the runner what to run.
         no_test_exit_codes, no_test_patterns, required_pattern: as in the policy's ``no_tests``.
+        results_format: the policy's name for the form in which it reports its tests, if it has one.
     """
 
     __test__ = False
@@ -43,6 +44,7 @@ class TestRunner:
     no_test_exit_codes: tuple[int, ...] = ()
     no_test_patterns: tuple[str, ...] = ()
     required_pattern: str | None = None
+    results_format: str | None = None
 
 
 def find_runners(listing: WorkspaceListing, found: Survey) -> tuple[TestRunner, ...]:
@@ -73,6 +75,7 @@ def _pytest(listing: WorkspaceListing, found: Survey) -> Iterator[TestRunner]:
         no_test_exit_codes=(5,),
         no_test_patterns=(r"no tests ran",),
         required_pattern=r"\b[1-9]\d* passed",
+        results_format="pytest",
     )
 
 
@@ -115,6 +118,7 @@ def _unittest(listing: WorkspaceListing, found: Survey) -> Iterator[TestRunner]:
             no_test_exit_codes=(5,),
             no_test_patterns=(r"Ran 0 tests",),
             required_pattern=r"Ran [1-9]\d* tests?",
+            results_format="unittest",
         )
 
 
@@ -156,6 +160,7 @@ def _go(listing: WorkspaceListing) -> Iterator[TestRunner]:
             evidence=f"go.mod and _test.go files; go is {'' if usable else 'not '}on PATH",
             configuration=("go.mod",),
             required_pattern=r"ok\s+\S+",
+            results_format="go_test",
         )
 
 

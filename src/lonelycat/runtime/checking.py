@@ -140,7 +140,10 @@ class ServiceChecks:
         for name in names:
             with self._context.step(f"verify:{name}") as step:
                 limit = self._context.seconds_left()
-                _must_hold(step, verifier.run(name, self._policy.verification[name], paths, limit))
+                found = verifier.run(name, self._policy.verification[name], paths, limit)
+                if found.details.get("flaky"):
+                    self._context.warn(f"verification {found.message}")
+                _must_hold(step, found)
 
     def health(self, names: Iterable[str], prefix: str = "health") -> None:
         """Run health checks in the order given.

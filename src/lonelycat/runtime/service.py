@@ -25,12 +25,14 @@ from lonelycat.settings import Settings
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from lonelycat.checks.result import CheckResult
     from lonelycat.records.entries import AuditHead, AuditReport, ExecutionRow, GcReport, Proposal
     from lonelycat.records.execution import ExecutionResult
     from lonelycat.runtime.bootstrap import Wiring
     from lonelycat.runtime.consent import Confirmation
     from lonelycat.runtime.doctor import Finding
     from lonelycat.runtime.drift import DriftEvent, DriftReport
+    from lonelycat.runtime.health import HealthList
     from lonelycat.runtime.initialising import InitReport
     from lonelycat.runtime.overview import RecoveryReport, ShowReport, StatusReport
     from lonelycat.runtime.policy_tools import PolicyReport, PolicyTestReport
@@ -298,6 +300,26 @@ class LonelyCat:
         from lonelycat.runtime.drift import DriftExaminer
 
         return DriftExaminer(self._wiring, paths, uncommitted=uncommitted).watch(interval)
+
+    def health_list(self) -> HealthList:
+        """Return the policy's health checks and the kinds that are installed.
+
+        Raises:
+            PolicyError: a check's parameters are wrong, or a plug-in clashes or cannot be loaded.
+        """
+        from lonelycat.runtime.health import health_list
+
+        return health_list(self._wiring)
+
+    def health_run(self, names: Sequence[str] = ()) -> tuple[CheckResult, ...]:
+        """Ask the named health checks now, all of the policy's by default; changes nothing.
+
+        Raises:
+            InputError: ``UNKNOWN_HEALTH_CHECK`` or ``HEALTH_NO_CHECKS``.
+        """
+        from lonelycat.runtime.health import health_run
+
+        return health_run(self._wiring, names)
 
     def doctor(self) -> tuple[Finding, ...]:
         """Return what is wrong here, and what to do about it; empty when all is well."""

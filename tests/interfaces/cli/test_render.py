@@ -32,6 +32,22 @@ def written(show: Any, *arguments: Any, **options: Any) -> str:
     return stream.getvalue()
 
 
+def a_step(name: str, message: str) -> StepRecord:
+    return StepRecord(index=1, name=name, status="ok", started_at=NOW, duration_seconds=1.0, message=message)
+
+
+def test_what_tests_counted_stands_behind_their_step() -> None:
+    steps = [
+        a_step("verify:tests", "tests: passed: 12 passed, 1 skipped"),
+        a_step("verify:syntax", "syntax: passed"),
+        a_step("verify:slow", "slow: passed: 3 passed (flaky: it passed only at try 2)"),
+        a_step("health:web", "web: it answers"),
+    ]
+    tests, syntax, slow, health = written(show_steps, steps).splitlines()
+    assert tests.endswith("12 passed, 1 skipped") and slow.endswith("3 passed (flaky: it passed only at try 2)")
+    assert syntax.rstrip().endswith("s") and health.rstrip().endswith("s")
+
+
 def a_plan(intent: str = "Say hello", **fields: Any) -> ChangePlan:
     return ChangePlan.new(intent=intent, created_by="agent:coder", **fields)
 

@@ -217,3 +217,42 @@ def test_a_profile_that_cannot_work_is_refused_at_load(fields: dict[str, Any], f
 
 def test_a_good_profile_is_accepted() -> None:
     validate_verification_profile("p", profile("pytest", env={"A": "b"}, no_tests={"output_patterns": ["x"]}))
+
+
+def test_a_flaky_run_is_never_silent(verify: Any, workspace: Path) -> None:
+    flaky = "test -e ran && echo 3 passed in 0.1s || { touch ran; echo 1 failed, 2 passed in 0.1s; exit 1; }"
+    result = verify("sh", "-c", flaky)
+    assert result.code == "VERIFY_FAILED" and "flaky" not in result.details
+    (workspace / "ran").unlink()
+    result = verify("sh", "-c", flaky, retries=2)
+    assert result.ok and result.details["flaky"] is True and result.details["attempts"] == 2
+    assert result.message == "tests: passed: 3 passed (flaky: it passed only at try 2)"
+    assert verify("sh", "-c", flaky, retries=2).details.get("flaky") is None  # it passed at once
+
+
+def test_a_failure_that_stays_is_tried_as_often_as_told(verify: Any, workspace: Path) -> None:
+    result = verify("sh", "-c", "echo x >> runs; exit 1", retries=2)
+    assert result.code == "VERIFY_FAILED" and result.details["attempts"] == 3 and result.details["flaky"] is False
+    assert (workspace / "runs").read_text() == "x\n" * 3
+    assert "all of its 3 tries" in result.message
+
+
+@pytest.mark.parametrize("script", ["echo 3 skipped in 0.1s", "echo 1 failed in 0.1s", "exit 3"])
+def test_what_chance_does_not_make_is_not_tried_again(verify: Any, workspace: Path, script: str) -> None:
+    rules = {"exit_codes": [3]}
+    assert not verify("sh", "-c", f"echo x >> runs; {script}", retries=5, no_tests=rules).ok
+    assert (workspace / "runs").read_text() == "x\n"
+
+
+def test_retries_keep_the_time_limit_of_the_step(verify: Any, workspace: Path) -> None:
+    result = verify("sh", "-c", "echo x >> runs; sleep 0.4; exit 1", retries=10, within=1.0)
+    assert not result.ok and result.duration_seconds < 3.0
+    assert 1 <= len((workspace / "runs").read_text().splitlines()) <= 4
+
+
+def test_a_report_is_looked_for_in_the_workspace(verify: Any, workspace: Path) -> None:
+    results = {"format": "junit", "report": "out/r.xml"}
+    made = "mkdir -p out && echo '<testsuite><testcase/></testsuite>' > out/r.xml"
+    result = verify("sh", "-c", made, results=results)
+    assert result.ok and result.details["tests"]["passed"] == 1 and "1 passed" in result.message
+    assert verify("true", results=results).code == "VERIFY_REPORT_STALE"

@@ -57,7 +57,9 @@ def test_pytest_in_a_virtual_environment_is_preferred() -> None:
     ],
 )
 def test_a_runner_is_used_only_when_it_can_run(files: dict[str, bytes], tool: str, argv: tuple[str, ...]) -> None:
-    assert _policy(_fit(files, frozenset({tool}))).verification["tests"].argv == argv
+    profile = _policy(_fit(files, frozenset({tool}))).verification["tests"]
+    assert profile.argv == argv
+    assert profile.results.format == {"pytest": "pytest", "python3": "unittest", "go": "go_test"}.get(tool, "auto")
     without = _fit(files, ALL_TOOLS - {tool})
     assert "tests" not in _policy(without).verification
     assert any("is not used" in line for line in without.summary)

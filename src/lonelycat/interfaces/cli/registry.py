@@ -21,7 +21,7 @@ class Entry(NamedTuple):
 
 _PANELS: dict[str, tuple[str, ...]] = {
     "Change": ("init", "check", "propose", "approve", "reject", "execute", "run", "revert"),
-    "Look": ("status", "log", "show", "diff", "drift"),
+    "Look": ("status", "log", "show", "diff", "drift", "health"),
     "Repair": ("doctor", "recover", "unfreeze"),
     "Govern": ("policy", "approver", "audit", "gc"),
     "Learn": ("demo",),

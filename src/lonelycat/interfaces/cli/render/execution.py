@@ -94,6 +94,9 @@ def _show_step_line(screen: Screen, name: str, status: str, seconds: object, cod
     parts: list[Part] = [(mark, style), f" {name:<{_NAME_WIDTH}} ", (f"{took:>8}", "dim")]
     if code:
         parts.append((f"  {code}", style))
+    elif name.startswith("verify:"):  # what the tests counted, where they did
+        said = message.removeprefix(f"{name.removeprefix('verify:')}: passed").removeprefix(": ").strip()
+        parts.append((f"  {printable(said)}" if said else "", "dim"))
     screen.line(*parts, indent=2)
     if message and status == "failed":
         for line in message.split("\n")[:12]:

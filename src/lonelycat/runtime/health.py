@@ -1,0 +1,94 @@
+"""Health checks outside of an execution: what the policy has, and asking them now.
+
+Invariants: nothing is changed and nothing is recorded; what is shown is masked like what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lonelycat.checks.health.checker import HealthChecker
+from lonelycat.checks.health.registry import health_kind, known_kinds, origin, validate_health_check
+from lonelycat.checks.result import CheckResult
+from lonelycat.errors import InputError, LonelyCatError
+from lonelycat.governance.policy import HealthCheck
+from lonelycat.records.redaction import redact_bytes, redact_json, redact_text
+from lonelycat.runtime.bootstrap import Wiring
+
+
+@dataclass(frozen=True, slots=True)
+class HealthList:
+    """What health checks there are, and what kinds of them there can be.
+
+    Attributes:
+        checks: by name, as the policy has them.
+        services: the services that each check belongs to.
+        kinds: every kind that is installed, and the distribution that it comes from.
+    """
+
+    checks: dict[str, HealthCheck]
+    services: dict[str, tuple[str, ...]]
+    kinds: dict[str, str]
+
+
+def health_list(wiring: Wiring) -> HealthList:
+    """Return the policy's health checks and the installed kinds.
+
+    Raises:
+        PolicyError: a check's parameters are wrong, or a plug-in clashes or cannot be loaded.
+    """
+    policy = wiring.policy().loaded.policy
+    kinds = {name: origin(name) for name in known_kinds()}
+    for name in kinds:
+        health_kind(name)
+    for name, check in policy.health_checks.items():
+        validate_health_check(name, check)
+    services = {
+        name: tuple(service for service, spec in policy.services.items() if name in spec.health_checks)
+        for name in policy.health_checks
+    }
+    return HealthList(dict(policy.health_checks), services, kinds)
+
+
+def health_run(wiring: Wiring, names: Sequence[str] = ()) -> tuple[CheckResult, ...]:
+    """Ask the named health checks now, all of the policy's by default, in the policy's order.
+
+    What a check compares with is noted just before it is asked, as it is before a change.
+
+    Raises:
+        InputError: ``UNKNOWN_HEALTH_CHECK``, or ``HEALTH_NO_CHECKS`` when the policy has none.
+    """
+    policy = wiring.policy().loaded.policy
+    unknown = [name for name in names if name not in policy.health_checks]
+    if unknown or not policy.health_checks:
+        known = ", ".join(policy.health_checks)
+        if not known:
+            raise InputError("HEALTH_NO_CHECKS", "the policy has no health checks", "Define some in the policy.")
+        raise InputError("UNKNOWN_HEALTH_CHECK", f"the policy has no health check {unknown[0]}", f"There are {known}.")
+    settings = wiring.settings
+    checker = HealthChecker(settings.workspace, wiring.clock, settings.limits)
+    limit = policy.executor.constraints.max_step_time
+    return tuple(
+        _redacted(_asked(checker, name, check, limit))
+        for name, check in policy.health_checks.items()
+        if not names or name in names
+    )
+
+
+def _asked(checker: HealthChecker, name: str, check: HealthCheck, limit: float) -> CheckResult:
+    try:
+        mark = checker.mark(name, check, limit)
+    except LonelyCatError as error:
+        return CheckResult(name, f"health:{check.kind}", False, error.code, f"{name}: {error.message}", 0.0)
+    return checker.run(name, check, limit, mark)
+
+
+def _redacted(found: CheckResult) -> CheckResult:
+    details = redact_json(found.details)
+    return replace(
+        found,
+        message=redact_text(found.message),
+        output=redact_bytes(found.output),
+        details=details if isinstance(details, dict) else {},
+    )
