@@ -102,6 +102,10 @@ def _services(policy: Policy) -> Iterator[Problem]:
                 yield _unknown(("services", name, "after", index), "service", other, policy.services)
         if service.ready_timeout is not None and not service.health_checks:
             yield _unreachable(("services", name, "ready_timeout"), "waits for health_checks, and there are none")
+    for name, database in policy.health_test.databases.items() if policy.health_test else ():
+        if database.service not in policy.services:
+            where = ("health_test", "databases", name, "service")
+            yield _unknown(where, "service", database.service, policy.services)
     yield from _circles(policy)
 
 

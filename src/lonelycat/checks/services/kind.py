@@ -27,7 +27,12 @@ class ServiceKind:
         parameters: the model of what the policy writes under ``with``.
         actions: what it can do, by the name that the policy gives it; ``restart`` always. Where there is ``signal``,
             ``parameters`` has a field ``signal``.
+        stop: ends the service and keeps it ended; None where nobody knows how.
+        processes: ``processes(context, name, parameters, timeout)``: the pids of the running service itself, without
+            those of its children; None where nobody knows.
     """
 
     parameters: type[Strict]
     actions: Mapping[str, Act]
+    stop: Act | None = None
+    processes: Callable[[ProbeContext, str, Any, float], list[int]] | None = None

@@ -179,4 +179,24 @@ def _log_since(path: Path, position: int) -> bytes:
         return file.read(_LOG_TAIL_BYTES)
 
 
-KIND = ServiceKind(ProcessServiceParameters, {"restart": restart, "reload": reload, "signal": signal_it})
+def stop(context: ProbeContext, name: str, parameters: ProcessServiceParameters, timeout: float) -> ProbeResult:
+    """Stop the running service, if one runs."""
+    noted = read_pid_file(_place(context, name, parameters.pid_file, "pid"))
+    running = noted.running() if noted is not None else None
+    if running is None:
+        return passed("does not run")
+    grace = max(0.0, min(parameters.grace_seconds, timeout - _RESERVE_SECONDS))
+    if not stop_service(running, signal.Signals[f"SIG{parameters.stop_signal}"], grace, context.clock):
+        return failed("SERVICE_RESTART_TIMEOUT", f"process {running.pid} does not end")
+    return passed(f"process {running.pid} ended")
+
+
+def processes(context: ProbeContext, name: str, parameters: ProcessServiceParameters, timeout: float) -> list[int]:
+    """Return the pid of the running service, if one runs."""
+    noted = read_pid_file(_place(context, name, parameters.pid_file, "pid"))
+    return [noted.pid] if noted is not None and noted.running() is not None else []
+
+
+KIND = ServiceKind(
+    ProcessServiceParameters, {"restart": restart, "reload": reload, "signal": signal_it}, stop, processes
+)

@@ -100,15 +100,33 @@ def restart(context: ProbeContext, name: str, parameters: SupervisorServiceParam
     """Stop what runs, start it anew, and wait until it counts as running."""
 
     def act(programs: _Programs) -> ProbeResult:
-        programs.tell("stop", False, fine=[NOT_RUNNING])
-        stopped = programs.wait(lambda states: all(one["statename"] in _DOWN for one in states.values()))
-        slow = [f"{full} is {one['statename']}" for full, one in stopped.items() if one["statename"] not in _DOWN]
-        if slow:
-            return failed("SERVICE_RESTART_TIMEOUT", f"{slow[0]} and does not end")
+        ended = _ended(programs)
+        if not ended.ok:
+            return ended
         programs.tell("start", False, fine=[ALREADY_STARTED, *SPAWN_ERRORS])
         return _runs(programs, {})
 
     return _guarded(context, parameters, timeout, act)
+
+
+def stop(context: ProbeContext, name: str, parameters: SupervisorServiceParameters, timeout: float) -> ProbeResult:
+    """Stop what runs; supervisord does not start it again by itself."""
+    return _guarded(context, parameters, timeout, _ended)
+
+
+def processes(context: ProbeContext, name: str, parameters: SupervisorServiceParameters, timeout: float) -> list[int]:
+    """Return the pids of what runs; raises what :class:`Supervisord` raises."""
+    states = _Programs(context, parameters, timeout).states()
+    return [one["pid"] for one in states.values() if one["pid"]]
+
+
+def _ended(programs: _Programs) -> ProbeResult:
+    programs.tell("stop", False, fine=[NOT_RUNNING])
+    states = programs.wait(lambda states: all(one["statename"] in _DOWN for one in states.values()))
+    slow = [f"{full} is {one['statename']}" for full, one in states.items() if one["statename"] not in _DOWN]
+    if slow:
+        return failed("SERVICE_RESTART_TIMEOUT", f"{slow[0]} and does not end")
+    return passed(f"{', '.join(states)} ended")
 
 
 def reload(context: ProbeContext, name: str, parameters: SupervisorServiceParameters, timeout: float) -> ProbeResult:
@@ -178,4 +196,6 @@ def _guarded(
         return failed("SERVICE_MANAGER_ANSWER", f"supervisord's answer lacks {error}")
 
 
-KIND = ServiceKind(SupervisorServiceParameters, {"restart": restart, "reload": reload, "signal": send_signal})
+KIND = ServiceKind(
+    SupervisorServiceParameters, {"restart": restart, "reload": reload, "signal": send_signal}, stop, processes
+)

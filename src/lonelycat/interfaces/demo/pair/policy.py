@@ -33,8 +33,9 @@ health_checks:
     kind: command
     with: {{argv: ["{{python}}", app/migrate.py, status], env: {{SHOP_RUN: "{run}"}}}}
     touches: ["migrations/**", app/migrate.py]
-    timeout: 3
+    timeout: 2
     interval: 0.2
+    failure_threshold: 2
   web-healthy:
     description: the service answers, and reaches its database and its cache
     kind: http
@@ -43,6 +44,7 @@ health_checks:
     timeout: 2
     interval: 0.2
     attempts: 10
+    failure_threshold: 2
   items-keep-coming:
     description: twelve requests in a row are served, which is more than the pool has connections
     kind: http
@@ -65,8 +67,9 @@ health_checks:
     kind: sql
     with: {{url: "postgresql+psycopg://shop@/shop?host={run}", query: "select count(*) from items", min: 1}}
     touches: ["app/**", "migrations/**"]
-    timeout: 3
+    timeout: 2
     interval: 0.2
+    failure_threshold: 2
   cache-answers:
     description: Redis answers
     kind: redis
@@ -74,6 +77,7 @@ health_checks:
     touches: ["app/**"]
     timeout: 2
     interval: 0.2
+    failure_threshold: 2
 services:
   postgres:
     description: the database; no change of this repository restarts it
@@ -103,6 +107,12 @@ services:
     after: [postgres, redis, migrate]
     health_checks: [web-healthy, web-runs]
     ready_timeout: 4
+health_test:
+  start: ["{{python}}", ops/stack.py, "{base}", "{port}"]
+  private: ["{run}", "{base}/data"]
+  ready_timeout: 40
+  databases:
+    shop: {{url: "postgresql://shop@/shop?host={run}", service: postgres}}
 """
 
 
@@ -114,4 +124,4 @@ def services_policy(*, port: int, run: str, public_key: str) -> str:
         run: the directory of the sockets.
         public_key: base64 of the approver's Ed25519 public key.
     """
-    return _TEMPLATE.format(port=port, run=run, public_key=public_key, approver=APPROVER)
+    return _TEMPLATE.format(port=port, run=run, base=run.rpartition("/")[0], public_key=public_key, approver=APPROVER)

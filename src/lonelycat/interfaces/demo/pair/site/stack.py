@@ -27,10 +27,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def as_nobody() -> list[str]:
-    """Return what runs a program as nobody, who may still enter the directories of others; nothing if not root."""
+    """Return what runs a program as nobody, who may still enter the directories of others; nothing if not root.
+
+    Without that secure bit access(2), by which PostgreSQL looks for its programs, does not count the right to enter.
+    """
     if _NOBODY is None:
         return []
-    rights = ["--inh-caps", "+dac_override", "--ambient-caps", "+dac_override"]
+    rights = ["--securebits", "+no_setuid_fixup", "--inh-caps", "+dac_override", "--ambient-caps", "+dac_override"]
     user, group = str(_NOBODY.pw_uid), str(_NOBODY.pw_gid)
     return [shutil.which("setpriv") or "setpriv", "--reuid", user, "--regid", group, "--clear-groups", *rights]
 
