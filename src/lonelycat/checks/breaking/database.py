@@ -100,14 +100,18 @@ def _connected(place: BrokenDatabase, **other: str) -> Iterator[Any]:
 
 
 def _must_be_inside(descriptor: int) -> None:
-    """Refuse a server at the other end of a unix socket that is no process of this pid namespace."""
-    with socket.socket(fileno=socket.dup(descriptor)) as connection:
-        if connection.family != socket.AF_UNIX:
-            return
-        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    if struct.unpack("3i", peer)[0] == 0:
+    if peer_of(descriptor) == 0:
         raise StateError(
             "HEALTH_TEST_NOT_PRIVATE",
             "the database at that unix socket runs outside the sandbox, and is left alone",
             "Name the directory of its socket in health_test.private.",
         )
+
+
+def peer_of(descriptor: int) -> int | None:
+    """Return the pid at the other end of a unix socket, 0 when it is in no namespace of ours; None over TCP."""
+    with socket.socket(fileno=socket.dup(descriptor)) as connection:
+        if connection.family != socket.AF_UNIX:
+            return None
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", peer)[0])
