@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.checks.documented import documented
 
 from lonelycat.checks.result import CheckResult
 from lonelycat.checks.services.registry import validate_service
@@ -186,3 +187,10 @@ def test_unknown_unreachable_silent_and_senseless(engine: Engine, workspace: Pat
 def test_a_name_that_is_none_is_refused(container: str) -> None:
     with pytest.raises(PolicyError, match="container"):
         validate_service("shop", Service.model_validate({"kind": "docker", "with": {"container": container}}))
+
+
+def test_the_documented_example(engine: Engine, workspace: Path) -> None:
+    name, service = documented("docker", socket=str(engine.path))
+    found = ServiceRestarter(workspace, SystemClock(), Limits()).restart(name, service, 10.0)
+    assert found.ok, found
+    assert "POST /containers/shop/restart?t=5" in engine.requests

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import json
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.checks.documented import documented, examples
 
+from lonelycat.checks.pidfile import read_pid_file
 from lonelycat.checks.result import CheckResult
 from lonelycat.checks.services.order import restart_order
+from lonelycat.checks.services.registry import validate_service
 from lonelycat.checks.services.restarter import ServiceRestarter
+from lonelycat.checks.services.stopping import stop_service
 from lonelycat.clock import SystemClock
 from lonelycat.errors import PolicyError
 from lonelycat.governance.policy import HealthCheck, Service
@@ -115,3 +121,22 @@ def test_without_a_time_for_it_readiness_is_not_waited_for(workspace: Path) -> N
     checks = {"up": HealthCheck.model_validate({"kind": "file", "with": {"path": "never"}})}
     restarter = ServiceRestarter(workspace, SystemClock(), Limits(), health_checks=checks)
     assert restarter.restart("web", service, 20.0).ok
+
+
+@pytest.mark.parametrize("kind", ["process", "command"])
+def test_the_documented_example(kind: str, workspace: Path) -> None:
+    name, service = documented(kind)
+    found = ServiceRestarter(workspace, SystemClock(), Limits()).restart(name, service, 15.0)
+    noted = read_pid_file(workspace / ".lonelycat/run" / f"{name}.pid")
+    if noted is not None and noted.identity is not None:
+        stop_service(noted.identity, signal.SIGKILL, 0, SystemClock())
+    assert found.ok, found
+    assert (noted is None) == (kind == "command")
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda example: ",".join(example["services"]))
+def test_every_example_is_a_policy_that_loads(example: dict[str, Any]) -> None:
+    whole = {"version": 1, "name": "p", "executor": {"allowed_paths": ["**"]}, **example}
+    loaded = load_policy(json.dumps(whole).encode(), source="docs/services.md")
+    for name, service in loaded.policy.services.items():
+        validate_service(name, service)

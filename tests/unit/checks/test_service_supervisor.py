@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.checks.documented import documented
 from tests.unit.checks.supervisord import WAITING, supervisord
 
 from lonelycat.checks.result import CheckResult
@@ -203,3 +204,10 @@ def test_the_action_signal_needs_a_signal_and_command_cannot_reload() -> None:
         with pytest.raises(PolicyError) as caught:
             validate_service("web", Service.model_validate(given))
         assert caught.value.details["field"] == field
+
+
+def test_the_documented_example(short: Path, workspace: Path) -> None:
+    with supervisord(short, {"web": WAITING}) as place:
+        name, service = documented("supervisor", socket=str(place))
+        found = ServiceRestarter(workspace, SystemClock(), Limits()).restart(name, service, 20.0)
+    assert found.ok, found

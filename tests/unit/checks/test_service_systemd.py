@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.debian import need_root, program
+from tests.unit.checks.documented import documented
 
 from lonelycat.checks.result import CheckResult
 from lonelycat.checks.services.registry import validate_service
@@ -25,6 +26,7 @@ from lonelycat.governance.policy import Service
 from lonelycat.settings import Limits
 
 UNITS = {
+    "shop": "ExecStart=/bin/sleep 600",
     "web": "ExecStart=/bin/sleep 600\nExecReload=/bin/kill -HUP $MAINPID",
     "reloading": "ExecStart=/bin/sh -c \"trap 'echo again >> {home}/said' HUP; while :; do sleep 0.05; done\"\n"
     "ExecReload=/bin/kill -HUP $MAINPID",
@@ -138,3 +140,9 @@ def test_a_systemctl_that_says_nothing_of_use_is_a_failure(ask: Any) -> None:
 def test_a_name_that_is_no_unit_is_refused(unit: str) -> None:
     with pytest.raises(PolicyError, match="unit"):
         validate_service("web", Service.model_validate({"kind": "systemd", "with": {"unit": unit}}))
+
+
+def test_the_documented_example(ask: Any, workspace: Path) -> None:
+    name, service = documented("systemd")
+    found = ServiceRestarter(workspace, SystemClock(), Limits()).restart(name, service, 15.0)
+    assert found.ok, found
