@@ -43,6 +43,8 @@ NOT_CODES = frozenset(
             "PLAN_ID",
         ),
         *("HEALTH_CHECK",),
+        # capabilities
+        *("DAC_OVERRIDE", "NET_BIND_SERVICE"),
         # the environment of systemctl
         *("DBUS_SESSION_BUS_ADDRESS", "SYSTEMD_COLORS", "SYSTEMD_PAGER", "XDG_RUNTIME_DIR"),
     }
