@@ -68,6 +68,7 @@ def test_a_program_that_ends_at_once_fails_with_what_it_said(ask: Callable[..., 
     assert (found.ok, found.code) == (False, "SERVICE_RESTART_FAILED")
     assert "FATAL" in found.message or "BACKOFF" in found.message
     assert b"no database here" in found.output
+    assert found.duration_seconds < 15, "it was waited for though it had ended"
 
 
 def test_a_program_that_ends_within_the_settling_time_fails(ask: Callable[..., CheckResult]) -> None:

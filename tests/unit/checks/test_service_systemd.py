@@ -131,6 +131,14 @@ def test_an_unknown_unit_and_no_systemctl(ask: Any) -> None:
     assert ask("web", systemctl=["/nowhere/systemctl"]).code == "SERVICE_COMMAND_NOT_FOUND"
 
 
+def test_a_restart_that_is_only_claimed_is_not_believed(ask: Any) -> None:
+    assert ask("web").ok
+    lying = "import os, sys; 'restart' in sys.argv or os.execvp('systemctl', ['systemctl', *sys.argv[1:]])"
+    found = ask("web", systemctl=[sys.executable, "-c", lying])
+    assert (found.ok, found.code) == (False, "SERVICE_RESTART_FAILED")
+    assert "same invocation" in found.message
+
+
 def test_a_systemctl_that_says_nothing_of_use_is_a_failure(ask: Any) -> None:
     found = ask("web", systemctl=[sys.executable, "-c", "print('hello')"])
     assert (found.ok, found.code) == (False, "SERVICE_MANAGER_ANSWER")
