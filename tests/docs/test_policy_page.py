@@ -22,6 +22,7 @@ from lonelycat.governance.policy_file import load_policy
 from lonelycat.governance.rules.codes import CODES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "policy.md"
+KINDS = PAGE.with_name("health-checks.md")
 _ROW = re.compile(r"^\| `([a-z][\w-]*(?:\[\])?(?:\.[\w\[\]]+)*)` \| (required|`.*?`) \|", re.MULTILINE)
 REQUIRED = "required"
 
@@ -65,8 +66,8 @@ def _plain(value: object) -> object:
 
 
 def documented() -> dict[str, object]:
-    """Return what the page says: key and default."""
-    rows = _ROW.findall(PAGE.read_text(encoding="utf-8"))
+    """Return what the pages say: key and default."""
+    rows = _ROW.findall(PAGE.read_text(encoding="utf-8") + KINDS.read_text(encoding="utf-8"))
     assert len({key for key, _ in rows}) == len(rows), "a key stands twice"
     return {key: REQUIRED if text == REQUIRED else yaml.safe_load(text.strip("`")) for key, text in rows}
 

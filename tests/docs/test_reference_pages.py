@@ -47,13 +47,18 @@ NOT_CODES = frozenset(
         *("DAC_OVERRIDE", "NET_BIND_SERVICE"),
         # the environment of systemctl
         *("DBUS_SESSION_BUS_ADDRESS", "SYSTEMD_COLORS", "SYSTEMD_PAGER", "XDG_RUNTIME_DIR"),
+        # of systemd, its bus and gRPC, and a clock
+        *("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "SYSTEMD_COLORS", "NOT_FOUND", "CLOCK_REALTIME_COARSE"),
     }
 )
 GIT_VARIABLE = re.compile(
     r"GIT_(?:ALLOW|ATTR|CEILING|CONFIG|NO|PAGER|TERMINAL|OPTIONAL|DIR|WORK|INDEX|AUTHOR|COMMITTER)"
 )
-COMPOSED = re.compile(r"(?:PROPOSAL|EXECUTION|IDEMPOTENCY|APPROVAL)_(?:ALTERED|MISSING|UNKNOWN)")
-"""``records/verification.py`` puts these together."""
+COMPOSED = re.compile(
+    r"(?:PROPOSAL|EXECUTION|IDEMPOTENCY|APPROVAL)_(?:ALTERED|MISSING|UNKNOWN)"
+    r"|HEALTH_(?:HTTP|SUPERVISOR|PROMETHEUS)_(?:CONNECT|TIMEOUT|TLS|PROTOCOL)"
+)
+"""``records/verification.py`` puts these together, and the health checks that make an HTTP exchange."""
 
 
 def codes_in_the_source() -> dict[str, str]:

@@ -230,6 +230,13 @@ class VerificationProfile(Strict):
     retries: Annotated[int, Field(ge=0, le=10)] = 0
 
 
+BUILT_IN_HEALTH_KINDS = (
+    "command", "file", "grpc", "http", "log", "process", "prometheus", "redis", "sql", "sqlite", "supervisor",
+    "systemd", "tcp",
+)  # fmt: skip
+"""The kinds of health check that come with LonelyCat; ``checks/health/registry.py`` adds those of plug-ins."""
+
+
 class HealthCheck(Strict):
     """One health check: its kind, the kind's own parameters, and how often it must succeed.
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from lonelycat.changes.strict_json import loads
 from lonelycat.durable import sync_file
 from lonelycat.errors import LonelyCatError, PolicyError
+from lonelycat.governance.policy import BUILT_IN_HEALTH_KINDS
 from lonelycat.governance.policy_file import LoadedPolicy, load_policy
 from lonelycat.governance.signing import Signer, verify_signature
 from lonelycat.settings import Settings
@@ -79,7 +80,7 @@ def load_known(data: bytes, source: str) -> LoadedPolicy:
         PolicyError: it cannot be loaded, or ``HEALTH_KIND_UNKNOWN``.
     """
     loaded = load_policy(data, source=source)
-    if loaded.policy.health_checks:
+    if any(check.kind not in BUILT_IN_HEALTH_KINDS for check in loaded.policy.health_checks.values()):
         from lonelycat.checks.health.registry import check_kinds
 
         check_kinds(loaded.policy)

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 from tests.unit.checks.probing import Asking
+from tests.unit.checks.server_fixtures import database, grpc_target, prometheus_url, redis_server, supervisor_server
 
 from lonelycat.settings import child_environment
+
+__all__ = ["database", "grpc_target", "prometheus_url", "redis_server", "supervisor_server"]
 
 
 class Marker:

@@ -7,60 +7,22 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.servers.certificates import Certificates, certificates
-from tests.servers.running import accepts, free_port, running
+from tests.servers.certificates import certificates
+from tests.servers.grpc_health import grpc_health
+from tests.servers.running import free_port
 from tests.unit.checks.probing import Asking
 
 Raw = Callable[[Callable[[socket.socket], None]], int]
 
-SERVER = textwrap.dedent(
-    """
-    import sys
-    from concurrent import futures
-    import grpc
-    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-    port, key, certificate = sys.argv[1:]
-    Status = health_pb2.HealthCheckResponse
-
-    class WithToken(health.HealthServicer):
-        def Check(self, request, context):
-            if request.service == "guarded" and ("token", "t0p-secret") not in context.invocation_metadata():
-                context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token")
-            return super().Check(request, context)
-
-    servicer = WithToken()
-    for name, status in (("", Status.SERVING), ("shop", Status.SERVING), ("guarded", Status.SERVING),
-                         ("broken", Status.NOT_SERVING), ("unsure", Status.UNKNOWN)):
-        servicer.set(name, status)
-    server = grpc.server(futures.ThreadPoolExecutor(4))
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    if key:
-        pair = [(open(key, "rb").read(), open(certificate, "rb").read())]
-        server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials(pair))
-    else:
-        server.add_insecure_port(f"127.0.0.1:{port}")
-    server.start()
-    server.wait_for_termination()
-    """
-)
-
-
-def serve(directory: Path, made: Certificates | None = None) -> Iterator[str]:
-    port = free_port()
-    files = ["", ""] if made is None else [str(made.key), str(made.certificate)]
-    with running([sys.executable, "-c", SERVER, str(port), *files], lambda: accepts(port), directory / "log"):
-        yield f"127.0.0.1:{port}"
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield from serve(tmp_path_factory.mktemp("grpc"))
+@pytest.fixture
+def target(grpc_target: str) -> str:
+    return grpc_target
 
 
 @pytest.mark.parametrize(
@@ -86,9 +48,7 @@ def test_metadata_of_a_variable_is_sent_and_not_shown(target: str, ask: Asking, 
 
 def test_over_tls(ask: Asking, tmp_path: Path) -> None:
     made = certificates(tmp_path / "tls", days=30)
-    server = serve(tmp_path, made)
-    target = next(server)
-    try:
+    with grpc_health(tmp_path, made) as target:
         assert ask("grpc", target=target, tls=True, ca_file=str(made.authority)).ok
         stranger = certificates(tmp_path / "other", days=30)
         assert ask("grpc", within=4.0, target=target, tls=True, ca_file=str(stranger.authority)).code in (
@@ -97,8 +57,6 @@ def test_over_tls(ask: Asking, tmp_path: Path) -> None:
         )
         assert ask("grpc", target=target, tls=True, ca_file="gone.pem").code == "HEALTH_GRPC_TLS"
         assert ask("grpc", within=3.0, target=target).code in ("HEALTH_GRPC_CONNECT", "HEALTH_GRPC_TIMEOUT")
-    finally:
-        server.close()
 
 
 def test_nobody_listens_and_silence(ask: Asking, raw_server: Raw) -> None:

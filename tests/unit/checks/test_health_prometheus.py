@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.servers.prometheus import prometheus
 from tests.servers.running import free_port
 from tests.unit.checks.probing import Asking
 
 Raw = Callable[[Callable[[socket.socket], None]], int]
-METRICS = b"""
-# TYPE shop_errors gauge
-shop_errors 3
-shop_ratio NaN
-shop_big +Inf
-shop_parts{part="a"} 1
-shop_parts{part="b"} 2
-"""
 
 
-class Metrics(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(METRICS)))
-        self.end_headers()
-        self.wfile.write(METRICS)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Metrics) as service:
-        thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        with prometheus(tmp_path_factory.mktemp("p") / "d", service.server_port) as one:
-            yield one
-        service.shutdown()
-        thread.join()
+@pytest.fixture
+def url(prometheus_url: str) -> str:
+    return prometheus_url
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,9 @@ from tests.unit.checks.probing import Asking
 Raw = Callable[[Callable[[socket.socket], None]], int]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    with redis(tmp_path_factory.mktemp("r") / "one") as one:
-        yield one
+@pytest.fixture
+def server(redis_server: Redis) -> Redis:
+    return redis_server
 
 
 def client(one: Redis) -> Any:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,6 @@ from lonelycat.checks.health.migrations import heads
 from lonelycat.errors import PolicyError, StepFailedError
 
 Raw = Callable[[Callable[[socket.socket], None]], int]
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    with postgres(tmp_path_factory.mktemp("postgres") / "server") as server:
-        yield server
 
 
 @pytest.fixture

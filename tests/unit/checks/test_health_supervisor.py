@@ -5,42 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from tests.servers.running import free_port
-from tests.servers.supervisord import Supervisord, supervisord
+from tests.servers.supervisord import Supervisord
 from tests.unit.checks.probing import Asking
 
 from lonelycat.errors import LonelyCatError
 
 Raw = Callable[[Callable[[socket.socket], None]], int]
-PROGRAMS = f"""
-[program:web]
-command={sys.executable} -c "import time; time.sleep(600)"
-startsecs=0
-[program:dead]
-command={sys.executable} -c "import sys; sys.exit(3)"
-startsecs=5
-startretries=1000
-[program:off]
-command=/bin/true
-autostart=false
-[group:pair]
-programs=one
-[program:one]
-command={sys.executable} -c "import time; time.sleep(600)"
-startsecs=0
-"""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisord]:
-    with supervisord(tmp_path_factory.mktemp("s") / "d", PROGRAMS) as one:
-        yield one
+@pytest.fixture
+def server(supervisor_server: Supervisord) -> Supervisord:
+    return supervisor_server
 
 
 def test_only_running_passes(server: Supervisord, ask: Asking) -> None:

@@ -175,7 +175,8 @@ def _answers_in_json(ground: _Ground) -> None:
             json.dumps(seen.details, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ConformanceError(f"its details are not JSON: {error}") from error
-        _hold(isinstance(seen.message, str) and isinstance(seen.output, bytes), "message or output is of no use", seen)
+        said: tuple[object, object] = (seen.message, seen.output)  # whatever the types promise, it may be otherwise
+        _hold(isinstance(said[0], str) and isinstance(said[1], bytes), "message or output is of no use", seen)
 
 
 def _notes_a_mark_in_json(ground: _Ground) -> None:

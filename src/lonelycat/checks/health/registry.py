@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lonelycat.changes.model import Strict
 from lonelycat.checks.health.kind import HealthKind
 from lonelycat.errors import PolicyError
-from lonelycat.governance.policy import HealthCheck, Policy
+from lonelycat.governance.policy import BUILT_IN_HEALTH_KINDS, HealthCheck, Policy
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -28,15 +28,7 @@ GROUP: Final = "lonelycat.health_kinds"
 """The entry-point group of kinds from other distributions: name of the kind = ``module:object``."""
 
 _PACKAGE = "lonelycat.checks.health"
-BUILT_IN: Final = MappingProxyType(
-    {
-        name: f"{_PACKAGE}.{name}"
-        for name in (
-            "command", "file", "grpc", "http", "log", "process", "prometheus", "redis", "sql", "sqlite", "supervisor",
-            "systemd", "tcp",
-        )
-    }
-)  # fmt: skip
+BUILT_IN: Final = MappingProxyType({name: f"{_PACKAGE}.{name}" for name in BUILT_IN_HEALTH_KINDS})
 """The kinds that come with LonelyCat, and their modules."""
 
 

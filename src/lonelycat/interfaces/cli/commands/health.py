@@ -72,9 +72,8 @@ def run(call: Invocation, names: Names = None) -> Report:
             screen.line((result.message.removeprefix(f"{result.name}: "), "dim"), indent=6)
         screen.line(("UNHEALTHY" if failing else "HEALTHY", "bad" if failing else "good"), f"  {message}")
 
-    message = (
-        f"{len(failing)} of {len(results)} health checks fail" if failing else f"{len(results)} health checks hold"
-    )
+    count = f"{len(results)} health check{'s' if len(results) > 1 else ''}"
+    message = f"{len(failing)} of {count} fail" if failing else f"{count} hold{'s' if len(results) == 1 else ''}"
     facts = {
         "results": [
             {

@@ -11,7 +11,7 @@ description: A small shop on PostgreSQL and Redis. What outlives a rollback, the
 executor:
   allowed_paths: ["app/**", "migrations/**", "tests/**", "README.md"]
   always_review_categories: [schema]
-  constraints: {{max_execution_time: 90, max_step_time: 30}}
+  constraints: {{max_execution_time: 150, max_step_time: 30}}
 categories:
   service: {{paths: ["app/**"], risk: MEDIUM, description: the web service}}
   schema: {{paths: ["migrations/**", app/migrate.py], risk: HIGH, description: the shape of stored data}}
@@ -33,15 +33,15 @@ health_checks:
     kind: command
     with: {{argv: ["{{python}}", app/migrate.py, status], env: {{SHOP_RUN: "{run}"}}}}
     touches: ["migrations/**", app/migrate.py]
-    timeout: 2
+    timeout: 8
     interval: 0.2
-    failure_threshold: 2
+    failure_threshold: 1
   web-healthy:
     description: the service answers, and reaches its database and its cache
     kind: http
     with: {{url: "http://127.0.0.1:{port}/health", status: [200], json_equals: {{/status: healthy}}}}
     touches: ["app/**", "migrations/**"]
-    timeout: 2
+    timeout: 4
     interval: 0.2
     attempts: 10
     failure_threshold: 2
@@ -50,7 +50,7 @@ health_checks:
     kind: http
     with: {{url: "http://127.0.0.1:{port}/items", status: [200], body_contains: fish}}
     touches: ["app/**", "migrations/**"]
-    timeout: 2
+    timeout: 4
     interval: 0.1
     attempts: 12
     success_threshold: 12
@@ -60,37 +60,37 @@ health_checks:
     kind: supervisor
     with: {{program: web, socket: "{run}/supervisor.sock"}}
     touches: ["app/**"]
-    timeout: 2
+    timeout: 4
     interval: 0.2
   database-answers:
     description: PostgreSQL answers, and the shop has something to sell
     kind: sql
     with: {{url: "postgresql+psycopg://shop@/shop?host={run}", query: "select count(*) from items", min: 1}}
     touches: ["app/**", "migrations/**"]
-    timeout: 2
+    timeout: 8
     interval: 0.2
-    failure_threshold: 2
+    failure_threshold: 1
   cache-answers:
     description: Redis answers
     kind: redis
     with: {{socket: "{run}/redis.sock", role: master}}
     touches: ["app/**"]
-    timeout: 2
+    timeout: 4
     interval: 0.2
-    failure_threshold: 2
+    failure_threshold: 1
 services:
   postgres:
     description: the database; no change of this repository restarts it
     kind: supervisor
     with: {{program: postgres, socket: "{run}/supervisor.sock"}}
     health_checks: [database-answers]
-    ready_timeout: 10
+    ready_timeout: 20
   redis:
     description: the cache; no change of this repository restarts it
     kind: supervisor
     with: {{program: redis, socket: "{run}/supervisor.sock"}}
     health_checks: [cache-answers]
-    ready_timeout: 10
+    ready_timeout: 20
   migrate:
     description: brings the database to what the files say, and back again when they are rolled back
     kind: command
@@ -98,7 +98,7 @@ services:
     touches: ["migrations/**", app/migrate.py]
     after: [postgres]
     health_checks: [schema-at-head]
-    ready_timeout: 5
+    ready_timeout: 20
   web:
     description: the shop's web service
     kind: supervisor
@@ -106,7 +106,7 @@ services:
     touches: ["app/**", "!app/migrate.py"]
     after: [postgres, redis, migrate]
     health_checks: [web-healthy, web-runs]
-    ready_timeout: 4
+    ready_timeout: 8
 health_test:
   start: ["{{python}}", ops/stack.py, "{base}", "{port}"]
   private: ["{run}", "{base}/data"]

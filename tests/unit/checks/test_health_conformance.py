@@ -1,0 +1,196 @@
+"""Every built-in kind keeps what kinds promise, asked of real servers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.servers.postgres import Postgres
+from tests.servers.redis import Redis
+from tests.servers.supervisord import Supervisord
+
+from lonelycat.checks.health.conformance import Subject, contract
+from lonelycat.checks.health.registry import BUILT_IN, health_kind
+
+PROMISES = [test.name for test in contract(Subject("tcp", {}, {}, lambda port: {}))]
+OF_SERVERS = {name for name in PROMISES if "_on_" in name}
+WITHOUT_SERVER = {"command", "file", "log", "process", "sqlite", "systemd"}
+
+
+class Fine(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Fine) as one:
+        thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield one.server_port
+        one.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def subject(
+    request: pytest.FixtureRequest, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Subject]:
+    def of(kind: str) -> Subject:
+        make = globals()[f"_{kind}"]
+        seconds = 3.0 if health_kind(kind).isolated else 1.0
+        cases = make(request.getfixturevalue, workspace, monkeypatch)
+        return Subject(kind, **cases, workspace=workspace, seconds=seconds)
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("kind", "promise"),
+    [
+        (kind, promise)
+        for kind in BUILT_IN
+        for promise in PROMISES
+        if promise not in OF_SERVERS or kind not in WITHOUT_SERVER
+    ],
+)
+def test_contract(subject: Callable[[str], Subject], kind: str, promise: str) -> None:
+    (test,) = (test for test in contract(subject(kind)) if test.name == promise)
+    test()
+
+
+# What each kind passes with, fails with, and which parameters make it ask a port.
+
+Get = Callable[[str], Any]
+
+
+def _command(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    return {"passing": {"argv": ["true"]}, "failing": {"argv": ["false"]}}
+
+
+def _file(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    (workspace / "there").write_text("x")
+    return {"passing": {"path": "there"}, "failing": {"path": "gone"}}
+
+
+def _log(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    (workspace / "app.log").write_text("started\n")
+    silent = {"path": "app.log", "pattern": "ERROR", "expect": "ready"}
+    return {"passing": {"path": "app.log", "pattern": "ERROR"}, "failing": silent}
+
+
+def _process(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    return {"passing": {"argv_matches": "pytest"}, "failing": {"name": "no-such-program-at-all"}}
+
+
+def _sqlite(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    with sqlite3.connect(workspace / "app.db") as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS t (i)")
+    connection.close()
+    return {"passing": {"path": "app.db"}, "failing": {"path": "app.db", "query": "SELECT * FROM t", "min_rows": 1}}
+
+
+def _systemd(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    """A stand-in for systemctl: the real manager is asked in test_health_systemd.py, from inside its namespaces."""
+    stand_in = get("tmp_path") / "bin" / "systemctl"
+    stand_in.parent.mkdir()
+    stand_in.write_text(
+        "#!/bin/sh\ncase $* in *good*) s=active;; *) s=failed;; esac\n"
+        "echo LoadState=loaded; echo ActiveState=$s; echo SubState=running; echo NRestarts=0\n"
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}")
+    return {"passing": {"unit": "good", "max_restarts": 0}, "failing": {"unit": "bad"}}
+
+
+def _tcp(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed = listener.getsockname()[1]
+    return {
+        "passing": {"port": get("port")},
+        "failing": {"port": closed},
+        "reaching": lambda port: {"port": port, "banner": "^220 "},
+    }
+
+
+def _http(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    monkeypatch.setenv("TOKEN", "t0p-s3cret-token")
+    at, token = f"http://127.0.0.1:{get('port')}/", {"request_headers_env": {"X-Token": "TOKEN"}}
+    return {
+        "passing": {"url": at, **token},
+        "failing": {"url": at, "status": 503, **token},
+        "reaching": lambda port: {"url": f"http://127.0.0.1:{port}/", **token},
+    }
+
+
+def _prometheus(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    url = get("prometheus_url")
+    return {
+        "passing": {"url": url, "query": "shop_errors", "max": 5},
+        "failing": {"url": url, "query": "shop_errors", "max": 1},
+        "reaching": lambda port: {"url": f"http://127.0.0.1:{port}", "query": "up", "min": 1},
+    }
+
+
+def _supervisor(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    server: Supervisord = get("supervisor_server")
+    monkeypatch.setenv("SUPERVISOR_PASSWORD", "l0velace")
+    user = {"username": "ada", "password_env": "SUPERVISOR_PASSWORD"}
+    at = {"url": f"http://127.0.0.1:{server.port}", **user}
+    return {
+        "passing": {"program": "web", "no_restart": True, **at},
+        "failing": {"program": "off", **at},
+        "reaching": lambda port: {"program": "web", "url": f"http://127.0.0.1:{port}", **user},
+    }
+
+
+def _redis(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    server: Redis = get("redis_server")
+    return {
+        "passing": {"port": server.port},
+        "failing": {"port": server.port, "role": "replica"},
+        "reaching": lambda port: {"port": port},
+    }
+
+
+def _sql(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    database: Postgres = get("database")
+    monkeypatch.setenv("APP_DATABASE", database.url())
+    monkeypatch.setenv("APP_PASSWORD", database.password)
+    one = {"url_env": "APP_DATABASE", "query": "SELECT 1"}
+    return {
+        "passing": {**one, "equals": 1},
+        "failing": {**one, "equals": 2},
+        "reaching": lambda port: {
+            "url": f"postgresql+psycopg://postgres@127.0.0.1:{port}/x", "password_env": "APP_PASSWORD"
+        },
+        "secrets": [database.password],
+    }  # fmt: skip
+
+
+def _grpc(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
+    target = get("grpc_target")
+    monkeypatch.setenv("TOKEN", "t0p-secret")
+    guarded = {"service": "guarded", "metadata_env": {"token": "TOKEN"}}
+    return {
+        "passing": {"target": target, **guarded},
+        "failing": {"target": target, "service": "broken", "metadata_env": {"token": "TOKEN"}},
+        "reaching": lambda port: {"target": f"127.0.0.1:{port}", **guarded},
+    }
+
+
+def test_every_kind_is_asked_everything() -> None:
+    assert {name[1:] for name in globals() if name[1:] in BUILT_IN and name[0] == "_"} == set(BUILT_IN)
+    assert len(PROMISES) == 13 and len(OF_SERVERS) == 4
