@@ -45,8 +45,8 @@ NOT_CODES = frozenset(
         *("HEALTH_CHECK",),
         # capabilities
         *("DAC_OVERRIDE", "NET_BIND_SERVICE"),
-        # the environment of systemctl
-        *("DBUS_SESSION_BUS_ADDRESS", "SYSTEMD_COLORS", "SYSTEMD_PAGER", "XDG_RUNTIME_DIR"),
+        # environments of programs
+        *("DEBIAN_FRONTEND", "SHOP_PORT", "SHOP_RUN", "SYSTEMD_PAGER"),
         # of systemd, its bus and gRPC, and a clock
         *("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "SYSTEMD_COLORS", "NOT_FOUND", "CLOCK_REALTIME_COARSE"),
     }
