@@ -23,7 +23,6 @@ from lonelycat.interfaces.demo.pair import installing, stage
 from lonelycat.interfaces.demo.pair.policy import services_policy
 from lonelycat.interfaces.demo.pair.scenes import SERVICES_SCENES
 
-
 pytestmark = pytest.mark.timeout(400)
 
 
