@@ -9,7 +9,7 @@ TARGET  ?= diff
 SECONDS ?= 60
 SEED    ?= 1
 
-.PHONY: demo test test-long lint fuzz replay gate-quality bench requirements clean
+.PHONY: demo demo-services test test-long lint fuzz replay gate-quality bench requirements clean
 
 $(VENV)/core.stamp: requirements/core.txt pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "LonelyCat needs Python 3.11 or newer"'
@@ -32,6 +32,16 @@ $(VENV)/fuzz.stamp: requirements/fuzz.txt $(VENV)/dev.stamp
 
 demo: $(VENV)/core.stamp          ## the whole story in a throwaway workspace with a real service
 	$(BIN)/lonelycat demo
+
+$(VENV)/services.stamp: requirements/services.txt $(VENV)/core.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/services.txt
+	touch $@
+
+demo-services: $(VENV)/core.stamp ## the same with PostgreSQL, Redis and migrations under supervisord; installs what it needs
+	@echo 'Installing into $(VENV): PostgreSQL, supervisord, the drivers of PostgreSQL and Redis (requirements/services.txt)'
+	@$(MAKE) --no-print-directory $(VENV)/services.stamp
+	$(BIN)/python -m lonelycat.interfaces.demo.pair.installing
+	$(BIN)/lonelycat demo --services
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -60,6 +70,7 @@ requirements:                     ## compile the pinned, hashed requirement file
 	uv pip compile pyproject.toml --group build --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' --upgrade -o requirements/core.txt
 	uv pip compile pyproject.toml --group build --group dev --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' -c requirements/core.txt --upgrade -o requirements/dev.txt
 	uv pip compile pyproject.toml --group build --group bench --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' -c requirements/core.txt --upgrade -o requirements/bench.txt
+	uv pip compile pyproject.toml --extra services-demo --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' -c requirements/core.txt -c requirements/dev.txt --upgrade -o requirements/services.txt
 	uv pip compile --group fuzz --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' -c requirements/dev.txt --upgrade -o requirements/fuzz.txt
 
 clean:

@@ -43,6 +43,10 @@ NOT_CODES = frozenset(
             "PLAN_ID",
         ),
         *("HEALTH_CHECK",),
+        # capabilities
+        *("DAC_OVERRIDE", "NET_BIND_SERVICE"),
+        # environments of programs
+        *("DEBIAN_FRONTEND", "SHOP_PORT", "SHOP_RUN", "SYSTEMD_PAGER"),
         # of systemd, its bus and gRPC, and a clock
         *("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "SYSTEMD_COLORS", "NOT_FOUND", "CLOCK_REALTIME_COARSE"),
     }

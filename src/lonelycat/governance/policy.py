@@ -335,14 +335,58 @@ class HealthCheck(Strict):
 
 
 class Service(Strict):
-    """Something that runs and may need a restart; ``with`` is validated by the kind's own model."""
+    """Something that runs and may need a restart; ``with`` is validated by the kind's own model.
 
-    kind: Literal["process", "command"]
+    Attributes:
+        action: what a change asks of it; not every kind can do each.
+        after: services that are restarted before this one, when both are.
+        ready_timeout: seconds within which its ``health_checks`` must hold after the restart, before the next service
+            is restarted; None does not wait.
+    """
+
+    kind: Literal["process", "command", "supervisor", "systemd", "docker"]
     parameters: Annotated[dict[str, Any], Field(alias="with")]
     description: Text = ""
+    action: Literal["restart", "reload", "signal"] = "restart"
     touches: Globs = ()
+    after: Names = ()
     health_checks: Names = ()
     timeout: Seconds = 30.0
+    ready_timeout: Seconds | None = None
+
+
+class BrokenDatabase(Strict):
+    """A PostgreSQL database that ``health test`` breaks in the sandbox: it refuses, and its tables are locked.
+
+    Attributes:
+        url: a libpq URL without a password, of a user who may lock the tables and alter the database.
+        service: the service whose health checks must notice.
+        maintenance: another database of the same server, to say from there that this one refuses.
+    """
+
+    url: Annotated[str, Field(pattern=r"^postgres(ql)?://[^:/?#]*(:[0-9]+)?[^:]*$", max_length=2_000)]
+    service: Name
+    maintenance: Annotated[str, Field(min_length=1, max_length=200)] = "postgres"
+
+
+class HealthTest(Strict):
+    """How ``lonelycat health test`` starts a copy of everything in a sandbox, to break it there.
+
+    Attributes:
+        start: starts what the services need, and those that LonelyCat does not start itself; it stays in the
+            foreground. ``{python}`` and ``{workspace}`` are filled in.
+        private: absolute directories that begin empty in the sandbox: data, sockets, logs.
+        ready_timeout: seconds until every health check must hold, at first and after each fault.
+    """
+
+    start: Argv | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    pass_env: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    private: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^/.", max_length=4_000)], ...], BeforeValidator(as_tuple)
+    ] = ()
+    ready_timeout: Seconds = 60.0
+    databases: dict[Name, BrokenDatabase] = Field(default_factory=dict)
 
 
 class ChangeExample(Strict):
@@ -387,4 +431,5 @@ class Policy(Strict):
     verification: dict[Name, VerificationProfile] = Field(default_factory=dict)
     health_checks: dict[Name, HealthCheck] = Field(default_factory=dict)
     services: dict[Name, Service] = Field(default_factory=dict)
+    health_test: HealthTest | None = None
     tests: Annotated[tuple[PolicyTest, ...], BeforeValidator(as_tuple)] = ()

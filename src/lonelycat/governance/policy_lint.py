@@ -28,6 +28,7 @@ def problems(policy: Policy) -> list[Problem]:
     return [
         *_globs(policy),
         *_names(policy),
+        *_services(policy),
         *_escalations(policy),
         *_windows(policy),
         *_exceptions(policy),
@@ -95,6 +96,33 @@ def _names(policy: Policy) -> Iterator[Problem]:
         for position, code in enumerate(test.reasons):
             if code not in CODES:
                 yield _unknown(("tests", index, "reasons", position), "reason code", code, CODES)
+
+
+def _services(policy: Policy) -> Iterator[Problem]:
+    for name, service in policy.services.items():
+        for index, other in enumerate(service.after):
+            if other not in policy.services:
+                yield _unknown(("services", name, "after", index), "service", other, policy.services)
+        if service.ready_timeout is not None and not service.health_checks:
+            yield _unreachable(("services", name, "ready_timeout"), "waits for health_checks, and there are none")
+    for name, database in policy.health_test.databases.items() if policy.health_test else ():
+        if database.service not in policy.services:
+            where = ("health_test", "databases", name, "service")
+            yield _unknown(where, "service", database.service, policy.services)
+    yield from _circles(policy)
+
+
+def _circles(policy: Policy) -> Iterator[Problem]:
+    import graphlib
+
+    try:
+        graphlib.TopologicalSorter({name: service.after for name, service in policy.services.items()}).prepare()
+    except graphlib.CycleError as error:
+        *circle, _ = reversed(error.args[1])
+        first = next(name for name in policy.services if name in circle)
+        shown = " after ".join([*circle[circle.index(first) :], *circle[: circle.index(first)], first])
+        hint = "Take one of them out of the circle."
+        yield Problem("POLICY_CIRCLE", ("services", first, "after"), f"goes in a circle: {shown}", hint)
 
 
 def _unknown(location: Location, kind: str, name: str, known: object) -> Problem:

@@ -109,6 +109,12 @@ def page_after(connection: Connection, after: int) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
+def payloads(connection: Connection, type_: str) -> list[dict[str, object]]:
+    """Return the payloads of all records of one type, oldest first; they are not verified."""
+    query = select(audit.c.payload).where(audit.c.type == type_).order_by(audit.c.seq)
+    return [_as_dict(json.loads(text)) for (text,) in connection.execute(query)]
+
+
 def payload_of(row: Mapping[str, Any]) -> dict[str, object]:
     """Return the payload of a record that was checked."""
     return _as_dict(json.loads(row["payload"]))

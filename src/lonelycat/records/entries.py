@@ -40,6 +40,7 @@ class AuditType(StrEnum):
     RECOVERY_DONE = "recovery.done"
     GC_DONE = "gc.done"
     POLICY_CHANGED = "policy.changed"
+    HEALTH_TESTED = "health.tested"
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,11 @@ class Records(ProposalRecords, ExecutionRecords):
         for page in log.pages(self.database, 0):
             yield from map(log.export_line, page)
 
+    def audit_payloads(self, type_: AuditType) -> list[dict[str, object]]:
+        """Return the payloads of all audit records of one type, oldest first."""
+        with self.database.read() as connection:
+            return log.payloads(connection, str(type_))
+
     def freeze(self, reason: str, execution_id: str | None = None, *, by: str = SELF) -> None:
         """Let nothing execute here until :meth:`unfreeze`."""
         payload = {"reason": reason, "execution_id": execution_id}

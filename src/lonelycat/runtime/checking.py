@@ -116,7 +116,7 @@ class ServiceChecks:
                     self.marks[name] = mark
 
     def restart(self, names: Iterable[str], note: Callable[[RecordType, str], None]) -> None:
-        """Restart services, those first that others need.
+        """Restart services in the order that they depend on each other, each when those before it are ready.
 
         Args:
             note: told durably of each service before its restart begins and after it is done.
@@ -124,26 +124,34 @@ class ServiceChecks:
         Raises:
             StepFailedError: with the code of the first that failed.
         """
+        known = self._policy.health_checks
         for name in self.in_order(names):
             with self._context.step(f"restart:{name}", timed=True) as step:
                 note(RecordType.RESTART_BEGUN, name)
                 self.restarts_begun.append(name)
-                self._restart_one(name, step)
+                self._restart_one(name, step, known)
                 note(RecordType.RESTART_DONE, name)
 
-    def _restart_one(self, name: str, step: StepNotes) -> None:
+    def _restart_one(self, name: str, step: StepNotes, known: Mapping[str, HealthCheck]) -> None:
+        """Restart one service; its readiness is told by those of its checks that are ``known``."""
         from lonelycat.checks.services.restarter import ServiceRestarter
 
         restarter = ServiceRestarter(
-            self._wiring.settings.workspace, self._context.clock, self._wiring.settings.limits, self._pass_fds
+            self._wiring.settings.workspace,
+            self._context.clock,
+            self._wiring.settings.limits,
+            self._pass_fds,
+            health_checks=known,
+            marks=self.marks,
         )
-        service = self._policy.services[name]
-        limit = min(self._context.seconds_left(), service.timeout)
-        _must_hold(step, restarter.restart(name, service, limit))
+        found = restarter.restart(name, self._policy.services[name], self._context.seconds_left())
+        _must_hold(step, found)
 
     def in_order(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the services in the order in which they are restarted, each once."""
-        return tuple(dict.fromkeys(names))
+        from lonelycat.checks.services.order import restart_order
+
+        return restart_order(tuple(names), self._policy.services)
 
     def verify(self, names: Iterable[str], prefix: str = "verify", rehearsed: Rehearsed | None = None) -> None:
         """Run verification profiles in the order given.
@@ -229,7 +237,10 @@ class ServiceChecks:
                     f"the policy no longer defines {service}",
                     "Restart it by hand, or let the policy define it again.",
                 )
-            self._restart_one(service, step)
+            # Checks that compare with what was before the change have nothing to say about what is back.
+            held = self.healthy_before - self.marks.keys()
+            checks = self._policy.health_checks
+            self._restart_one(service, step, {name: checks[name] for name in held if name in checks})
 
     def _ask(self, name: str, check: HealthCheck) -> CheckResult:
         return self._checker().run(name, check, self._context.seconds_left(), self.marks.get(name))

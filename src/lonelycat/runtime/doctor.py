@@ -145,7 +145,28 @@ def sandbox_here() -> tuple[Level, str]:
     return Level.NONE, "; ".join(missing)
 
 
-_EXAMINATIONS: tuple[Callable[[Wiring], Iterator[Finding]], ...] = (_policy, _state, _transactions, _audit, _sandbox)
+def _unproven(wiring: Wiring) -> Iterator[Finding]:
+    from lonelycat.runtime.health_testing import unproven
+
+    if wiring.policy().loaded.policy.health_test is None:
+        return  # where nobody can test them, a finding that cannot be mended would only be in the way
+    for name in unproven(wiring):
+        yield Finding(
+            "warning",
+            "HEALTH_UNPROVEN",
+            f"the health check {name} has never failed, so nobody knows whether it can",
+            "`lonelycat health test` breaks a copy of its service and sees whether it notices.",
+        )
+
+
+_EXAMINATIONS: tuple[Callable[[Wiring], Iterator[Finding]], ...] = (
+    _policy,
+    _state,
+    _transactions,
+    _audit,
+    _sandbox,
+    _unproven,
+)
 
 
 def examine(wiring: Wiring) -> tuple[Finding, ...]:

@@ -25,11 +25,13 @@ class HealthList:
         checks: by name, as the policy has them.
         services: the services that each check belongs to.
         kinds: every kind that is installed, and the distribution that it comes from.
+        unproven: the checks that never failed, neither in a test nor for real.
     """
 
     checks: dict[str, HealthCheck]
     services: dict[str, tuple[str, ...]]
     kinds: dict[str, str]
+    unproven: tuple[str, ...]
 
 
 def health_list(wiring: Wiring) -> HealthList:
@@ -48,7 +50,9 @@ def health_list(wiring: Wiring) -> HealthList:
         name: tuple(service for service, spec in policy.services.items() if name in spec.health_checks)
         for name in policy.health_checks
     }
-    return HealthList(dict(policy.health_checks), services, kinds)
+    from lonelycat.runtime.health_testing import unproven
+
+    return HealthList(dict(policy.health_checks), services, kinds, unproven(wiring))
 
 
 def health_run(wiring: Wiring, names: Sequence[str] = ()) -> tuple[CheckResult, ...]:

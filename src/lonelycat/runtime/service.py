@@ -25,6 +25,7 @@ from lonelycat.settings import Settings
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from lonelycat.checks.breaking.report import HealthTestReport
     from lonelycat.checks.result import CheckResult
     from lonelycat.records.blobs import BlobStore
     from lonelycat.records.entries import (
@@ -402,14 +403,16 @@ class LonelyCat:
         return health_list(self._wiring)
 
     def health_run(self, names: Sequence[str] = ()) -> tuple[CheckResult, ...]:
-        """Ask the named health checks now, all of the policy's by default; changes nothing.
-
-        Raises:
-            InputError: ``UNKNOWN_HEALTH_CHECK`` or ``HEALTH_NO_CHECKS``.
-        """
+        """Ask the named health checks now, all of the policy's by default; changes nothing."""
         from lonelycat.runtime.health import health_run
 
         return health_run(self._wiring, names)
+
+    def health_test(self, names: Sequence[str] = (), on_event: EventSink | None = None) -> HealthTestReport:
+        """Break a copy of the services in a sandbox; record and return which health checks noticed what."""
+        from lonelycat.runtime.health_testing import health_test
+
+        return health_test(self._wiring, names, on_event)
 
     def doctor(self) -> tuple[Finding, ...]:
         """Return what is wrong here, and what to do about it; empty when all is well."""

@@ -15,7 +15,7 @@ import pytest
 from lonelycat.checks.pidfile import read_pid_file
 from lonelycat.governance.policy_file import load_policy
 from lonelycat.interfaces.cli import main
-from lonelycat.interfaces.demo import scenes
+from lonelycat.interfaces.demo.performance import shop
 from lonelycat.interfaces.demo.policy import demo_policy
 from lonelycat.interfaces.demo.scenes import SCENES, Expectation, Play, Scene
 from lonelycat.interfaces.demo.throwaway import Throwaway
@@ -68,10 +68,9 @@ def test_a_scene_that_does_not_end_as_told_makes_it_fail(
         return [Expectation("the sky", "blue", "green \x1b[31m")]
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(scenes, "SCENES", (Scene("sky", "The sky", "Look up.", surprise),))
-    monkeypatch.setattr("lonelycat.interfaces.demo.performance.SCENES", scenes.SCENES)
-    monkeypatch.setattr("lonelycat.interfaces.cli.narration.SCENES", scenes.SCENES)
     monkeypatch.setattr("lonelycat.interfaces.demo.performance._records", lambda play: [])
+    programme = shop((Scene("sky", "The sky", "Look up.", surprise),))
+    monkeypatch.setattr("lonelycat.interfaces.cli.narration.shop", lambda: programme)
     assert main(["demo"]) == 1
     told = capsys.readouterr().out
     assert "NOT SO" in told
@@ -86,9 +85,8 @@ def test_the_stage_is_taken_down_when_a_scene_breaks(
         raise ZeroDivisionError
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    only = (Scene("x", "X", "X", broken),)
-    monkeypatch.setattr("lonelycat.interfaces.demo.performance.SCENES", only)
-    monkeypatch.setattr("lonelycat.interfaces.cli.narration.SCENES", only)
+    only = shop((Scene("x", "X", "X", broken),))
+    monkeypatch.setattr("lonelycat.interfaces.cli.narration.shop", lambda: only)
     assert main(["demo", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["code"] == "INTERNAL_ERROR"
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []

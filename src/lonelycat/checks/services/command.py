@@ -26,6 +26,7 @@ from lonelycat.checks.services.kind import ServiceKind
 from lonelycat.settings import child_environment
 
 _OUTPUT_TAIL_BYTES = 64 * 1024
+_LAST_WORDS = 300
 
 
 def _codes(value: object) -> object:
@@ -80,8 +81,14 @@ def restart(context: ProbeContext, name: str, parameters: CommandServiceParamete
 
 def _judge(shown: str, exit_code: int, expected: tuple[int, ...], output: bytes) -> ProbeResult:
     if exit_code not in expected:
-        return failed("SERVICE_RESTART_FAILED", f"{shown} exited with {exit_code}", output)
+        return failed("SERVICE_RESTART_FAILED", f"{shown} exited with {exit_code}{_last_words(output)}", output)
     return passed(f"{shown} exited with {exit_code}", output)
+
+
+def _last_words(output: bytes) -> str:
+    """Return the last line of ``output`` that says something, to stand behind a message."""
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return f": {lines[-1].strip()[-_LAST_WORDS:]}" if lines else ""
 
 
 def _run_leaving_daemon(
@@ -122,4 +129,4 @@ def _run_leaving_daemon(
     return _judge(shown, exit_code, expected, output)
 
 
-KIND = ServiceKind(CommandServiceParameters, restart)
+KIND = ServiceKind(CommandServiceParameters, {"restart": restart})

@@ -30,9 +30,9 @@ from lonelycat.checks.identity import Identity, command_line
 from lonelycat.checks.inside import resolve_inside
 from lonelycat.checks.pidfile import PidFile, read_pid_file, write_pid_file
 from lonelycat.checks.placeholders import fill
-from lonelycat.checks.services.kind import ServiceKind
+from lonelycat.checks.services.kind import ServiceKind, Signal
 from lonelycat.checks.services.launch import launch, opened_log
-from lonelycat.checks.services.stopping import stop_service
+from lonelycat.checks.services.stopping import send_signal, stop_service
 from lonelycat.settings import STATE_DIRECTORY, child_environment
 
 _POLL_SECONDS = 0.02
@@ -51,6 +51,7 @@ class ProcessServiceParameters(Strict):
         stop_signal: what asks it to end; after ``grace_seconds`` it is killed.
         settle_seconds: how long it must have stayed alive to count as started.
         must_be_running: whether it is a failure that it does not run before the restart.
+        signal: for the action ``signal``.
     """
 
     argv: CommandArgv
@@ -63,6 +64,7 @@ class ProcessServiceParameters(Strict):
     grace_seconds: Annotated[float, Field(ge=0, le=3_600)] = 10.0
     settle_seconds: Annotated[float, Field(ge=0, le=600)] = 0.5
     must_be_running: bool = False
+    signal: Signal | None = None
 
 
 def restart(context: ProbeContext, name: str, parameters: ProcessServiceParameters, timeout: float) -> ProbeResult:
@@ -76,15 +78,44 @@ def restart(context: ProbeContext, name: str, parameters: ProcessServiceParamete
         return failed("SERVICE_NOT_RUNNING", f"the service does not run ({str(pid_path)!a})")
     if noted is not None and running is not None:
         if not _is_ours(noted, argv):
-            return failed(
-                "SERVICE_PID_MISMATCH",
-                f"process {noted.pid} of {str(pid_path)!a} is another program; it was left alone",
-            )
+            return _another_program(noted, pid_path)
         left = deadline - context.clock.monotonic() - parameters.settle_seconds - _RESERVE_SECONDS
         grace = max(0.0, min(parameters.grace_seconds, left))
         if not stop_service(running, signal.Signals[f"SIG{parameters.stop_signal}"], grace, context.clock):
             return failed("SERVICE_RESTART_TIMEOUT", f"process {running.pid} does not end")
     return _start(context, name, parameters, argv, pid_path, deadline)
+
+
+def reload(context: ProbeContext, name: str, parameters: ProcessServiceParameters, timeout: float) -> ProbeResult:
+    """Send SIGHUP to the running service, and see that it lives on."""
+    return _signalled(context, name, parameters, timeout, signal.SIGHUP)
+
+
+def signal_it(context: ProbeContext, name: str, parameters: ProcessServiceParameters, timeout: float) -> ProbeResult:
+    """Send ``signal`` to the running service, and see that it lives on."""
+    return _signalled(context, name, parameters, timeout, signal.Signals[f"SIG{parameters.signal}"])
+
+
+def _signalled(
+    context: ProbeContext, name: str, parameters: ProcessServiceParameters, timeout: float, number: signal.Signals
+) -> ProbeResult:
+    pid_path = _place(context, name, parameters.pid_file, "pid")
+    noted = read_pid_file(pid_path)
+    running = noted.running() if noted is not None else None
+    if noted is None or running is None:
+        return failed("SERVICE_NOT_RUNNING", f"the service does not run ({str(pid_path)!a})")
+    if not _is_ours(noted, fill(parameters.argv, context.workspace)):
+        return _another_program(noted, pid_path)
+    send_signal(running, number)
+    if not _stays(context, running, min(parameters.settle_seconds, timeout)):
+        return failed("SERVICE_RESTART_FAILED", f"the service ended on {number.name}")
+    return passed(f"process {running.pid} got {number.name} and runs on", pid=running.pid)
+
+
+def _another_program(noted: PidFile, pid_path: Path) -> ProbeResult:
+    return failed(
+        "SERVICE_PID_MISMATCH", f"process {noted.pid} of {str(pid_path)!a} is another program; it was left alone"
+    )
 
 
 def _start(
@@ -148,4 +179,24 @@ def _log_since(path: Path, position: int) -> bytes:
         return file.read(_LOG_TAIL_BYTES)
 
 
-KIND = ServiceKind(ProcessServiceParameters, restart)
+def stop(context: ProbeContext, name: str, parameters: ProcessServiceParameters, timeout: float) -> ProbeResult:
+    """Stop the running service, if one runs."""
+    noted = read_pid_file(_place(context, name, parameters.pid_file, "pid"))
+    running = noted.running() if noted is not None else None
+    if running is None:
+        return passed("does not run")
+    grace = max(0.0, min(parameters.grace_seconds, timeout - _RESERVE_SECONDS))
+    if not stop_service(running, signal.Signals[f"SIG{parameters.stop_signal}"], grace, context.clock):
+        return failed("SERVICE_RESTART_TIMEOUT", f"process {running.pid} does not end")
+    return passed(f"process {running.pid} ended")
+
+
+def processes(context: ProbeContext, name: str, parameters: ProcessServiceParameters, timeout: float) -> list[int]:
+    """Return the pid of the running service, if one runs."""
+    noted = read_pid_file(_place(context, name, parameters.pid_file, "pid"))
+    return [noted.pid] if noted is not None and noted.running() is not None else []
+
+
+KIND = ServiceKind(
+    ProcessServiceParameters, {"restart": restart, "reload": reload, "signal": signal_it}, stop, processes
+)

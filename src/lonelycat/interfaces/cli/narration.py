@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lonelycat.clock import SystemClock
@@ -14,14 +15,13 @@ from lonelycat.interfaces.cli.render.decision import VERDICT_STYLES, show_reason
 from lonelycat.interfaces.cli.render.execution import Progress, duration, show_result
 from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import Screen
-from lonelycat.interfaces.demo.performance import Performance, ScenePlayed, perform
-from lonelycat.interfaces.demo.scenes import SCENES, Scene
+from lonelycat.interfaces.demo.performance import Performance, Programme, ScenePlayed, perform, shop
+from lonelycat.interfaces.demo.scenes import Play, Scene
 from lonelycat.interfaces.demo.throwaway import Throwaway
 
 if TYPE_CHECKING:
     from lonelycat.records.execution import ExecutionResult
     from lonelycat.runtime.judgement import Judgement
-    from lonelycat.runtime.service import LonelyCat
 
 
 class ScreenNarrator:
@@ -71,18 +71,46 @@ class ScreenNarrator:
 
 def narrate(call: Invocation, *, keep: bool) -> Report:
     """Perform the demonstration on the screen of ``call``."""
+    return tell(call, shop(), keep=keep, opening=_open, ending=lambda screen, performance, play: None)
+
+
+def tell(
+    call: Invocation,
+    programme: Programme,
+    *,
+    keep: bool,
+    opening: Callable[[Screen, Throwaway], None],
+    ending: Callable[[Screen, list[ScenePlayed], Play], None],
+) -> Report:
+    """Perform ``programme`` on the screen of ``call``.
+
+    Args:
+        opening: says what is on the stage.
+        ending: says, after the last scene and before the history, how things stand.
+    """
     screen = Screen(io.StringIO()) if call.json_output else call.out
     clock = SystemClock()
     begun = clock.monotonic()
     narrator = ScreenNarrator(screen)
+    played: list[ScenePlayed] = []
+
+    def judge(scene: ScenePlayed) -> None:
+        played.append(scene)
+        _judge(screen, scene)
+
+    def finale(play: Play) -> None:
+        ending(screen, played, play)
+        _history(screen, play)
+
     try:
         performance = perform(
             narrator,
+            programme,
             keep=keep,
-            opening=lambda stage: _open(screen, stage),
-            curtain=lambda scene: _announce(screen, scene),
-            verdict=lambda played: _judge(screen, played),
-            finale=lambda service: _history(screen, service),
+            opening=lambda stage: opening(screen, stage),
+            curtain=lambda scene: _announce(screen, scene, programme.scenes),
+            verdict=judge,
+            finale=finale,
         )
     finally:
         screen.end()
@@ -96,10 +124,10 @@ def _open(screen: Screen, stage: Throwaway) -> None:
     screen.line("An agent with its own clone, who may only propose.", indent=2)
 
 
-def _announce(screen: Screen, scene: Scene) -> None:
-    number = SCENES.index(scene) + 1
+def _announce(screen: Screen, scene: Scene, scenes: Sequence[Scene]) -> None:
+    number = scenes.index(scene) + 1
     screen.blank()
-    screen.line((f"━━ {number}/{len(SCENES)}  {scene.title} ", "title"), ("━" * max(3, 60 - len(scene.title)), "dim"))
+    screen.line((f"━━ {number}/{len(scenes)}  {scene.title} ", "title"), ("━" * max(3, 60 - len(scene.title)), "dim"))
     screen.line((scene.story, "dim"))
 
 
@@ -111,14 +139,14 @@ def _judge(screen: Screen, played: ScenePlayed) -> None:
             screen.line(("NOT SO   ", "bad"), f"{item.what}: expected {item.expected}, got {item.got}", indent=2)
 
 
-def _history(screen: Screen, service: LonelyCat) -> None:
+def _history(screen: Screen, play: Play) -> None:
     from lonelycat.interfaces.cli.render.history import show_log
 
     screen.blank()
     screen.line(("━━ What is on record ", "title"), ("━" * 42, "dim"))
     screen.line(("$ ", "dim"), ("lonelycat log", "id"))
-    rows = service.log(limit=50)
-    show_log(screen, rows, intents_of(service, rows))
+    rows = play.service.log(limit=50)
+    show_log(screen, rows, intents_of(play.service, rows))
     screen.line(("$ ", "dim"), ("lonelycat audit verify", "id"))
 
 
@@ -132,7 +160,7 @@ def _report(performance: Performance, seconds: float) -> Report:
         screen.blank()
         screen.line(("DONE" if done else "FAILED", "good" if done else "bad"), f"  {message}, in {duration(seconds)}.")
         if performance.kept:
-            screen.line(f"Kept for you to look at: {performance.directory}/shop (its service is stopped)", indent=2)
+            screen.line(f"Kept for you to look at: {performance.directory}/shop (what ran is stopped)", indent=2)
         else:
             screen.line(("Everything was removed again; nothing of yours was touched.", "dim"), indent=2)
 

@@ -168,7 +168,7 @@ def _denied(play: Play) -> Outcome:
         Expectation("the verdict", "DENY", str(judgement.decision.verdict)),
         Expectation("executing it", "refused", "refused" if code != "completed" else code),
         Expectation(".env exists", "False", str((play.stage.workspace / ".env").exists())),
-        _same_tree(play, before),
+        same_tree(play, before),
     ]
 
 
@@ -180,8 +180,8 @@ def _fails_verification(play: Play) -> Outcome:
     return [
         Expectation("the verdict (it looks harmless)", "ALLOW", str(judgement.decision.verdict)),
         Expectation("the outcome", "rolled_back", str(result.status)),
-        Expectation("the step that failed", "verify:unit-tests", _failed_step(result)),
-        _same_tree(play, before),
+        Expectation("the step that failed", "verify:unit-tests", failed_step(result)),
+        same_tree(play, before),
         Expectation("the service answers as before", "200 Welcome, visitor!", _answer(play)),
     ]
 
@@ -194,8 +194,8 @@ def _fails_health(play: Play) -> Outcome:
     return [
         Expectation("the verdict (the tests do not cover it)", "ALLOW", str(judgement.decision.verdict)),
         Expectation("the outcome", "rolled_back", str(result.status)),
-        Expectation("the step that failed", "health:web-answers", _failed_step(result)),
-        _same_tree(play, before),
+        Expectation("the step that failed", "health:web-answers", failed_step(result)),
+        same_tree(play, before),
         Expectation("the service, restarted again, is healthy", "200 healthy", _answer(play, "/health")),
     ]
 
@@ -208,7 +208,7 @@ def _repeated(play: Play) -> Outcome:
         Expectation("the outcome", "completed", str(result.status)),
         Expectation("it is the recorded result", "True", str(result.cached)),
         Expectation("the same execution answers", first.execution_id, result.execution_id),
-        _same_tree(play, before),
+        same_tree(play, before),
     ]
 
 
@@ -226,7 +226,7 @@ def _tampered(play: Play) -> Outcome:
         Expectation("stored rows edited", "1", str(changed)),
         Expectation("executing it", "refused", "refused" if code != "completed" else code),
         Expectation("security events in the audit log", "1", str(events.count("security.tampered"))),
-        _same_tree(play, before),
+        same_tree(play, before),
     ]
 
 
@@ -249,12 +249,14 @@ def _read(play: Play, path: str) -> str:
     return (play.stage.workspace / path).read_text(encoding="utf-8")
 
 
-def _same_tree(play: Play, before: str) -> Expectation:
+def same_tree(play: Play, before: str) -> Expectation:
+    """Expect the workspace's tree to have the digest ``before``."""
     same = play.stage.tree_digest() == before
     return Expectation("the tree, byte for byte and mode for mode", "as before", "as before" if same else "different")
 
 
-def _failed_step(result: ExecutionResult) -> str:
+def failed_step(result: ExecutionResult) -> str:
+    """Return the name of the step that failed first."""
     return next((step.name for step in result.steps if step.status == "failed"), "none")
 
 

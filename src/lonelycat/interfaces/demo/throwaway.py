@@ -39,7 +39,14 @@ class Throwaway:
         clone: the agent's own clone, where it prepares its patches.
         keys: where the approver's key lies: outside the workspace.
         port: the loopback port of the service.
+        places: where each file of the site lies in the repository.
     """
+
+    places: Mapping[str, str] = {
+        "service.py": "app/service.py",
+        "pages.py": "app/pages.py",
+        "check_pages.py": "tests/test_pages.py",
+    }
 
     def __init__(self) -> None:
         self.base = Path(tempfile.mkdtemp(prefix="lonelycat-demo-")).resolve()
@@ -51,15 +58,19 @@ class Throwaway:
         self.keys.mkdir(mode=0o700)
 
     @property
+    def site(self) -> str:
+        """The package that holds the repository's files."""
+        return "lonelycat.interfaces.demo.site"
+
+    @property
     def pid_file(self) -> Path:
         """Where LonelyCat notes the service's process."""
         return self.workspace / STATE_DIRECTORY / "run" / f"{SERVICE}.pid"
 
     def make_repository(self, files: Mapping[str, str]) -> None:
         """Write ``files`` (path to text) and the service into the workspace, commit, and clone it for the agent."""
-        site = resources.files("lonelycat.interfaces.demo.site")
-        places = {"service.py": "app/service.py", "pages.py": "app/pages.py", "check_pages.py": "tests/test_pages.py"}
-        copied = {target: site.joinpath(source).read_text(encoding="utf-8") for source, target in places.items()}
+        site = resources.files(self.site)
+        copied = {target: site.joinpath(source).read_text(encoding="utf-8") for source, target in self.places.items()}
         for path, text in {**copied, **files}.items():
             target = self.workspace / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -141,13 +152,17 @@ class Throwaway:
         return digest.hexdigest()
 
     def close(self, *, keep: bool) -> None:
-        """End the service and remove the directory, unless it shall be kept."""
+        """End what runs and remove the directory, unless it shall be kept."""
+        self.end_services()
+        if not keep:
+            shutil.rmtree(self.base, ignore_errors=True)
+
+    def end_services(self) -> None:
+        """End the service."""
         noted = read_pid_file(self.pid_file)
         running = noted.running() if noted is not None else None
         if running is not None:
             stop_service(running, signal.SIGTERM, 3.0, SystemClock())
-        if not keep:
-            shutil.rmtree(self.base, ignore_errors=True)
 
 
 def _free_port() -> int:

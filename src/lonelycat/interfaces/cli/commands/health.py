@@ -12,7 +12,7 @@ from lonelycat.interfaces.cli.render.execution import duration
 from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import Screen
 
-HELP = "List the policy's health checks and ask them now."
+HELP = "List the policy's health checks, ask them now, and test whether they notice anything."
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Health checks; else all.", show_default=False)]
 
@@ -30,6 +30,8 @@ def list_(call: Invocation) -> Report:
                      if check.already_failing == "block" else ""]  # fmt: skip
             said = "; ".join(part for part in parts if part)
             screen.line((f"{name:<24} ", "id"), f"{check.kind:<12}", (f" {said}" if said else "", "dim"), indent=2)
+            if name in listed.unproven:
+                screen.line(("unproven: ", "warn"), "it has never failed, neither in a test nor for real", indent=4)
             if check.description:
                 screen.line((check.description, "dim"), indent=4)
         if not listed.checks:
@@ -47,6 +49,7 @@ def list_(call: Invocation) -> Report:
                 "required_for_risk": [level.name for level in check.required_for_risk],
                 "already_failing": check.already_failing,
                 "services": list(listed.services[name]),
+                "proven": name not in listed.unproven,
             }
             for name, check in listed.checks.items()
         ],
@@ -90,4 +93,33 @@ def run(call: Invocation, names: Names = None) -> Report:
     return Report(Exit.REFUSED, facts, show, "HEALTH_FAILING", message, "Look at the service, or at the check.")
 
 
-SUBCOMMANDS = {"list": list_, "run": run}
+def test(call: Invocation, names: Names = None) -> Report:
+    """Break a copy of the services in a sandbox, and see which health checks notice; the live ones are not touched."""
+    from lonelycat.interfaces.cli.render.health_test import Telling, facts_of, show_report
+
+    telling = Telling(None if call.json_output else call.out)
+    try:
+        report = call.service().health_test(names or (), telling)
+    finally:
+        telling.close()
+    facts, unnoticed = facts_of(report), report.unnoticed
+
+    def show(screen: Screen) -> None:
+        show_report(screen, report)
+
+    if not report.faults:
+        why = "; ".join(f"{name}: {reason}" for name, reason in report.skipped.items()) or "there are no services"
+        return Report(
+            Exit.REFUSED, facts, show, "HEALTH_TEST_NO_FAULTS", f"nothing could be broken: {why}",
+            "Faults need a service of kind process or supervisor, or a database.",
+        )  # fmt: skip
+    if unnoticed:
+        named = ", ".join(f"{one.fault} of {one.service}" for one in unnoticed)
+        return Report(
+            Exit.REFUSED, facts, show, "HEALTH_TEST_NOT_NOTICED", f"no health check notices: {named}",
+            "Add a check that fails then, or make one stricter.",
+        )  # fmt: skip
+    return Report(Exit.DONE, facts, show, message=f"all {len(report.faults)} faults are noticed")
+
+
+SUBCOMMANDS = {"list": list_, "run": run, "test": test}

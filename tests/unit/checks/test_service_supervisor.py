@@ -1,0 +1,216 @@
+"""Restarts by a real supervisord: RUNNING past startsecs passes, everything else fails with a code and in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.checks.documented import documented
+from tests.unit.checks.supervisord import WAITING, supervisord
+
+from lonelycat.checks.result import CheckResult
+from lonelycat.checks.services.registry import validate_service
+from lonelycat.checks.services.restarter import ServiceRestarter
+from lonelycat.clock import SystemClock
+from lonelycat.errors import PolicyError
+from lonelycat.governance.policy import Service
+from lonelycat.settings import Limits
+
+DYING = "import sys; sys.exit('no database here')"
+LATE = "import sys, time; time.sleep(1.3); sys.exit('too late')"
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+RELOADING = (
+    "import signal, time; signal.signal(signal.SIGHUP, lambda *_: print('reloaded', flush=True)); time.sleep(600)"
+)
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory whose name is short enough for a unix socket."""
+    with tempfile.TemporaryDirectory(prefix="lc-") as name:
+        yield Path(name)
+
+
+def act(workspace: Path, within: float = 20.0, action: str = "restart", **parameters: Any) -> CheckResult:
+    service = Service.model_validate({"kind": "supervisor", "action": action, "with": parameters})
+    return ServiceRestarter(workspace, SystemClock(), Limits()).restart("web", service, within)
+
+
+@pytest.fixture
+def ask(short: Path, workspace: Path) -> Iterator[Callable[..., CheckResult]]:
+    programs = {"web": WAITING, "dying": DYING, "late": LATE, "reloading": RELOADING}
+    with supervisord(short, programs, settings="stopwaitsecs=30") as place:
+        yield lambda **given: act(workspace, **{"socket": str(place), **given})
+
+
+def test_a_restart_replaces_the_process_and_waits_until_it_runs(ask: Callable[..., CheckResult]) -> None:
+    first = ask(program="web")
+    assert (first.ok, first.code, first.kind) == (True, None, "service:supervisor"), first
+    assert first.duration_seconds >= 1, "startsecs was not waited for"
+    second = ask(program="web:web", settle_seconds=0)
+    assert second.ok and "runs as process" in second.message
+    before, after = (found.details["pids"]["web:web"] for found in (first, second))  # type: ignore[index]
+    assert before != after
+    with pytest.raises(ProcessLookupError):
+        os.kill(before, 0)
+
+
+def test_a_program_that_ends_at_once_fails_with_what_it_said(ask: Callable[..., CheckResult]) -> None:
+    found = ask(program="dying")
+    assert (found.ok, found.code) == (False, "SERVICE_RESTART_FAILED")
+    assert "FATAL" in found.message or "BACKOFF" in found.message
+    assert b"no database here" in found.output
+    assert found.duration_seconds < 15, "it was waited for though it had ended"
+
+
+def test_a_program_that_ends_within_the_settling_time_fails(ask: Callable[..., CheckResult]) -> None:
+    found = ask(program="late", settle_seconds=2)
+    assert (found.ok, found.code) == (False, "SERVICE_RESTART_FAILED"), found
+    assert "EXITED" in found.message
+    assert b"too late" in found.output
+
+
+def test_an_unknown_program_and_an_unknown_group(ask: Callable[..., CheckResult]) -> None:
+    assert ask(program="nobody").code == "SERVICE_NOT_KNOWN"
+    assert ask(program="nobody:*").code == "SERVICE_NOT_KNOWN"
+
+
+def test_a_group_is_restarted_whole(ask: Callable[..., CheckResult]) -> None:
+    found = ask(program="web:*")
+    assert found.ok and list(found.details["pids"]) == ["web:web"]  # type: ignore[call-overload]
+
+
+def test_reload_and_signal_reach_the_running_process(ask: Callable[..., CheckResult], short: Path) -> None:
+    started = ask(program="reloading")
+    reloaded = ask(program="reloading", action="reload", settle_seconds=0.3)
+    assert reloaded.ok and reloaded.details == started.details
+    assert (short / "reloading.out").read_text() == "reloaded\n"
+    told = ask(program="reloading", action="signal", signal="USR1", settle_seconds=0.3)
+    assert (told.ok, told.code) == (False, "SERVICE_RESTART_FAILED"), "USR1 ends it, and that is not ok"
+    assert ask(program="reloading", action="reload").code == "SERVICE_NOT_RUNNING"
+
+
+def test_a_program_that_does_not_end_is_a_timeout(short: Path, workspace: Path) -> None:
+    with supervisord(short, {"web": STUBBORN}, settings="stopwaitsecs=60\nautostart=true") as place:
+        assert act(workspace, program="web", action="reload", socket=str(place)).code == "SERVICE_NOT_RUNNING"
+        time.sleep(1.5)
+        found = act(workspace, 1.0, program="web", socket=str(place))
+        assert (found.ok, found.code) == (False, "SERVICE_RESTART_TIMEOUT")
+        assert found.duration_seconds < 5
+        (pid,) = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _runs(entry, short)]
+        os.kill(pid, signal.SIGKILL)
+
+
+def _runs(entry: Path, directory: Path) -> bool:
+    try:
+        return f"{directory}/web.py".encode() in (entry / "cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def test_the_password_comes_from_the_environment(short: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with supervisord(short, {"web": WAITING}, password="right") as place:
+        given = {"program": "web", "socket": str(place), "settle_seconds": 0}
+        assert act(workspace, **given).code == "SERVICE_MANAGER_REFUSED"
+        given |= {"username": "cat", "password_env": "SUPERVISOR_PASSWORD"}
+        missing = act(workspace, **given)
+        assert missing.code == "SERVICE_MANAGER_REFUSED" and "SUPERVISOR_PASSWORD is not set" in missing.message
+        monkeypatch.setenv("SUPERVISOR_PASSWORD", "wrong")
+        assert act(workspace, **given).code == "SERVICE_MANAGER_REFUSED"
+        monkeypatch.setenv("SUPERVISOR_PASSWORD", "right")
+        assert act(workspace, **given).ok
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b"", "SERVICE_MANAGER_ANSWER"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 50\r\n\r\n<cut", "SERVICE_MANAGER_ANSWER"),
+        (b"HTTP/1.0 200 OK\r\n\r\n<html>hello</html>", "SERVICE_MANAGER_ANSWER"),
+        (b"HTTP/1.0 500 No\r\n\r\n", "SERVICE_MANAGER_ANSWER"),
+        (b"HTTP/1.0 200 OK\r\n\r\n<methodResponse><params><param><value><int>1</int></value></param></params>"
+         b"</methodResponse>", "SERVICE_MANAGER_ANSWER"),
+        (b"\xff" * 3_000_000, "SERVICE_MANAGER_ANSWER"),
+    ],
+    ids=["nothing", "cut", "no XML-RPC", "500", "another shape", "too much"],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_a_failure(
+    raw_server: Callable[[Callable[[socket.socket], None]], int], workspace: Path, answer: bytes, code: str
+) -> None:
+    def handle(connection: socket.socket) -> None:
+        asked = b""
+        while b"</methodCall>" not in asked:  # what is left unread makes the end of the connection a reset
+            asked += connection.recv(65536)
+        connection.sendall(answer)
+
+    found = act(workspace, program="web", url=f"http://127.0.0.1:{raw_server(handle)}")
+    assert (found.ok, found.code) == (False, code), found
+
+
+def test_a_socket_that_accepts_and_never_answers_or_drips_is_a_timeout(
+    raw_server: Callable[[Callable[[socket.socket], None]], int], workspace: Path
+) -> None:
+    done = threading.Event()
+
+    def silent(connection: socket.socket) -> None:
+        done.wait(20)
+
+    def dripping(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+        while not done.wait(0.05):
+            connection.sendall(b" ")
+
+    for handle in (silent, dripping):
+        found = act(workspace, 0.7, program="web", url=f"http://127.0.0.1:{raw_server(handle)}")
+        assert (found.ok, found.code) == (False, "SERVICE_MANAGER_TIMEOUT"), found
+        assert 0.6 < found.duration_seconds < 3
+    done.set()
+
+
+def test_nobody_listens(workspace: Path) -> None:
+    assert act(workspace, program="web", socket="run/none.sock").code == "SERVICE_MANAGER_UNREACHABLE"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"program": "web"}, "with"),
+        ({"program": "web", "socket": "/s", "url": "http://127.0.0.1:1"}, "with"),
+        ({"program": "web", "url": "http://me:secret@127.0.0.1:1"}, "with.url"),
+        ({"program": "web", "url": "unix:///run/s.sock"}, "with.url"),
+        ({"program": "web", "socket": "/s", "username": "me"}, "with"),
+        ({"program": "a b", "socket": "/s"}, "with.program"),
+        ({"program": "web", "socket": "/s", "signal": "HUP"}, "with.signal"),
+        ({"program": "web", "socket": "/s", "wait": True}, "with.wait"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(parameters: dict[str, Any], field: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        validate_service("web", Service.model_validate({"kind": "supervisor", "with": parameters}))
+    assert caught.value.code == "SERVICE_PARAMETERS"
+    assert caught.value.details["field"] == field
+
+
+def test_the_action_signal_needs_a_signal_and_command_cannot_reload() -> None:
+    for given, field in (
+        ({"kind": "supervisor", "action": "signal", "with": {"program": "web", "socket": "/s"}}, "with.signal"),
+        ({"kind": "command", "action": "reload", "with": {"argv": ["true"]}}, "action"),
+    ):
+        with pytest.raises(PolicyError) as caught:
+            validate_service("web", Service.model_validate(given))
+        assert caught.value.details["field"] == field
+
+
+def test_the_documented_example(short: Path, workspace: Path) -> None:
+    with supervisord(short, {"web": WAITING}) as place:
+        name, service = documented("supervisor", socket=str(place))
+        found = ServiceRestarter(workspace, SystemClock(), Limits()).restart(name, service, 20.0)
+    assert found.ok, found
