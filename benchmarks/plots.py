@@ -120,7 +120,8 @@ def _overheads(axes: Axes, overheads: list[Overhead]) -> None:
         places = [position + number * height for position in range(len(WAYS))]
         bars = axes.barh(places, [ratios[way] for way in WAYS], height=height, label=suite)
         axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.set(xlabel="time of a whole execution, as a ratio to the first", xlim=(0, None))
+    widest = max(row.ratio for row in overheads)
+    axes.set(xlabel="time of a whole execution, as a ratio to the first", xlim=(0, 1.2 * widest))
     axes.set_yticks([position + height * (len(suites) - 1) / 2 for position in range(len(WAYS))], list(WAYS))
     axes.invert_yaxis()
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center right")

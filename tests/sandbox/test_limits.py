@@ -101,7 +101,7 @@ def test_it_may_end_by_itself_when_asked_to(verify: Verify) -> None:
         "signal.signal(15, lambda *_: (print('asked', flush=True), sys.exit(0)))\nprint('ready', flush=True)\n"
         "while True: time.sleep(0.01)"
     )
-    result = verify(code, timeout=1.0)
+    result = verify(code, timeout=3.0)
     assert (result.code, result.output) == ("VERIFY_TIMEOUT", b"ready\nasked\n")
 
 
