@@ -7,8 +7,7 @@ Invariants:
 - Backups are never consumed: what is put back is a further hard link of the backup. A crash in the middle of undo is
   undone by running undo again.
 - What an interrupted exchange may have taken from an outsider is found in the stage by its identity and put back.
-- The result is verified by looking at every path again, and held as one digest against the pre-image; ``restored``
-  means exactly that.
+- The result is verified path by path, then as one digest against the pre-image: ``restored`` means exactly that.
 """
 
 from __future__ import annotations
@@ -305,8 +304,8 @@ class _Undo:
         except (LonelyCatError, OSError) as error:
             self.report.problems.append(f"the tree cannot be compared with what it was: {_why(error)}")
             return
-        self.report.tree_digest = tree_digest(now)
         by_path = {operation.path: operation for operation in self.intent.operations}
+        self.report.tree_digest = tree_digest(now)
         for path, whose in differences(self.intent, now, known=self.report.conflicts):
             if whose is Whose.OURS:
                 self.report.problems.append(f"{printable(path)} does not hold what it held before")
@@ -324,11 +323,8 @@ class _Undo:
 
     def _not_back(self) -> list[FileOperation]:
         left_alone = set(self.report.conflicts)
-        return [
-            operation
-            for operation in self.intent.operations
-            if operation.path not in left_alone and not _holds(self.in_tree(operation.path), operation.old)
-        ]
+        looked_at = (operation for operation in self.intent.operations if operation.path not in left_alone)
+        return [operation for operation in looked_at if not _holds(self.in_tree(operation.path), operation.old)]
 
 
 def _still_waits(operation: FileOperation, staged: _Holding, current: _Holding) -> bool:
