@@ -7,8 +7,7 @@ Invariants:
 - Backups are never consumed: what is put back is a further hard link of the backup. A crash in the middle of undo is
   undone by running undo again.
 - What an interrupted exchange may have taken from an outsider is found in the stage by its identity and put back.
-- The result is verified by looking at every path again, and held as one digest against the pre-image; ``restored``
-  means exactly that.
+- The result is verified path by path, then as one digest against the pre-image: ``restored`` means exactly that.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from lonelycat.changes.changeset import EXECUTABLE
 from lonelycat.changes.paths import printable
 from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
@@ -31,12 +29,9 @@ from lonelycat.executor.operations import FileOperation, Identity, Kind, split
 from lonelycat.executor.quarantine import quarantine
 from lonelycat.executor.staging import SYNC_WHOLE_FROM
 from lonelycat.executor.tree import Found, PinnedTree
-from lonelycat.executor.tree_digest import ABSENT, OTHER, PathState, tree_digest
+from lonelycat.executor.tree_digest import tree_digest
+from lonelycat.executor.undo_proof import ANY_LINKS, IN_THE_WAY, Whose, differences, has_directory, look_again
 from lonelycat.executor.undo_report import UndoReport
-
-_ANY_LINKS = 1 << 30
-"""An old file has further names meanwhile: as backup, as displaced, one for each undo cut short, in quarantine."""
-_IN_THE_WAY = frozenset({"PATH_NOT_DIRECTORY", "PATH_THROUGH_LINK"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +67,17 @@ class _Undo:
     def in_tree(self, path: str) -> _Holding:
         directory, name = split(path)
         try:
-            return self.tree.look_in(self.tree.directory(directory), name, path, links=_ANY_LINKS)
+            return self.tree.look_in(self.tree.directory(directory), name, path, links=ANY_LINKS)
         except FileNotFoundError:
             return None
         except LonelyCatError as error:
             # A directory that made room for the file, or what made room for its directory, is back already.
-            back = error.code in _IN_THE_WAY or (error.code == "PATH_IS_DIRECTORY" and path in self.rooms)
+            back = error.code in IN_THE_WAY or (error.code == "PATH_IS_DIRECTORY" and path in self.rooms)
             return None if back else _FOREIGN
 
     def in_stage(self, name: str, path: str) -> _Holding:
         try:
-            return self.tree.look_in(self.stage, name, path, links=_ANY_LINKS)
+            return self.tree.look_in(self.stage, name, path, links=ANY_LINKS)
         except LonelyCatError:
             return _FOREIGN
 
@@ -251,7 +246,7 @@ class _Undo:
         except FileNotFoundError:
             return
         except LonelyCatError as error:
-            if error.code not in _IN_THE_WAY:
+            if error.code not in IN_THE_WAY:
                 self.report.conflicts.append(path)
         except OSError as error:
             if error.errno == errno.ENOTDIR and path in replaced:
@@ -306,64 +301,32 @@ class _Undo:
 
     def _hold_against_pre_image(self) -> None:
         """Look at every path of the transaction once more, permission bits included."""
-        before = self.intent.before
         try:
-            now = {path: self._state(path) for path in before}
+            now = look_again(self.fs, self.tree, self.intent)
         except (LonelyCatError, OSError) as error:
             self.report.problems.append(f"the tree cannot be compared with what it was: {_why(error)}")
             return
-        if not self.intent.permissions:  # an older journal, which did not note those of files
-            now = {p: s if s.kind == "directory" else s._replace(permissions=None) for p, s in now.items()}
-        self.report.tree_digest = tree_digest(now)
         by_path = {operation.path: operation for operation in self.intent.operations}
-        for path in [path for path in before if now[path] != before[path] and path not in self.report.conflicts]:
-            operation = by_path.get(path)
-            if operation is None or before[path].kind == "directory":
-                self.report.conflicts.append(path)  # which somebody made, took away or gave other permissions
-            elif _is_new(operation, now[path]):
+        self.report.tree_digest = tree_digest(now)
+        for path, whose in differences(self.intent, now, known=self.report.conflicts):
+            if whose is Whose.OURS:
                 self.report.problems.append(f"{printable(path)} does not hold what it held before")
-            elif now[path].content == before[path].content:
-                self.report.conflicts.append(path)  # somebody gave it other permissions; undo never does
+            elif whose is Whose.THEIR_CONTENT:
+                self._leave(by_path[path])
             else:
-                self._leave(operation)  # somebody wrote there since it was verified
-
-    def _state(self, path: str) -> PathState:
-        """Return what ``path`` holds now."""
-        try:
-            parent, name = self._parent(path)
-            status = self.fs.stat(parent, name)
-            if stat.S_ISDIR(status.st_mode):
-                return PathState("directory", stat.S_IMODE(status.st_mode))
-            found = self.tree.look_in(parent, name, path, links=_ANY_LINKS)
-        except FileNotFoundError:
-            return ABSENT
-        except LonelyCatError as error:
-            return ABSENT if error.code in _IN_THE_WAY else OTHER  # a file stands where its directory would have to
-        if found is None:
-            return ABSENT
-        kind = "link" if found.identity.is_link else "file"
-        return PathState(kind, stat.S_IMODE(found.status.st_mode), found.identity.sha256)
+                self.report.conflicts.append(path)
 
     def _verify_directory(self, path: str) -> None:
-        try:
-            parent, name = self._parent(path)
-            if not stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
-                self.report.conflicts.append(path)  # somebody put something else in its place
-        except FileNotFoundError:
-            if path in self.back:
-                self.report.conflicts.append(path)  # somebody took it away since
-            else:
-                self.report.problems.append(f"the directory {printable(path)} is not back")
-        except LonelyCatError:  # somebody replaced one above it
-            self.report.conflicts.append(path)
+        there = has_directory(self.fs, self.tree, path)
+        if there is None and path not in self.back:
+            self.report.problems.append(f"the directory {printable(path)} is not back")
+        elif not there:
+            self.report.conflicts.append(path)  # somebody took it away since, or put something else in its place
 
     def _not_back(self) -> list[FileOperation]:
         left_alone = set(self.report.conflicts)
-        return [
-            operation
-            for operation in self.intent.operations
-            if operation.path not in left_alone and not _holds(self.in_tree(operation.path), operation.old)
-        ]
+        looked_at = (operation for operation in self.intent.operations if operation.path not in left_alone)
+        return [operation for operation in looked_at if not _holds(self.in_tree(operation.path), operation.old)]
 
 
 def _still_waits(operation: FileOperation, staged: _Holding, current: _Holding) -> bool:
@@ -371,16 +334,6 @@ def _still_waits(operation: FileOperation, staged: _Holding, current: _Holding) 
     if not isinstance(staged, Found) or not isinstance(current, Found) or staged.identity != operation.new:
         return False
     return not os.path.samestat(staged.status, current.status)
-
-
-def _is_new(operation: FileOperation, state: PathState) -> bool:
-    new = operation.new
-    if new is None:
-        return state == ABSENT
-    if new.is_link:
-        return state.content == ("link", new.sha256)
-    executable = bool((state.permissions or 0) & 0o100)
-    return state.content == ("file", new.sha256) and executable == (new.mode == EXECUTABLE)
 
 
 def _why(error: LonelyCatError | OSError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import os
@@ -128,6 +129,7 @@ class Terminal:
             pass_fds=(follower,),
         )
         os.close(follower)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
         self.seen = ""
 
     def until(self, text: str, seconds: float = 60.0) -> str:
@@ -158,7 +160,7 @@ class Terminal:
             data = os.read(self._leader, 65536)
         except OSError:
             return False
-        self.seen += data.decode("utf-8", "replace")
+        self.seen += self._decoder.decode(data)
         return bool(data)
 
     def close(self) -> None:

@@ -131,7 +131,7 @@ def test_a_digest_that_cannot_be_taken_is_no_success(ground: Ground, monkeypatch
         raise OSError(5, "Input/output error")
 
     _prepared(ground)
-    monkeypatch.setattr(rollback._Undo, "_state", blind)
+    monkeypatch.setattr(rollback, "look_again", blind)
     result = ground.execute(ground.judge([FileChange.update("app/settings.txt", "old\n", "new\n")]))
     assert result.status is Status.ROLLBACK_FAILED
     assert "cannot be compared with what it was" in result.message
