@@ -33,6 +33,7 @@ NOT_CODES = frozenset(
             "LONELYCAT_POLICY",
         ),
         *("LONELYCAT_STATE_DIR", "LONELYCAT_RUN", "PYDANTIC_DISABLE_PLUGINS", "NO_COLOR"),
+        *("HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSH_ASKPASS"),
         # states of the planner, verdicts, placeholders of the command line, prefixes that are completed
         *(
             "EXECUTION_READY",
@@ -52,7 +53,7 @@ NOT_CODES = frozenset(
     }
 )
 GIT_VARIABLE = re.compile(
-    r"GIT_(?:ALLOW|ATTR|CEILING|CONFIG|NO|PAGER|TERMINAL|OPTIONAL|DIR|WORK|INDEX|AUTHOR|COMMITTER)"
+    r"GIT_(?:ALLOW|ASKPASS|ATTR|CEILING|CONFIG|NO|PAGER|TERMINAL|OPTIONAL|DIR|WORK|INDEX|AUTHOR|COMMITTER)"
 )
 COMPOSED = re.compile(
     r"(?:PROPOSAL|EXECUTION|IDEMPOTENCY|APPROVAL|STANDING)_(?:ALTERED|MISSING|UNKNOWN)"
