@@ -22,7 +22,7 @@ def prometheus(directory: Path, target_port: int) -> Iterator[str]:
     configuration = directory / "prometheus.yml"
     configuration.write_text(
         f"""
-global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
   - job_name: itself
     static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
@@ -34,7 +34,7 @@ scrape_configs:
             f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={directory}/data"]  # fmt: skip
 
     def scraped() -> bool:
-        query = urllib.parse.urlencode({"query": "count(up)"})
+        query = urllib.parse.urlencode({"query": "sum(up)"})
         try:
             with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=2) as answer:  # noqa: S310
                 result = json.load(answer)["data"]["result"]

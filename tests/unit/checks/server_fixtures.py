@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ class Metrics(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(METRICS)))
         self.end_headers()
-        self.wfile.write(METRICS)
+        with contextlib.suppress(OSError):
+            self.wfile.write(METRICS)
 
     def log_message(self, *_: object) -> None:
         pass
