@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,17 @@ def verify(workspace: Path) -> Any:
     def run(*argv: str, changed: tuple[str, ...] = ("a.py",), within: float = 60.0, **fields: Any) -> CheckResult:
         checker = Verifier(workspace, SystemClock(), Limits(max_output_bytes=20_000))
         return checker.run("tests", profile(*argv, **fields), changed, within)
+
+    return run
+
+
+@pytest.fixture
+def verify_in_place(workspace: Path) -> Any:
+    """Run where what a command writes stays in the workspace: so it is allowed, and so it can be counted."""
+
+    def run(*argv: str, changed: tuple[str, ...] = ("a.py",), within: float = 60.0, **fields: Any) -> CheckResult:
+        checker = Verifier(workspace, SystemClock(), Limits(max_output_bytes=20_000), unsandboxed=True)
+        return checker.run("tests", profile(*argv, **{**fields, "sandbox": {"enabled": False}}), changed, within)
 
     return run
 
@@ -219,40 +231,62 @@ def test_a_good_profile_is_accepted() -> None:
     validate_verification_profile("p", profile("pytest", env={"A": "b"}, no_tests={"output_patterns": ["x"]}))
 
 
-def test_a_flaky_run_is_never_silent(verify: Any, workspace: Path) -> None:
+def test_a_flaky_run_is_never_silent(verify_in_place: Any, workspace: Path) -> None:
     flaky = "test -e ran && echo 3 passed in 0.1s || { touch ran; echo 1 failed, 2 passed in 0.1s; exit 1; }"
-    result = verify("sh", "-c", flaky)
+    result = verify_in_place("sh", "-c", flaky)
     assert result.code == "VERIFY_FAILED" and "flaky" not in result.details
     (workspace / "ran").unlink()
-    result = verify("sh", "-c", flaky, retries=2)
+    result = verify_in_place("sh", "-c", flaky, retries=2)
     assert result.ok and result.details["flaky"] is True and result.details["attempts"] == 2
-    assert result.message == "tests: passed: 3 passed (flaky: it passed only at try 2)"
-    assert verify("sh", "-c", flaky, retries=2).details.get("flaky") is None  # it passed at once
+    assert result.message.startswith("tests: passed: 3 passed") and "(flaky: it passed only at try 2)" in result.message
+    assert verify_in_place("sh", "-c", flaky, retries=2).details.get("flaky") is None  # it passed at once
 
 
-def test_a_failure_that_stays_is_tried_as_often_as_told(verify: Any, workspace: Path) -> None:
-    result = verify("sh", "-c", "echo x >> runs; exit 1", retries=2)
+def test_a_failure_that_stays_is_tried_as_often_as_told(verify_in_place: Any, workspace: Path) -> None:
+    result = verify_in_place("sh", "-c", "echo x >> runs; exit 1", retries=2)
     assert result.code == "VERIFY_FAILED" and result.details["attempts"] == 3 and result.details["flaky"] is False
     assert (workspace / "runs").read_text() == "x\n" * 3
     assert "all of its 3 tries" in result.message
 
 
 @pytest.mark.parametrize("script", ["echo 3 skipped in 0.1s", "echo 1 failed in 0.1s", "exit 3"])
-def test_what_chance_does_not_make_is_not_tried_again(verify: Any, workspace: Path, script: str) -> None:
+def test_what_chance_does_not_make_is_not_tried_again(verify_in_place: Any, workspace: Path, script: str) -> None:
     rules = {"exit_codes": [3]}
-    assert not verify("sh", "-c", f"echo x >> runs; {script}", retries=5, no_tests=rules).ok
+    assert not verify_in_place("sh", "-c", f"echo x >> runs; {script}", retries=5, no_tests=rules).ok
     assert (workspace / "runs").read_text() == "x\n"
 
 
-def test_retries_keep_the_time_limit_of_the_step(verify: Any, workspace: Path) -> None:
-    result = verify("sh", "-c", "echo x >> runs; sleep 0.4; exit 1", retries=10, within=1.0)
+def test_retries_keep_the_time_limit_of_the_step(verify_in_place: Any, workspace: Path) -> None:
+    result = verify_in_place("sh", "-c", "echo x >> runs; sleep 0.4; exit 1", retries=10, within=1.0)
     assert not result.ok and result.duration_seconds < 3.0
     assert 1 <= len((workspace / "runs").read_text().splitlines()) <= 4
 
 
-def test_a_report_is_looked_for_in_the_workspace(verify: Any, workspace: Path) -> None:
+@pytest.mark.parametrize("ground", ["verify", "verify_in_place"])
+def test_a_report_is_looked_for_where_the_command_wrote_it(ground: str, request: Any, workspace: Path) -> None:
+    verify = request.getfixturevalue(ground)
     results = {"format": "junit", "report": "out/r.xml"}
     made = "mkdir -p out && echo '<testsuite><testcase/></testsuite>' > out/r.xml"
-    result = verify("sh", "-c", made, results=results)
+    result = verify("sh", "-c", made, results=results, sandbox={"undeclared_writes": "fail"})
     assert result.ok and result.details["tests"]["passed"] == 1 and "1 passed" in result.message
+    (workspace / "out").mkdir(exist_ok=True)
+    (workspace / "out" / "r.xml").write_text("<testsuite><testcase/></testsuite>")
+    os.utime(workspace / "out" / "r.xml", (1, 1))
     assert verify("true", results=results).code == "VERIFY_REPORT_STALE"
+    assert verify("rm", "out/r.xml", results=results).code == "VERIFY_REPORT_MISSING"
+
+
+def test_a_report_leads_nowhere_else(verify: Any, workspace: Path, tmp_path: Path) -> None:
+    passed = "<testsuite><testcase/></testsuite>"
+    (tmp_path / "other.xml").write_text(passed)
+    results = {"format": "junit", "report": "out/r.xml"}
+    for made in (
+        f"mkdir out && echo '{passed}' > real.xml && ln -s ../real.xml out/r.xml",
+        f"mkdir out && ln -s {tmp_path}/other.xml out/r.xml",
+        f"mkdir elsewhere && echo '{passed}' > elsewhere/r.xml && ln -s elsewhere out",
+        "mkdir out && mkfifo out/r.xml",
+        "mkdir -p out/r.xml",
+    ):
+        assert verify("sh", "-c", made, results=results).code == "VERIFY_REPORT_MISSING", made
+    large = "mkdir out && head -c 40000000 /dev/zero > out/r.xml"
+    assert verify("sh", "-c", large, results=results).code == "VERIFY_RESULTS_UNREADABLE"

@@ -50,8 +50,8 @@ def test_what_is_no_expression_says_so_at_the_first_use() -> None:
 
 def _modules() -> Iterator[str]:
     for module in pkgutil.walk_packages(lonelycat.__path__, "lonelycat."):
-        # The migrations run at import, and the demonstration's site is a program of its own.
-        if not any(part in module.name for part in (".migrations", ".demo.site", "__main__")):
+        # The migrations run at import, and the demonstrations' sites are programs of their own.
+        if not any(part in module.name for part in (".migrations", ".demo.site", ".pair.site", "__main__")):
             yield module.name
 
 
