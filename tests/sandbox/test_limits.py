@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from tests.sandbox.conftest import Verify
+
+from lonelycat.checks.sandbox import enter
 
 pytestmark = pytest.mark.usefixtures("level", "untouched")
 MIB = 1024 * 1024
@@ -57,6 +63,41 @@ def test_too_many_processes(verify: Verify, kind: str) -> None:
     result = verify(code, sandbox={"max_processes": 50})
     assert (result.ok, result.code) == (False, "VERIFY_PROCESS_LIMIT"), result
     assert "50" in result.message
+
+
+_FORKS = """
+import os, signal, sys
+from types import SimpleNamespace
+from lonelycat.checks.sandbox.enter import limit_resources
+limit_resources(SimpleNamespace(max_processes=int(sys.argv[1]), level="namespaces"))
+count = 0
+try:
+    while count < 600:
+        if os.fork() == 0:
+            signal.pause()
+        count += 1
+except OSError:
+    pass
+print(count)
+"""
+
+
+def test_the_kernel_too_limits_the_processes_of_root() -> None:
+    """A bomb is over before the watch has had time to look; the host's own limit stays as it was."""
+    setting = Path("/proc/sys/kernel/pid_max")
+    host = setting.read_text("ascii")
+    inside = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    forked = subprocess.run([*inside, sys.executable, "-c", _FORKS, "400"], capture_output=True, text=True, check=True)
+    limited = enter._pids_are_limited_by_namespace(os.uname().release)
+    assert int(forked.stdout) in (range(380, 416) if limited else range(600, 601))
+    assert setting.read_text("ascii") == host
+
+
+@pytest.mark.parametrize(
+    ("release", "limited"), [("6.13.9", False), ("6.14.0-x", True), ("6.18", True), ("7.0.1", True), ("odd", False)]
+)
+def test_an_older_kernel_has_one_limit_for_all_which_is_left_alone(release: str, limited: bool) -> None:
+    assert enter._pids_are_limited_by_namespace(release) is limited
 
 
 def test_within_its_limits_a_command_is_left_alone(verify: Verify) -> None:

@@ -301,9 +301,15 @@ def test_sqlite_a_locked_database_times_out(probe: Any, database: Path) -> None:
         assert probe("sqlite", path=database.name, within=0.2).code == "HEALTH_SQLITE_TIMEOUT"
 
 
-def test_sqlite_may_not_attach_or_load(probe: Any, database: Path) -> None:
-    for query in ("SELECT load_extension('x')", "VACUUM INTO 'copy.db'"):
+def test_sqlite_may_not_attach_or_load(
+    probe: Any, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for query in ("SELECT load_extension('x')", "VACUUM INTO 'copy.db'", "ATTACH 'other.db' AS other"):
         assert probe("sqlite", path=database.name, query=query, min_rows=1).code == "HEALTH_SQLITE_QUERY"
+    assert list(here.iterdir()) == []
 
 
 # --- parameters ---

@@ -91,6 +91,10 @@ def _open(place: Path, timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(f"file:{quote(str(place))}?mode=ro", uri=True, timeout=timeout)
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
+    # A read-only connection may still attach, and VACUUM INTO makes its file before it is refused.
+    connection.set_authorizer(
+        lambda action, *_: sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
+    )
     return connection
 
 

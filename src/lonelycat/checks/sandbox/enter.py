@@ -7,6 +7,7 @@ from which nothing leads out; process 1 there is the supervisor.
 from __future__ import annotations
 
 import os
+import re
 import resource
 from contextlib import suppress
 from typing import NoReturn
@@ -20,6 +21,8 @@ _COVERED = ("acpi", "asound", "bus", "driver", "fs", "irq", "mtrr", "scsi", "sys
 
 bubblewrap means to cover them, and in 0.8 takes /proc/sys for read-only because the directory itself is.
 """
+_FEWEST_PIDS = 301
+"""The kernel takes no lower limit for a pid namespace; what the policy asks below it, the watch alone holds."""
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
@@ -29,11 +32,23 @@ def limit_resources(spec: Spec) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     most = spec.max_processes + 16
     if hard == resource.RLIM_INFINITY or hard > most:
-        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))  # root is exempt; the watch is not
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))  # root is exempt
+    if _pids_are_limited_by_namespace(os.uname().release):
+        with suppress(OSError), open("/proc/sys/kernel/pid_max", "w", encoding="ascii") as file:
+            file.write(str(max(most, _FEWEST_PIDS)))
     # An ordinary user's bubblewrap needs one namespace for itself.
     allowed = 1 if spec.level == "bubblewrap" and os.geteuid() != 0 else 0
     with open("/proc/sys/user/max_user_namespaces", "w", encoding="ascii") as file:
         file.write(str(allowed))
+
+
+def _pids_are_limited_by_namespace(release: str) -> bool:
+    """Whether ``pid_max`` is the pid namespace's own, as since Linux 6.14; before, it is the whole machine's.
+
+    A fork bomb of root's meets no other limit, and a machine full of processes leaves the watch no time to look.
+    """
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return found is not None and (int(found[1]), int(found[2])) >= (6, 14)
 
 
 def enter(spec: Spec, supervisor: tuple[str, ...], keep: tuple[int, ...]) -> NoReturn:
