@@ -31,7 +31,7 @@ from lonelycat.checks.results.junit import MAX_BYTES as MAX_REPORT_BYTES
 from lonelycat.checks.results.retries import after_retries
 from lonelycat.clock import Clock
 from lonelycat.errors import LonelyCatError, PolicyError, RefusedError
-from lonelycat.governance.policy import VerificationProfile
+from lonelycat.governance.policy_profiles import VerificationProfile
 from lonelycat.settings import Limits, child_environment
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from lonelycat.checks.health.checker import HealthChecker
 from lonelycat.checks.health.registry import health_kind, known_kinds, origin, validate_health_check
 from lonelycat.checks.result import CheckResult
 from lonelycat.errors import InputError, LonelyCatError
-from lonelycat.governance.policy import HealthCheck
+from lonelycat.governance.policy_profiles import HealthCheck
 from lonelycat.records.redaction import redact_bytes, redact_json, redact_text
 from lonelycat.runtime.bootstrap import Wiring
 

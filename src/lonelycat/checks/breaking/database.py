@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from lonelycat.errors import InputError, StateError
-from lonelycat.governance.policy import BrokenDatabase
+from lonelycat.governance.policy_profiles import BrokenDatabase
 
 _CONNECT_SECONDS = 5
 _STATEMENT_MS = 10_000

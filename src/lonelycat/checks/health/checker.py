@@ -22,7 +22,7 @@ from lonelycat.checks.health.registry import health_kind, validate_health_check
 from lonelycat.checks.result import CheckResult
 from lonelycat.clock import Clock
 from lonelycat.errors import LonelyCatError, StepFailedError
-from lonelycat.governance.policy import HealthCheck
+from lonelycat.governance.policy_profiles import HealthCheck
 from lonelycat.settings import Limits, secret_values
 
 _TICK_SECONDS = 0.1

@@ -26,7 +26,7 @@ from lonelycat.errors import RefusedError
 from lonelycat.settings import STATE_DIRECTORY
 
 if TYPE_CHECKING:
-    from lonelycat.governance.policy import Sandbox
+    from lonelycat.governance.policy_profiles import Sandbox
 
 SANDBOX_FAILED = "SANDBOX_FAILED"
 _PROGRAM = (

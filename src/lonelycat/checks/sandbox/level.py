@@ -48,7 +48,7 @@ def ability(level: Level) -> Ability:
     if level is Level.BUBBLEWRAP and bubblewrap() is None:
         return Ability(False, "bwrap is not installed")
     from lonelycat.checks.sandbox.launch import run_in
-    from lonelycat.governance.policy import Sandbox
+    from lonelycat.governance.policy_profiles import Sandbox
     from lonelycat.settings import child_environment
 
     with tempfile.TemporaryDirectory(prefix="lonelycat-probe-") as directory:

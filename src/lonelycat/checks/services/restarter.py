@@ -17,7 +17,7 @@ from lonelycat.checks.services.readiness import await_ready
 from lonelycat.checks.services.registry import SERVICE_KINDS, validate_service
 from lonelycat.clock import Clock
 from lonelycat.errors import LonelyCatError
-from lonelycat.governance.policy import HealthCheck, Service
+from lonelycat.governance.policy_profiles import HealthCheck, Service
 from lonelycat.settings import Limits
 
 
