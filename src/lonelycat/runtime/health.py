@@ -15,6 +15,7 @@ from lonelycat.errors import InputError, LonelyCatError
 from lonelycat.governance.policy_profiles import HealthCheck
 from lonelycat.records.redaction import redact_bytes, redact_json, redact_text
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.unproven import unproven
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,6 @@ def health_list(wiring: Wiring) -> HealthList:
         name: tuple(service for service, spec in policy.services.items() if name in spec.health_checks)
         for name in policy.health_checks
     }
-    from lonelycat.runtime.health_testing import unproven
-
     return HealthList(dict(policy.health_checks), services, kinds, unproven(wiring))
 
 

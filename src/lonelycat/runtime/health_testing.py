@@ -1,11 +1,11 @@
-"""Testing the health checks themselves: which of them notice a broken service, and which were never seen to fail.
+"""Testing the health checks themselves: which of them notice a broken service.
 
 Invariants: the live services and the workspace are not touched; what was seen is recorded in the audit log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lonelycat.checks.breaking.report import HealthTestReport
@@ -17,8 +17,6 @@ from lonelycat.records.entries import AuditEvent, AuditType
 from lonelycat.runtime.bootstrap import Wiring
 
 _SECONDS = 900.0
-_STEPS = ("health:", "rollback.health:")
-_RECENT_EXECUTIONS = 1_000
 
 
 def health_test(
@@ -63,23 +61,3 @@ def health_test(
         )
     )
     return report
-
-
-def unproven(wiring: Wiring) -> tuple[str, ...]:
-    """Return the policy's health checks that never failed, neither in a test nor for real: nobody knows if they can."""
-    records = wiring.records_to_read()
-    proven: set[object] = set()
-    if records is not None:
-        for payload in records.audit_payloads(AuditType.HEALTH_TESTED):
-            noticed = payload.get("proven")
-            proven |= set(noticed) if isinstance(noticed, list) else set()
-        for row in records.executions(limit=_RECENT_EXECUTIONS):
-            proven |= set(_failed(row.result.steps))
-    return tuple(name for name in wiring.policy().loaded.policy.health_checks if name not in proven)
-
-
-def _failed(steps: Iterable[Any]) -> Iterable[str]:
-    for step in steps:
-        for prefix in _STEPS:
-            if step.status == "failed" and step.name.startswith(prefix):
-                yield step.name.removeprefix(prefix)
