@@ -12,9 +12,9 @@ from lonelycat.checks.breaking.report import HealthTestReport
 from lonelycat.checks.breaking.sandbox import break_copy
 from lonelycat.checks.health.registry import health_kind, validate_health_check
 from lonelycat.checks.services.registry import validate_service
-from lonelycat.errors import InputError
 from lonelycat.records.entries import AuditEvent, AuditType
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.health import chosen_checks
 
 _SECONDS = 900.0
 
@@ -33,22 +33,15 @@ def health_test(
         StateError: ``HEALTH_TEST_…``: it could not be tried.
     """
     policy = wiring.policy().loaded.policy
-    chosen = tuple(name for name in policy.health_checks if not names or name in names)
-    unknown = [name for name in names if name not in policy.health_checks]
-    if unknown:
-        known = ", ".join(policy.health_checks)
-        raise InputError("UNKNOWN_HEALTH_CHECK", f"the policy has no health check {unknown[0]}", f"There are {known}.")
-    if not chosen:
-        raise InputError("HEALTH_NO_CHECKS", "the policy has no health checks", "Define some in the policy.")
+    chosen = chosen_checks(policy, names)
     for name, service in policy.services.items():
         validate_service(name, service)
     variables: set[str] = set()
-    for name in chosen:
-        check = policy.health_checks[name]
+    for name, check in chosen.items():
         variables |= set(health_kind(check.kind).variables(validate_health_check(name, check)))
     workspace = wiring.settings.workspace.resolve()
     tell = on_event or (lambda event: None)
-    report = break_copy(workspace, policy, chosen, tuple(sorted(variables)), tell, _SECONDS)
+    report = break_copy(workspace, policy, tuple(chosen), tuple(sorted(variables)), tell, _SECONDS)
     wiring.records.audit(
         AuditEvent(
             AuditType.HEALTH_TESTED,

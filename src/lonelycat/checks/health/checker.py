@@ -80,16 +80,8 @@ class HealthChecker:
             verdict = mask.result(self._settle(check, parameters, context, begun + timeout, tally))
         except LonelyCatError as error:
             verdict = failed(error.code, error.message)
-        return CheckResult(
-            name=name,
-            kind=f"health:{check.kind}",
-            ok=verdict.ok,
-            code=verdict.code,
-            message=f"{name}: {verdict.message}",
-            duration_seconds=self._clock.monotonic() - begun,
-            output=verdict.output,
-            details={**verdict.details, "attempts": tally.attempts},
-        )
+        seconds = self._clock.monotonic() - begun
+        return verdict.as_check(name, f"health:{check.kind}", seconds, attempts=tally.attempts)
 
     def mark(self, name: str, check: HealthCheck, timeout: float) -> Mark | None:
         """Return what ``check`` wants to know after the change about the state before it, or None if nothing.
