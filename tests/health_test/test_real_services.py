@@ -82,7 +82,7 @@ REACHING_OUT = """
 import sys
 from lonelycat.checks.breaking import database
 from lonelycat.errors import StateError
-from lonelycat.governance.policy import BrokenDatabase
+from lonelycat.governance.policy_profiles import BrokenDatabase
 
 place = BrokenDatabase(url=sys.argv[1], service="postgres")
 for fault in (database.Refusing(place), database.Locking(place)):

@@ -16,7 +16,7 @@ from lonelycat.checks.sandbox import launch
 from lonelycat.checks.sandbox.level import Level
 from lonelycat.checks.verifier import Verifier
 from lonelycat.clock import SystemClock
-from lonelycat.governance.policy import VerificationProfile
+from lonelycat.governance.policy_profiles import VerificationProfile
 from lonelycat.settings import Limits
 
 Verify = Callable[..., CheckResult]

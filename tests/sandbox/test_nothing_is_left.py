@@ -131,7 +131,7 @@ from lonelycat.checks.sandbox import launch
 from lonelycat.checks.sandbox.level import Level
 from lonelycat.checks.verifier import Verifier
 from lonelycat.clock import SystemClock
-from lonelycat.governance.policy import VerificationProfile
+from lonelycat.governance.policy_profiles import VerificationProfile
 from lonelycat.settings import Limits
 workspace, level, held, code, mark = sys.argv[1:]
 launch.LEVELS = (Level(level),)

@@ -24,7 +24,7 @@ from lonelycat.clock import SystemClock
 from lonelycat.errors import ConflictError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.tree import PinnedTree
-from lonelycat.governance.policy import VerificationProfile
+from lonelycat.governance.policy_profiles import VerificationProfile
 from lonelycat.records.blobs import BlobStore
 from lonelycat.runtime.rehearsal import put_together
 from lonelycat.settings import Limits

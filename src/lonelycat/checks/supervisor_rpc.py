@@ -2,11 +2,13 @@
 
 Invariants:
 - Every call ends within its time limit, though the other side accepts and never answers.
+- An answer is bounded, and is read by an XML parser that takes no document type.
 - Credentials come from environment variables that the policy names, never from the policy itself.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -34,7 +36,7 @@ class SupervisorServer(Strict):
 
     Attributes:
         socket: its unix socket; absolute, or below the workspace root.
-        url: such as ``http://127.0.0.1:9001``.
+        url: of its HTTP server, without ``/RPC2``, such as ``http://127.0.0.1:9001``.
         username, password_env: the user, and the environment variable that holds the password.
     """
 
@@ -46,10 +48,15 @@ class SupervisorServer(Strict):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if (self.socket is None) == (self.url is None):
-            raise ValueError("name either socket or url")
+            raise ValueError("give socket or url, one of them")
         if (self.username is None) != (self.password_env is None):
             raise ValueError("username and password_env go together")
         return self
+
+    @property
+    def where(self) -> str:
+        """The place, to say it."""
+        return ascii(self.socket) if self.url is None else self.url
 
 
 class SupervisorFault(Exception):
@@ -64,6 +71,65 @@ class SupervisorFault(Exception):
         self.number = number
 
 
+class NoAnswerError(Exception):
+    """What came back is no XML-RPC answer; the text says why."""
+
+
+def request(
+    server: SupervisorServer, workspace: Path, password: str | None, method: str, *arguments: object
+) -> tuple[Target, Call]:
+    """Return what asks for ``method`` of the ``supervisor`` namespace, and whom.
+
+    Args:
+        password: of the server's user; None to name no user.
+    """
+    import xmlrpc.client
+
+    if server.url is not None:
+        target, path = target_of(server.url)
+    else:
+        target, path = Target("localhost", 80, socket_path=workspace / (server.socket or "")), "/"
+    headers = {"Content-Type": "text/xml"}
+    if password is not None:
+        import base64
+
+        pair = f"{server.username}:{password}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+    body = xmlrpc.client.dumps(arguments, f"supervisor.{method}").encode()  # type: ignore[arg-type]  # marshalled
+    return target, Call("POST", f"{path.rstrip('/')}/RPC2", headers, body)
+
+
+def read_answer(body: bytes) -> Any:
+    """Return the one value of an XML-RPC answer.
+
+    Raises:
+        SupervisorFault: it says no.
+        NoAnswerError: it is none, or has a document type and so could have entities of its own.
+    """
+    import xmlrpc.client
+    from xml.parsers import expat
+
+    reading = xmlrpc.client.Unmarshaller()
+    parser = expat.ParserCreate()
+
+    def refuse(*_: object) -> None:
+        raise NoAnswerError("it has a document type")
+
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = reading.start
+    parser.EndElementHandler = reading.end
+    parser.CharacterDataHandler = reading.data
+    reading.xml(None, None)  # type: ignore[arg-type]  # None: expat has decoded it
+    try:
+        parser.Parse(body.decode("utf-8", "replace"), True)
+        (value,) = reading.close()
+    except xmlrpc.client.Fault as fault:
+        raise SupervisorFault(fault.faultCode, str(fault.faultString)) from fault
+    except (expat.ExpatError, xmlrpc.client.Error, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise NoAnswerError(f"{error!r:.100}") from error
+    return value
+
+
 class Supervisord:
     """One supervisord.
 
@@ -75,13 +141,6 @@ class Supervisord:
         self._context = context
         self._server = server
         self.deadline = deadline
-        if server.url is not None:
-            self._target, self._path = target_of(server.url)
-        else:
-            self._target, self._path = (
-                Target("localhost", 80, socket_path=context.workspace / (server.socket or "")),
-                "/",
-            )
 
     def call(self, method: str, *arguments: object) -> Any:
         """Call ``method`` of the ``supervisor`` namespace and return its result.
@@ -90,50 +149,37 @@ class Supervisord:
             SupervisorFault: it refused.
             StepFailedError: ``SERVICE_MANAGER_…``: it could not be asked, or its answer is no answer.
         """
-        import xmlrpc.client  # of hostile answers: their size is bounded, and expat bounds the expansion of entities
-        from xml.parsers.expat import ExpatError
-
-        body = xmlrpc.client.dumps(arguments, f"supervisor.{method}").encode()  # type: ignore[arg-type]  # marshalled
-        answer = self._ask(body)
+        answer = self._ask(*request(self._server, self._context.workspace, self._password(), method, *arguments))
         if answer.status == 401:
             raise self._failure("SERVICE_MANAGER_REFUSED", "asks for another user or password")
         if answer.status != 200:
             raise self._failure("SERVICE_MANAGER_ANSWER", f"answers with HTTP status {answer.status}")
         try:
-            (result,), _ = xmlrpc.client.loads(answer.body.decode("utf-8", "replace"))
-        except xmlrpc.client.Fault as fault:
-            raise SupervisorFault(fault.faultCode, fault.faultString) from fault
-        except (xmlrpc.client.Error, ExpatError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            raise self._failure("SERVICE_MANAGER_ANSWER", f"gives no XML-RPC answer ({error!r:.100})") from error
-        return result
+            return read_answer(answer.body)
+        except NoAnswerError as error:
+            raise self._failure("SERVICE_MANAGER_ANSWER", f"gives no XML-RPC answer ({error})") from error
 
-    def _ask(self, body: bytes) -> Answer:
-        headers = {"Content-Type": "text/xml", **self._authorization()}
-        call = Call("POST", f"{self._path.rstrip('/')}/RPC2", headers, body)
+    def _ask(self, target: Target, call: Call) -> Answer:
         try:
-            answer = exchange(self._target, call, self.deadline, self._context.clock)
+            answer = exchange(target, call, self.deadline, self._context.clock)
         except ExchangeError as error:
             raise self._failure(*_NO_ANSWER[error.way], error.why) from error
         if not answer.complete:
             raise self._failure("SERVICE_MANAGER_ANSWER", "gives an answer that is too long")
         return answer
 
-    def _authorization(self) -> dict[str, str]:
-        import base64
-
+    def _password(self) -> str | None:
         name = self._server.password_env
         if name is None:
-            return {}
+            return None
         password = secret_values((name,)).get(name)
         if password is None:
             raise self._failure("SERVICE_MANAGER_REFUSED", f"needs a password, and {name} is not set")
-        pair = f"{self._server.username}:{password}".encode()
-        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+        return password
 
     def _failure(self, code: str, what: str, why: str = "") -> StepFailedError:
-        where = ascii(self._server.socket) if self._server.url is None else self._server.url
         return StepFailedError(
             code,
-            f"supervisord at {where} {what}{f': {why}' if why else ''}",
+            f"supervisord at {self._server.where} {what}{f': {why}' if why else ''}",
             "Does supervisord run, and does it listen there?",
         )

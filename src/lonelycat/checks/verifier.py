@@ -31,7 +31,7 @@ from lonelycat.checks.results.junit import MAX_BYTES as MAX_REPORT_BYTES
 from lonelycat.checks.results.retries import after_retries
 from lonelycat.clock import Clock
 from lonelycat.errors import LonelyCatError, PolicyError, RefusedError
-from lonelycat.governance.policy import VerificationProfile
+from lonelycat.governance.policy_profiles import VerificationProfile
 from lonelycat.settings import Limits, child_environment
 
 if TYPE_CHECKING:
@@ -218,11 +218,11 @@ class Verifier:
         limit: float,
         rehearsed: Rehearsed | None,
     ) -> _Ended:
-        from lonelycat.checks.sandbox.launch import run_sandboxed
+        from lonelycat.checks.sandbox.launch import Command, run_sandboxed
         from lonelycat.checks.sandbox.observed import observe
         from lonelycat.checks.sandbox.spec import LISTING
 
-        done, report, level = run_sandboxed(
+        command = Command(
             profile.sandbox,
             fill(profile.argv, self._workspace, Path(LISTING)),
             workspace=self._workspace,
@@ -239,6 +239,7 @@ class Verifier:
             kept=profile.results.report or "",
             max_kept_bytes=MAX_REPORT_BYTES,
         )
+        done, report, level = run_sandboxed(command)
         observed = observe(report, profile.sandbox, profile.results.report)
         return _Ended(done, str(level), report.over, observed, report.kept)
 

@@ -25,9 +25,9 @@ from lonelycat.executor.generation import Generation, Phase
 from lonelycat.executor.journal import JournalContents, JournalWriter, RecordType, read_journal
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.quarantine import QUARANTINE
+from lonelycat.executor.removal import remove_transaction
 from lonelycat.executor.rollback import sweep, undo
 from lonelycat.executor.state_directory import open_state_directory
-from lonelycat.executor.transaction import remove_transaction
 from lonelycat.executor.tree import PinnedTree
 
 

@@ -30,18 +30,16 @@ from lonelycat.executor.conflicts import code_of_difference, difference
 from lonelycat.executor.fence import FenceCheck
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.generation import Generation, Phase
-from lonelycat.executor.journal import JOURNAL, JournalWriter, RecordType
+from lonelycat.executor.journal import JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
+from lonelycat.executor.removal import empty_transaction, remove_transaction
 from lonelycat.executor.rollback import Version, sweep, undo, version
 from lonelycat.executor.side_by_side import wait_and_work
 from lonelycat.executor.staging import BlobOpener, SmallContents, Stager
 from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.executor.undo_report import UndoReport
-
-_REMOVERS = 4
-_REMOVE_SIDE_BY_SIDE_FROM = 256
 
 
 class Transaction:
@@ -373,39 +371,3 @@ def _not_empty(path: str) -> ConflictError:
         f"{printable(path)} must make room for a file, but holds files that the change does not know",
         "Move those files away; then propose the change again.",
     )
-
-
-def remove_transaction(filesystem: FileSystem, transactions: int, stage: int, name: str) -> None:
-    """Remove a transaction directory."""
-    empty_transaction(filesystem, stage)
-    filesystem.remove_directory(transactions, name)
-
-
-def empty_transaction(filesystem: FileSystem, stage: int) -> None:
-    """Remove what a transaction holds: the journal first, so that what is left is never taken for unfinished.
-
-    The order of the rest does not matter. Where blocks are discarded as they are freed, each removal waits for the
-    disk; a large transaction therefore lets a few of them wait at a time.
-    """
-    _remove(filesystem, stage, [JOURNAL])
-    members = filesystem.list(stage)
-    if len(members) < _REMOVE_SIDE_BY_SIDE_FROM:
-        _remove(filesystem, stage, members)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(_REMOVERS) as removers:
-        parts = [members[number::_REMOVERS] for number in range(_REMOVERS)]
-        for done in [removers.submit(_remove, filesystem, stage, part) for part in parts]:
-            done.result()
-
-
-def _remove(filesystem: FileSystem, stage: int, members: list[str]) -> None:
-    for member in members:
-        try:
-            filesystem.unlink(stage, member)
-        except FileNotFoundError:
-            continue
-        except IsADirectoryError:  # one that undo did not come to move into place
-            with suppress(FileNotFoundError):
-                filesystem.remove_directory(stage, member)

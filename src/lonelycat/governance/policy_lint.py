@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from lonelycat.errors import PolicyError
 from lonelycat.governance.globs import check_glob
-from lonelycat.governance.policy import Escalation, Policy, Verdict, VerificationProfile, Window
+from lonelycat.governance.policy import Escalation, Policy, Verdict, Window
+from lonelycat.governance.policy_profiles import VerificationProfile
 from lonelycat.governance.rules.codes import CODES
 from lonelycat.governance.strict_yaml import Location
 

@@ -16,7 +16,8 @@ from lonelycat.errors import LonelyCatError, PolicyError
 from lonelycat.governance.decision import GovernanceDecision
 from lonelycat.governance.facts import ContentReader
 from lonelycat.governance.matching import compile_globs
-from lonelycat.governance.policy import ChangeExample, Globs, Policy, PolicyTest, Verdict
+from lonelycat.governance.policy import ChangeExample, Policy, PolicyTest, Verdict
+from lonelycat.governance.policy_fields import Globs
 from lonelycat.governance.policy_file import LoadedPolicy
 from lonelycat.governance.writegate import WriteGate
 

@@ -17,7 +17,8 @@ from lonelycat.changes.plan import Names, RiskLevel
 from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.facts import ContentReader, Facts
 from lonelycat.governance.matching import Matcher, compile_globs
-from lonelycat.governance.policy import Globs, Policy
+from lonelycat.governance.policy import Policy
+from lonelycat.governance.policy_fields import Globs
 from lonelycat.governance.risk import RiskAssessment, assess_risk
 
 _SHOWN = 5

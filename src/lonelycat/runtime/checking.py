@@ -18,7 +18,8 @@ from lonelycat.changes.plan import ChangePlan
 from lonelycat.checks.result import CheckResult
 from lonelycat.errors import LonelyCatError, RefusedError, StepFailedError
 from lonelycat.executor.journal import RecordType
-from lonelycat.governance.policy import HealthCheck, Policy
+from lonelycat.governance.policy import Policy
+from lonelycat.governance.policy_profiles import HealthCheck
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.steps import ExecutionContext, StepNotes, as_lonelycat_error, changed_paths
 

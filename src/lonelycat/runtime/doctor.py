@@ -146,11 +146,9 @@ def sandbox_here() -> tuple[Level, str]:
 
 
 def _unproven(wiring: Wiring) -> Iterator[Finding]:
-    from lonelycat.runtime.health_testing import unproven
+    from lonelycat.runtime.unproven import unproven_but_testable
 
-    if wiring.policy().loaded.policy.health_test is None:
-        return  # where nobody can test them, a finding that cannot be mended would only be in the way
-    for name in unproven(wiring):
+    for name in unproven_but_testable(wiring):
         yield Finding(
             "warning",
             "HEALTH_UNPROVEN",

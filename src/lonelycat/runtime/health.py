@@ -12,9 +12,11 @@ from lonelycat.checks.health.checker import HealthChecker
 from lonelycat.checks.health.registry import health_kind, known_kinds, origin, validate_health_check
 from lonelycat.checks.result import CheckResult
 from lonelycat.errors import InputError, LonelyCatError
-from lonelycat.governance.policy import HealthCheck
+from lonelycat.governance.policy import Policy
+from lonelycat.governance.policy_profiles import HealthCheck
 from lonelycat.records.redaction import redact_bytes, redact_json, redact_text
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.unproven import unproven
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,6 @@ def health_list(wiring: Wiring) -> HealthList:
         name: tuple(service for service, spec in policy.services.items() if name in spec.health_checks)
         for name in policy.health_checks
     }
-    from lonelycat.runtime.health_testing import unproven
-
     return HealthList(dict(policy.health_checks), services, kinds, unproven(wiring))
 
 
@@ -64,20 +64,27 @@ def health_run(wiring: Wiring, names: Sequence[str] = ()) -> tuple[CheckResult, 
         InputError: ``UNKNOWN_HEALTH_CHECK``, or ``HEALTH_NO_CHECKS`` when the policy has none.
     """
     policy = wiring.policy().loaded.policy
-    unknown = [name for name in names if name not in policy.health_checks]
-    if unknown or not policy.health_checks:
-        known = ", ".join(policy.health_checks)
-        if not known:
-            raise InputError("HEALTH_NO_CHECKS", "the policy has no health checks", "Define some in the policy.")
-        raise InputError("UNKNOWN_HEALTH_CHECK", f"the policy has no health check {unknown[0]}", f"There are {known}.")
+    chosen = chosen_checks(policy, names)
     settings = wiring.settings
     checker = HealthChecker(settings.workspace, wiring.clock, settings.limits)
     limit = policy.executor.constraints.max_step_time
-    return tuple(
-        _redacted(_asked(checker, name, check, limit))
-        for name, check in policy.health_checks.items()
-        if not names or name in names
-    )
+    return tuple(_redacted(_asked(checker, name, check, limit)) for name, check in chosen.items())
+
+
+def chosen_checks(policy: Policy, names: Sequence[str]) -> dict[str, HealthCheck]:
+    """Return the named health checks, all of the policy's by default, in the policy's order.
+
+    Raises:
+        InputError: ``UNKNOWN_HEALTH_CHECK``, or ``HEALTH_NO_CHECKS`` when the policy has none.
+    """
+    known = policy.health_checks
+    if not known:
+        raise InputError("HEALTH_NO_CHECKS", "the policy has no health checks", "Define some in the policy.")
+    for name in names:
+        if name not in known:
+            there = f"There are {', '.join(known)}."
+            raise InputError("UNKNOWN_HEALTH_CHECK", f"the policy has no health check {name}", there)
+    return {name: check for name, check in known.items() if not names or name in names}
 
 
 def _asked(checker: HealthChecker, name: str, check: HealthCheck, limit: float) -> CheckResult:

@@ -1,24 +1,22 @@
-"""Testing the health checks themselves: which of them notice a broken service, and which were never seen to fail.
+"""Testing the health checks themselves: which of them notice a broken service.
 
 Invariants: the live services and the workspace are not touched; what was seen is recorded in the audit log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lonelycat.checks.breaking.report import HealthTestReport
 from lonelycat.checks.breaking.sandbox import break_copy
 from lonelycat.checks.health.registry import health_kind, validate_health_check
 from lonelycat.checks.services.registry import validate_service
-from lonelycat.errors import InputError
 from lonelycat.records.entries import AuditEvent, AuditType
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.health import chosen_checks
 
 _SECONDS = 900.0
-_STEPS = ("health:", "rollback.health:")
-_RECENT_EXECUTIONS = 1_000
 
 
 def health_test(
@@ -35,22 +33,15 @@ def health_test(
         StateError: ``HEALTH_TEST_…``: it could not be tried.
     """
     policy = wiring.policy().loaded.policy
-    chosen = tuple(name for name in policy.health_checks if not names or name in names)
-    unknown = [name for name in names if name not in policy.health_checks]
-    if unknown:
-        known = ", ".join(policy.health_checks)
-        raise InputError("UNKNOWN_HEALTH_CHECK", f"the policy has no health check {unknown[0]}", f"There are {known}.")
-    if not chosen:
-        raise InputError("HEALTH_NO_CHECKS", "the policy has no health checks", "Define some in the policy.")
+    chosen = chosen_checks(policy, names)
     for name, service in policy.services.items():
         validate_service(name, service)
     variables: set[str] = set()
-    for name in chosen:
-        check = policy.health_checks[name]
+    for name, check in chosen.items():
         variables |= set(health_kind(check.kind).variables(validate_health_check(name, check)))
     workspace = wiring.settings.workspace.resolve()
     tell = on_event or (lambda event: None)
-    report = break_copy(workspace, policy, chosen, tuple(sorted(variables)), tell, _SECONDS)
+    report = break_copy(workspace, policy, tuple(chosen), tuple(sorted(variables)), tell, _SECONDS)
     wiring.records.audit(
         AuditEvent(
             AuditType.HEALTH_TESTED,
@@ -63,23 +54,3 @@ def health_test(
         )
     )
     return report
-
-
-def unproven(wiring: Wiring) -> tuple[str, ...]:
-    """Return the policy's health checks that never failed, neither in a test nor for real: nobody knows if they can."""
-    records = wiring.records_to_read()
-    proven: set[object] = set()
-    if records is not None:
-        for payload in records.audit_payloads(AuditType.HEALTH_TESTED):
-            noticed = payload.get("proven")
-            proven |= set(noticed) if isinstance(noticed, list) else set()
-        for row in records.executions(limit=_RECENT_EXECUTIONS):
-            proven |= set(_failed(row.result.steps))
-    return tuple(name for name in wiring.policy().loaded.policy.health_checks if name not in proven)
-
-
-def _failed(steps: Iterable[Any]) -> Iterable[str]:
-    for step in steps:
-        for prefix in _STEPS:
-            if step.status == "failed" and step.name.startswith(prefix):
-                yield step.name.removeprefix(prefix)

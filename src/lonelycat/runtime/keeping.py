@@ -70,8 +70,12 @@ def confirm(
 
     Raises:
         RefusedError: ``APPROVAL_…`` when it does not count, ``CONFIRMATION_…``.
-        InputError: ``CONFIRMATION_UNKNOWN``, or the key cannot be read.
+        InputError: ``APPROVAL_NEEDS_PERSON``, ``CONFIRMATION_UNKNOWN``, or the key cannot be read.
     """
+    if keep and confirmation is None:
+        raise InputError(
+            "APPROVAL_NEEDS_PERSON", "a confirmation is typed by a person or signed with a key", "Give one."
+        )
     asked = awaited(wiring, execution_id)
     method, signer, origin = "command", wiring.signer, wiring.settings.user
     if confirmation is not None:
@@ -122,8 +126,12 @@ def quarantined_change(wiring: Wiring, checksum: str) -> QuarantinedChange:
     return found
 
 
-def phrase_to_release(checksum: str) -> str:
-    """Return what a person types to release a failed change."""
+def phrase_to_release(wiring: Wiring, checksum: str) -> str:
+    """Return what a person types to release the failed change with this digest."""
+    return _release_phrase(quarantined_change(wiring, checksum).failed.checksum)
+
+
+def _release_phrase(checksum: str) -> str:
     return f"release {checksum[:8]}"
 
 
@@ -137,7 +145,7 @@ def release(wiring: Wiring, checksum: str, *, by: str, reason: str, confirmation
     found = quarantined_change(wiring, checksum)
     if not reason.strip():
         raise InputError("REASON_MISSING", "it is not said why the change is released", "Say it with --reason TEXT.")
-    method, signer, origin = given(wiring, phrase_to_release(checksum), confirmation)
+    method, signer, origin = given(wiring, _release_phrase(checksum), confirmation)
     policy = wiring.policy().loaded.policy
     problem = person_problem(policy, found.proposed_by, by, method)
     if problem is None:

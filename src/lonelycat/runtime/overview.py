@@ -25,6 +25,7 @@ from lonelycat.runtime.evidence import DIFF, executions_directory
 from lonelycat.runtime.pending_restarts import do_pending_restarts, placeholder_context
 from lonelycat.runtime.quarantined import Quarantined, quarantined
 from lonelycat.runtime.recovering import recover_workspace
+from lonelycat.runtime.unproven import unproven_but_testable
 
 _RECENT = 5
 
@@ -39,6 +40,7 @@ class StatusReport:
         quarantined: what lies below ``.lonelycat/quarantine``.
         awaiting_confirmation: what the execution that runs now waits for, or None.
         pending_restarts: restarts that a rollback or recovery owes.
+        unproven: health checks that never failed, where the policy says how to test them.
     """
 
     initialised: bool
@@ -51,6 +53,7 @@ class StatusReport:
     recent: tuple[ExecutionRow, ...]
     awaiting_confirmation: AwaitedConfirmation | None = None
     pending_restarts: tuple[PendingRestart, ...] = ()
+    unproven: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,14 @@ def status(wiring: Wiring) -> StatusReport:
         recent=tuple(wiring.records.executions(limit=_RECENT)),
         awaiting_confirmation=_awaited(wiring, holder),
         pending_restarts=tuple(wiring.records.pending_restarts()),
+        unproven=_unproven(wiring),
     )
+
+
+def _unproven(wiring: Wiring) -> tuple[str, ...]:
+    with suppress(PolicyError):  # which `doctor` tells, and every command that needs the policy
+        return unproven_but_testable(wiring)
+    return ()
 
 
 def _awaited(wiring: Wiring, holder: LockHolder | None) -> AwaitedConfirmation | None:

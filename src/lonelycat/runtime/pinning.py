@@ -89,7 +89,32 @@ def read_pins(
     return PinsRead(render(tags), counts, seen.unseen, len(commits), known)
 
 
-def refreshed_pins(
+def read_workspace_pins(wiring: Wiring, *, base: str | None) -> PinsRead:
+    """Ask for the tags of all that the workspace pins.
+
+    Args:
+        base: where the repositories are; None for GitHub.
+
+    Raises:
+        InputError: ``PINS_NONE``.
+        StateError: ``PINS_UNREACHABLE`` when no repository at all could be asked.
+    """
+    from lonelycat.runtime.initialising import listing
+
+    known = wiring.policy().loaded.pins.repositories
+    return _required(read_pins(pins_of(listing(wiring.settings.workspace)), known, base=base or HOST))
+
+
+def propose_pins(wiring: Wiring, *, base: str | None, by: str | None) -> PinsReport:
+    """Ask as :func:`read_workspace_pins` does, and propose the file that says so, unless it says so already."""
+    from lonelycat.runtime.initialising import listing
+    from lonelycat.runtime.judging import keep
+
+    read, name, ready = _refreshed(wiring, listing(wiring.settings.workspace), base=base or HOST, by=by)
+    return PinsReport(read, name, None if ready is None else keep(wiring, *ready))
+
+
+def _refreshed(
     wiring: Wiring, listing: WorkspaceListing, *, base: str, by: str | None
 ) -> tuple[PinsRead, str, tuple[ChangePlan, ChangeSet] | None]:
     """Ask for tags and return what was read, the file's path, and the change that makes it say so, if any.
@@ -107,7 +132,7 @@ def refreshed_pins(
             "the known pins lie beside the workspace's policy, and it has none within it",
             "Run `lonelycat init`, or take the file from `lonelycat policy pins --print`.",
         )
-    read = required(read_pins(pins_of(listing), policy.loaded.pins.repositories, base=base))
+    read = _required(read_pins(pins_of(listing), policy.loaded.pins.repositories, base=base))
     old = settings.pins_path.read_bytes() if policy.loaded.pins.exists else None
     if old == read.data:
         return read, name, None
@@ -120,7 +145,7 @@ def refreshed_pins(
     return read, name, ready
 
 
-def required(read: PinsRead | None) -> PinsRead:
+def _required(read: PinsRead | None) -> PinsRead:
     """Return what was read.
 
     Raises:

@@ -21,8 +21,8 @@ from lonelycat.changes.strict_json import loads
 from lonelycat.durable import sync_file
 from lonelycat.errors import LonelyCatError, PolicyError
 from lonelycat.governance.bumps.known_pins import KnownPins
-from lonelycat.governance.policy import BUILT_IN_HEALTH_KINDS
 from lonelycat.governance.policy_file import LoadedPolicy, load_policy
+from lonelycat.governance.policy_profiles import BUILT_IN_HEALTH_KINDS
 from lonelycat.governance.signing import Signer, verify_signature
 from lonelycat.settings import Settings
 from lonelycat.shipped import shipped_bytes

@@ -306,6 +306,37 @@ def test_status_shows_what_waits(cli: Any, workspace: Path) -> None:
     assert f"lonelycat execute {ready}" in text
 
 
+HEALTH = """
+health_checks:
+  web: {kind: command, with: {argv: ["{python}", -c, pass]}}
+  disk: {kind: command, with: {argv: ["{python}", -c, pass]}}
+"""
+
+
+def test_status_names_health_checks_that_never_failed_where_they_can_be_tested(cli: Any, workspace: Path) -> None:
+    from lonelycat.records.entries import AuditEvent, AuditType
+    from lonelycat.runtime.bootstrap import Wiring
+    from lonelycat.settings import Settings
+
+    def told() -> tuple[list[str], str]:
+        return cli("-C", workspace, "status", "--json").json["unproven"], cli("-C", workspace, "status").text
+
+    policy = workspace / "agent/policies/default.yaml"
+    policy.write_text(policy.read_text() + HEALTH)
+    propose(cli, workspace, create("docs/a.md"))
+    names, text = told()
+    assert names == [] and "unproven" not in text, "nobody could test them"
+    policy.write_text(policy.read_text() + "health_test: {ready_timeout: 5}\n")
+    names, text = told()
+    assert names == ["web", "disk"] and "unproven health checks web, disk: see `lonelycat health test`" in text
+    records = Wiring(Settings.for_workspace(workspace)).records
+    records.audit(AuditEvent(AuditType.HEALTH_TESTED, "ada", {"proven": ["web"], "checks": ["web"], "faults": []}))
+    names, text = told()
+    assert names == ["disk"] and "unproven health checks disk: see" in text
+    policy.write_text("nonsense")
+    assert told()[0] == [], "what waits is told whatever the policy is"
+
+
 def test_log_filters(cli: Any, workspace: Path) -> None:
     kept = run(cli, workspace, UPDATE_NOTES)
     failed = run(cli, workspace, create("broken/a.md"))

@@ -10,11 +10,10 @@ import contextlib
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 from lonelycat.errors import InputError, StateError
-from lonelycat.governance.policy import BrokenDatabase
+from lonelycat.governance.policy_profiles import BrokenDatabase
 
 _CONNECT_SECONDS = 5
 _STATEMENT_MS = 10_000
@@ -26,11 +25,8 @@ class Refusing:
     def __init__(self, place: BrokenDatabase) -> None:
         self._place = place
 
-    def __call__(self) -> AbstractContextManager[None]:
-        return self._broken()
-
     @contextlib.contextmanager
-    def _broken(self) -> Iterator[None]:
+    def __call__(self) -> Iterator[None]:
         from psycopg import sql
 
         with _connected(self._place) as inside:
@@ -51,11 +47,8 @@ class Locking:
     def __init__(self, place: BrokenDatabase) -> None:
         self._place = place
 
-    def __call__(self) -> AbstractContextManager[None]:
-        return self._broken()
-
     @contextlib.contextmanager
-    def _broken(self) -> Iterator[None]:
+    def __call__(self) -> Iterator[None]:
         from psycopg import sql
 
         tables = (

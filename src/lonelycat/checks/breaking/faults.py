@@ -22,7 +22,7 @@ from lonelycat.checks.health.kind import ProbeContext
 from lonelycat.checks.services.registry import SERVICE_KINDS, validate_service
 from lonelycat.checks.services.restarter import ServiceRestarter
 from lonelycat.errors import StateError
-from lonelycat.governance.policy import HealthTest, Service
+from lonelycat.governance.policy_profiles import HealthTest, Service
 
 _SECONDS = 30.0
 

@@ -29,7 +29,7 @@ from lonelycat.checks.services.order import restart_order
 from lonelycat.checks.services.restarter import ServiceRestarter
 from lonelycat.clock import SystemClock
 from lonelycat.errors import LonelyCatError, StateError
-from lonelycat.governance.policy import HealthCheck, HealthTest, Service
+from lonelycat.governance.policy_profiles import HealthCheck, HealthTest, Service
 from lonelycat.settings import Limits, child_environment
 
 _PAUSE_SECONDS = 0.2

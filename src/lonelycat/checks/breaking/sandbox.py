@@ -23,7 +23,8 @@ from typing import Any
 
 from lonelycat.checks.breaking.report import HealthTestReport
 from lonelycat.errors import StateError
-from lonelycat.governance.policy import HealthTest, Policy
+from lonelycat.governance.policy import Policy
+from lonelycat.governance.policy_profiles import HealthTest
 from lonelycat.settings import STATE_DIRECTORY, child_environment, secret_values
 
 Event = Callable[[dict[str, Any]], None]

@@ -22,7 +22,7 @@ from lonelycat.checks.health.registry import health_kind, validate_health_check
 from lonelycat.checks.result import CheckResult
 from lonelycat.clock import Clock
 from lonelycat.errors import LonelyCatError, StepFailedError
-from lonelycat.governance.policy import HealthCheck
+from lonelycat.governance.policy_profiles import HealthCheck
 from lonelycat.settings import Limits, secret_values
 
 _TICK_SECONDS = 0.1
@@ -80,16 +80,8 @@ class HealthChecker:
             verdict = mask.result(self._settle(check, parameters, context, begun + timeout, tally))
         except LonelyCatError as error:
             verdict = failed(error.code, error.message)
-        return CheckResult(
-            name=name,
-            kind=f"health:{check.kind}",
-            ok=verdict.ok,
-            code=verdict.code,
-            message=f"{name}: {verdict.message}",
-            duration_seconds=self._clock.monotonic() - begun,
-            output=verdict.output,
-            details={**verdict.details, "attempts": tally.attempts},
-        )
+        seconds = self._clock.monotonic() - begun
+        return verdict.as_check(name, f"health:{check.kind}", seconds, attempts=tally.attempts)
 
     def mark(self, name: str, check: HealthCheck, timeout: float) -> Mark | None:
         """Return what ``check`` wants to know after the change about the state before it, or None if nothing.

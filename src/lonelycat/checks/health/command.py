@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from lonelycat.changes.model import Strict
 from lonelycat.checks.health.kind import (
     MATCH_BYTES,
     CommandArgv,
+    ExitCodes,
     HealthKind,
     Pattern,
     ProbeContext,
@@ -26,10 +26,6 @@ from lonelycat.checks.process import run_process
 from lonelycat.settings import child_environment
 
 
-def _codes(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, int) else value
-
-
 class CommandParameters(Strict):
     """What to run and what to expect.
 
@@ -42,7 +38,7 @@ class CommandParameters(Strict):
     """
 
     argv: CommandArgv
-    exit_codes: Annotated[tuple[int, ...], BeforeValidator(_codes), Field(min_length=1)] = (0,)
+    exit_codes: ExitCodes = (0,)
     output_matches: Pattern | None = None
     cwd: Word = "."
     env: dict[Word, Word] = Field(default={})

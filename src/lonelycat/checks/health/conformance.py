@@ -29,7 +29,7 @@ from lonelycat.checks.health.registry import health_kind, validate_health_check
 from lonelycat.checks.result import CheckResult
 from lonelycat.clock import SystemClock
 from lonelycat.errors import PolicyError
-from lonelycat.governance.policy import HealthCheck
+from lonelycat.governance.policy_profiles import HealthCheck
 from lonelycat.settings import Limits, secret_values
 
 Parameters = Mapping[str, Any]

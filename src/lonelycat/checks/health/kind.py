@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from lonelycat.changes.model import Strict, as_tuple
+from lonelycat.checks.result import CheckResult
 from lonelycat.clock import Clock
 from lonelycat.settings import Limits
 
@@ -59,6 +60,11 @@ class ProbeResult:
     message: str
     output: bytes = b""
     details: dict[str, object] = field(default_factory=dict)
+
+    def as_check(self, name: str, kind: str, seconds: float, **more: object) -> CheckResult:
+        """Return it as the outcome of the check or restart ``name``, which took ``seconds``; ``more`` are details."""
+        details = {**self.details, **more}
+        return CheckResult(name, kind, self.ok, self.code, f"{name}: {self.message}", seconds, self.output, details)
 
 
 def passed(message: str, output: bytes = b"", **details: object) -> ProbeResult:
@@ -116,9 +122,14 @@ def _no_nul(text: str) -> str:
     return text
 
 
+def _as_tuple_of_codes(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, int) else value
+
+
 Word = Annotated[str, Field(max_length=4_000), AfterValidator(_no_nul)]
 Words = Annotated[tuple[Word, ...], BeforeValidator(as_tuple)]
 CommandArgv = Annotated[tuple[Word, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+ExitCodes = Annotated[tuple[int, ...], BeforeValidator(_as_tuple_of_codes), Field(min_length=1)]
 Pattern = Annotated[str, Field(min_length=1, max_length=1_000), AfterValidator(_compiles)]
 WorkspacePath = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_relative)]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]

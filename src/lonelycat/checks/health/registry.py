@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lonelycat.changes.model import Strict
 from lonelycat.checks.health.kind import HealthKind
 from lonelycat.errors import PolicyError
-from lonelycat.governance.policy import BUILT_IN_HEALTH_KINDS, HealthCheck, Policy
+from lonelycat.governance.policy import Policy
+from lonelycat.governance.policy_profiles import BUILT_IN_HEALTH_KINDS, HealthCheck
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

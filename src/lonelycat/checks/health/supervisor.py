@@ -3,62 +3,35 @@
 Invariants:
 - Only the state RUNNING passes; STARTING, BACKOFF and the like are not running yet, or not any more.
 - ``no_restart`` compares with the process noted before the change. Where none could be noted, it fails.
-- The answer of supervisord is bounded, and is read by an XML parser that takes no document type.
+- The answer of supervisord is read by ``supervisor_rpc.py``, which believes none of it before it is read whole.
 """
 
 from __future__ import annotations
 
-import base64
-import xmlrpc.client
 from collections.abc import Iterable
-from typing import Annotated, Any, Self
-from xml.parsers import expat
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from lonelycat.changes.model import Strict
-from lonelycat.checks.health.exchange import Call, ExchangeError, HttpUrl, Target, exchange, target_of
-from lonelycat.checks.health.kind import (
-    HealthKind,
-    Mark,
-    ProbeContext,
-    ProbeResult,
-    VariableName,
-    Word,
-    failed,
-    passed,
-)
+from lonelycat.checks.health.exchange import ExchangeError, exchange
+from lonelycat.checks.health.kind import HealthKind, Mark, ProbeContext, ProbeResult, failed, passed
+from lonelycat.checks.supervisor_rpc import NoAnswerError, SupervisorFault, SupervisorServer, read_answer, request
 from lonelycat.errors import StepFailedError
 
 
-class SupervisorParameters(Strict):
+class SupervisorParameters(SupervisorServer):
     """Which program, and where its supervisord listens.
 
     Attributes:
         program: its name, with its group where they differ: ``group:name``.
-        socket: the path of supervisord's Unix socket, absolute or relative to the workspace root; or
-        url: of its HTTP server, without ``/RPC2``.
-        username, password_env: whom to authenticate as, and the variable that holds the password.
         min_uptime_seconds: for how long it must have been running.
         no_restart: whether it must still be the process that ran before the change; for a program that the change
             does not restart.
     """
 
     program: Annotated[str, Field(pattern=r"^[^\s:]+(:[^\s:]+)?$", max_length=300)]
-    socket: Annotated[Word, Field(min_length=1)] | None = None
-    url: HttpUrl | None = None
-    username: Annotated[Word, Field(min_length=1)] | None = None
-    password_env: VariableName | None = None
     min_uptime_seconds: Annotated[float, Field(gt=0)] | None = None
     no_restart: bool = False
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.socket is None) == (self.url is None):
-            raise ValueError("give socket or url, one of them")
-        if (self.username is None) != (self.password_env is None):
-            raise ValueError("username and password_env go together")
-        return self
 
 
 def probe(context: ProbeContext, parameters: SupervisorParameters, timeout: float) -> ProbeResult:
@@ -97,18 +70,9 @@ def take_mark(context: ProbeContext, parameters: SupervisorParameters, timeout: 
 
 def _info(context: ProbeContext, parameters: SupervisorParameters, timeout: float) -> ProbeResult | dict[str, Any]:
     """Return what supervisord says about the program, or the failure to say anything."""
-    if parameters.url is not None:
-        target, path = target_of(parameters.url)
-        where = parameters.url
-    else:
-        target, path = Target("localhost", 80, socket_path=context.workspace / (parameters.socket or "")), "/"
-        where = ascii(parameters.socket)
-    headers = {"Content-Type": "text/xml"}
-    if parameters.username is not None and parameters.password_env is not None:
-        pair = f"{parameters.username}:{context.secrets[parameters.password_env]}".encode()
-        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode('ascii')}"
-    body = xmlrpc.client.dumps((parameters.program,), "supervisor.getProcessInfo").encode()
-    call = Call("POST", f"{path.rstrip('/')}/RPC2", headers, body)
+    password = None if parameters.password_env is None else context.secrets[parameters.password_env]
+    target, call = request(parameters, context.workspace, password, "getProcessInfo", parameters.program)
+    where = parameters.where
     try:
         answer = exchange(target, call, context.clock.monotonic() + timeout, context.clock)
     except ExchangeError as error:
@@ -117,32 +81,14 @@ def _info(context: ProbeContext, parameters: SupervisorParameters, timeout: floa
     if answer.status != 200:
         return failed("HEALTH_SUPERVISOR_ERROR", f"supervisord at {where} answers {answer.status}")
     try:
-        info = _parsed(answer.body) if answer.complete else None
-    except xmlrpc.client.Fault as fault:
-        return failed("HEALTH_SUPERVISOR_ERROR", f"program {parameters.program!a}: {str(fault.faultString)[:300]}")
-    except (expat.ExpatError, xmlrpc.client.Error, ValueError, LookupError, TypeError, AttributeError):
+        info = read_answer(answer.body) if answer.complete else None
+    except SupervisorFault as fault:
+        return failed("HEALTH_SUPERVISOR_ERROR", f"program {parameters.program!a}: {str(fault)[:300]}")
+    except NoAnswerError:
         info = None
     if not isinstance(info, dict) or not all(isinstance(info.get(key), int) for key in ("now", "start", "pid")):
         return failed("HEALTH_SUPERVISOR_PROTOCOL", f"supervisord at {where}: not an answer of supervisord")
     return info
-
-
-def _parsed(body: bytes) -> object:
-    """Return the one value of an XML-RPC answer; raises for what is none, and for any document type."""
-    target = xmlrpc.client.Unmarshaller()
-    parser = expat.ParserCreate()
-
-    def refuse(*_: object) -> None:
-        raise ValueError("the answer has a document type")
-
-    parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = target.start
-    parser.EndElementHandler = target.end
-    parser.CharacterDataHandler = target.data
-    target.xml(None, None)  # type: ignore[arg-type]  # None: expat has decoded it
-    parser.Parse(body, True)
-    values: Any = target.close()
-    return values[0]
 
 
 def _variables(parameters: SupervisorParameters) -> Iterable[str]:

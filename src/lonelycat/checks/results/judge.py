@@ -19,7 +19,7 @@ from lonelycat.checks.inside import resolve_inside
 from lonelycat.checks.results import go_test, junit, pytest_output, tap, unittest_output
 from lonelycat.checks.results.counts import Reader, TestCounts, added
 from lonelycat.errors import LonelyCatError
-from lonelycat.governance.policy import VerificationProfile
+from lonelycat.governance.policy_profiles import VerificationProfile
 
 OUTPUT_BYTES = 1024 * 1024
 """How much of the end of an output is searched for results; what is kept of it is less by default."""

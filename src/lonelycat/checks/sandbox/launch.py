@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lonelycat.checks.executable import find_executable
 from lonelycat.checks.process import COMMAND_NOT_FOUND, ProcessResult, run_process
@@ -26,7 +26,7 @@ from lonelycat.errors import RefusedError
 from lonelycat.settings import STATE_DIRECTORY
 
 if TYPE_CHECKING:
-    from lonelycat.governance.policy import Sandbox
+    from lonelycat.governance.policy_profiles import Sandbox
 
 SANDBOX_FAILED = "SANDBOX_FAILED"
 _PROGRAM = (
@@ -50,25 +50,38 @@ class _Launcher:
         return [sys.executable, "-I", "-S", "-c", program, *map(str, numbers)]
 
 
-def run_sandboxed(
-    rules: Sandbox,
-    argv: Sequence[str],
-    *,
-    workspace: Path,
-    cwd: Path,
-    env: Mapping[str, str],
-    timeout: float,
-    max_output_bytes: int,
-    pass_fds: Sequence[int] = (),
-    stop: threading.Event | None = None,
-    changed_paths: Sequence[str] = (),
-    secrets: Sequence[Path] = (),
-    rehearsal: Rehearsal | None = None,
-    contents: int = -1,
-    kept: str = "",
-    max_kept_bytes: int = 0,
-) -> tuple[ProcessResult, Report, Level]:
-    """Run ``argv`` in the best sandbox that this machine gives; see :func:`run_in`.
+class Command(NamedTuple):
+    """What to run in a sandbox.
+
+    Attributes:
+        rules: what the policy lets it do and use.
+        workspace: the governed tree, resolved; ``cwd`` lies in it.
+        timeout: seconds; see ``process.py``, as for ``pass_fds`` and ``stop``.
+        changed_paths: what the command finds in :data:`LISTING`, which its arguments may name.
+        secrets: what it must not see, wherever it lies.
+        rehearsal, contents: a change to put in place first, and the file that holds its contents.
+        kept, max_kept_bytes: a file of the workspace to bring out afterwards, relative to it, and its limit.
+    """
+
+    rules: Sandbox
+    argv: Sequence[str]
+    workspace: Path
+    cwd: Path
+    env: Mapping[str, str]
+    timeout: float
+    max_output_bytes: int
+    pass_fds: Sequence[int] = ()
+    stop: threading.Event | None = None
+    changed_paths: Sequence[str] = ()
+    secrets: Sequence[Path] = ()
+    rehearsal: Rehearsal | None = None
+    contents: int = -1
+    kept: str = ""
+    max_kept_bytes: int = 0
+
+
+def run_sandboxed(command: Command) -> tuple[ProcessResult, Report, Level]:
+    """Run ``command`` in the best sandbox that this machine gives; see :func:`run_in`.
 
     Raises:
         RefusedError: ``SANDBOX_UNAVAILABLE`` when it gives none.
@@ -76,24 +89,7 @@ def run_sandboxed(
     for level in LEVELS:
         if level is Level.BUBBLEWRAP and bubblewrap() is None:
             continue
-        done, report = run_in(
-            level,
-            rules,
-            argv,
-            workspace=workspace,
-            cwd=cwd,
-            env=env,
-            timeout=timeout,
-            max_output_bytes=max_output_bytes,
-            pass_fds=pass_fds,
-            stop=stop,
-            changed_paths=changed_paths,
-            secrets=secrets,
-            rehearsal=rehearsal,
-            contents=contents,
-            kept=kept,
-            max_kept_bytes=max_kept_bytes,
-        )
+        done, report = run_in(level, command)
         if done.error_code != SANDBOX_FAILED or ability(level).works:
             return done, report, level
     why = "; ".join(f"{level}: {ability(level).why}" for level in LEVELS)
@@ -104,49 +100,25 @@ def run_sandboxed(
     )
 
 
-def run_in(
-    level: Level,
-    rules: Sandbox,
-    argv: Sequence[str],
-    *,
-    workspace: Path,
-    cwd: Path,
-    env: Mapping[str, str],
-    timeout: float,
-    max_output_bytes: int,
-    pass_fds: Sequence[int] = (),
-    stop: threading.Event | None = None,
-    changed_paths: Sequence[str] = (),
-    secrets: Sequence[Path] = (),
-    rehearsal: Rehearsal | None = None,
-    contents: int = -1,
-    kept: str = "",
-    max_kept_bytes: int = 0,
-) -> tuple[ProcessResult, Report]:
-    """Run ``argv`` in a sandbox of ``level``; never raises for what the command does.
-
-    Args:
-        workspace: the governed tree, resolved; ``cwd`` lies in it.
-        changed_paths: what the command finds in :data:`LISTING`, which its arguments may name.
-        secrets: what it must not see, wherever it lies.
-        rehearsal, contents: a change to put in place first, and the file that holds its contents.
-        kept, max_kept_bytes: a file of the workspace to bring out afterwards, relative to it, and its limit.
+def run_in(level: Level, command: Command) -> tuple[ProcessResult, Report]:
+    """Run ``command`` in a sandbox of ``level``; never raises for what it does.
 
     Returns:
         How it ended, with ``SANDBOX_FAILED`` when the sandbox could not be made; and what it wrote.
     """
-    executable = _executable(argv, workspace, cwd, env, rehearsal)
-    if executable is None or (rehearsal is None and not cwd.is_dir()):
+    rules, argv, env = command.rules, command.argv, command.env
+    executable = _executable(command)
+    if executable is None or (command.rehearsal is None and not command.cwd.is_dir()):
         message = f"command {ascii(argv[0])[:200]} is not found or not executable, or has no directory to run in"
         return ProcessResult(None, None, False, False, b"", 0.0, COMMAND_NOT_FOUND, message), Report()
-    view = view_of(workspace, executable, env, rules.reads, secrets)
+    view = view_of(command.workspace, executable, env, rules.reads, command.secrets)
     spec = Spec(
         level=str(level),
         bubblewrap=bubblewrap() or "",
         overlays=True,
-        workspace=str(workspace),
+        workspace=str(command.workspace),
         without=(STATE_DIRECTORY,),
-        cwd=str(cwd),
+        cwd=str(command.cwd),
         executable=executable,
         argv=tuple(argv),
         interpreter=os.path.realpath(sys.executable),
@@ -154,14 +126,14 @@ def run_in(
         shown=view.shown,
         links=view.links,
         masked=view.masked,
-        listing="".join(f"{path}\0" for path in changed_paths),
+        listing="".join(f"{path}\0" for path in command.changed_paths),
         host_network=rules.network == "host",
         max_memory_bytes=rules.max_memory_bytes,
         max_processes=rules.max_processes,
         max_written_bytes=rules.max_written_bytes,
-        kept=kept,
-        max_kept_bytes=max_kept_bytes,
-        rehearsal=rehearsal,
+        kept=command.kept,
+        max_kept_bytes=command.max_kept_bytes,
+        rehearsal=command.rehearsal,
     )
     private = {**env, "TMPDIR": "/tmp"} if "TMPDIR" in env else dict(env)  # noqa: S108 - the command's own
     with _nameless("spec") as told, _nameless("report") as answer:
@@ -170,11 +142,11 @@ def run_in(
             argv,
             cwd=Path("/"),
             env=private,
-            timeout=timeout,
-            max_output_bytes=max_output_bytes,
-            pass_fds=pass_fds,
-            stop=stop,
-            launcher=_Launcher(told, answer, contents),
+            timeout=command.timeout,
+            max_output_bytes=command.max_output_bytes,
+            pass_fds=command.pass_fds,
+            stop=command.stop,
+            launcher=_Launcher(told, answer, command.contents),
         )
         report = decode_report(os.pread(answer, os.fstat(answer).st_size, 0))
     ended = done.timed_out or done.stopped or report.over is not None
@@ -183,14 +155,12 @@ def run_in(
     return done, report
 
 
-def _executable(
-    argv: Sequence[str], workspace: Path, cwd: Path, env: Mapping[str, str], rehearsal: Rehearsal | None
-) -> str | None:
-    found = find_executable(argv, cwd, env)
-    if found is None and rehearsal is not None and argv and "/" in argv[0]:
-        place = os.path.normpath(cwd / argv[0])  # the change may bring it
+def _executable(command: Command) -> str | None:
+    found = find_executable(command.argv, command.cwd, command.env)
+    if found is None and command.rehearsal is not None and command.argv and "/" in command.argv[0]:
+        place = os.path.normpath(command.cwd / command.argv[0])  # the change may bring it
         with suppress(ValueError):
-            Path(place).relative_to(workspace)
+            Path(place).relative_to(command.workspace)
             return place
     return found
 

@@ -47,13 +47,12 @@ def ability(level: Level) -> Ability:
         return Ability(False, f"nothing on {sys.platform} does it")
     if level is Level.BUBBLEWRAP and bubblewrap() is None:
         return Ability(False, "bwrap is not installed")
-    from lonelycat.checks.sandbox.launch import run_in
-    from lonelycat.governance.policy import Sandbox
+    from lonelycat.checks.sandbox.launch import Command, run_in
+    from lonelycat.governance.policy_profiles import Sandbox
     from lonelycat.settings import child_environment
 
     with tempfile.TemporaryDirectory(prefix="lonelycat-probe-") as directory:
-        done, report = run_in(
-            level,
+        probe = Command(
             Sandbox.model_construct(),
             [sys.executable, "-I", "-S", "-c", "pass"],
             workspace=Path(directory).resolve(),
@@ -62,6 +61,7 @@ def ability(level: Level) -> Ability:
             timeout=_PROBE_SECONDS,
             max_output_bytes=4096,
         )
+        done, report = run_in(level, probe)
     if done.ok and report.error is None:
         return Ability(True)
     said = report.error or done.message or done.output.decode("utf-8", "replace").strip()

@@ -12,7 +12,7 @@ from lonelycat.governance.matching import compile_globs
 
 if TYPE_CHECKING:
     from lonelycat.checks.sandbox.spec import Report, Written
-    from lonelycat.governance.policy import Sandbox
+    from lonelycat.governance.policy_profiles import Sandbox
 
 CACHES = (
     "{__pycache__,.pytest_cache,.mypy_cache,.ruff_cache,.hypothesis,.cache,.nyc_output,.tox,.nox}/",

@@ -12,13 +12,12 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from lonelycat.changes.model import Strict
 from lonelycat.checks.executable import find_executable
-from lonelycat.checks.health.kind import CommandArgv, ProbeContext, ProbeResult, Word, Words, failed, passed
+from lonelycat.checks.health.kind import CommandArgv, ExitCodes, ProbeContext, ProbeResult, Word, Words, failed, passed
 from lonelycat.checks.inside import resolve_inside
 from lonelycat.checks.placeholders import fill
 from lonelycat.checks.process import run_process
@@ -27,10 +26,6 @@ from lonelycat.settings import child_environment
 
 _OUTPUT_TAIL_BYTES = 64 * 1024
 _LAST_WORDS = 300
-
-
-def _codes(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, int) else value
 
 
 class CommandServiceParameters(Strict):
@@ -45,7 +40,7 @@ class CommandServiceParameters(Strict):
     """
 
     argv: CommandArgv
-    exit_codes: Annotated[tuple[int, ...], BeforeValidator(_codes), Field(min_length=1)] = (0,)
+    exit_codes: ExitCodes = (0,)
     cwd: Word = "."
     env: dict[Word, Word] = Field(default={})
     pass_env: Words = ()

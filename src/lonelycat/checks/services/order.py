@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from lonelycat.governance.policy import Service
+from lonelycat.governance.policy_profiles import Service
 
 
 def restart_order(names: Sequence[str], services: Mapping[str, Service]) -> tuple[str, ...]:

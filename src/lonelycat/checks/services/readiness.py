@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from lonelycat.checks.health.checker import HealthChecker
 from lonelycat.checks.health.kind import Mark, ProbeContext, ProbeResult, failed, passed
-from lonelycat.governance.policy import HealthCheck
+from lonelycat.governance.policy_profiles import HealthCheck
 
 _PAUSE_SECONDS = 0.2
 

@@ -8,7 +8,7 @@ from lonelycat.changes.model import Strict
 from lonelycat.checks.services import command, docker, process, supervisor, systemd
 from lonelycat.checks.services.kind import ServiceKind
 from lonelycat.errors import PolicyError
-from lonelycat.governance.policy import Service
+from lonelycat.governance.policy_profiles import Service
 
 SERVICE_KINDS: dict[str, ServiceKind] = {
     "command": command.KIND,

@@ -17,7 +17,7 @@ from lonelycat.checks.services.readiness import await_ready
 from lonelycat.checks.services.registry import SERVICE_KINDS, validate_service
 from lonelycat.clock import Clock
 from lonelycat.errors import LonelyCatError
-from lonelycat.governance.policy import HealthCheck, Service
+from lonelycat.governance.policy_profiles import HealthCheck, Service
 from lonelycat.settings import Limits
 
 
@@ -68,16 +68,7 @@ class ServiceRestarter:
             seen = failed(error.code, error.message)
         except Exception as error:  # noqa: BLE001 - closed by default: a crashed restart is a failure
             seen = failed("SERVICE_RESTART_CRASHED", f"the restart crashed: {type(error).__name__}: {error}")
-        return CheckResult(
-            name=name,
-            kind=f"service:{service.kind}",
-            ok=seen.ok,
-            code=seen.code,
-            message=f"{name}: {seen.message}",
-            duration_seconds=self._clock.monotonic() - begun,
-            output=seen.output,
-            details=dict(seen.details),
-        )
+        return seen.as_check(name, f"service:{service.kind}", self._clock.monotonic() - begun)
 
     def _act(self, name: str, service: Service, timeout: float) -> ProbeResult:
         parameters = validate_service(name, service)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from lonelycat.governance.matching import compile_globs
-from lonelycat.governance.policy import HealthCheck, Verdict, VerificationProfile
+from lonelycat.governance.policy import Verdict
+from lonelycat.governance.policy_profiles import HealthCheck, VerificationProfile
 from lonelycat.governance.rules.base import Finding, RuleContext
 
 

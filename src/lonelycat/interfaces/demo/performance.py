@@ -11,7 +11,7 @@ import yaml
 from lonelycat.checks.services.restarter import ServiceRestarter
 from lonelycat.clock import SystemClock
 from lonelycat.errors import StateError
-from lonelycat.governance.policy import Service
+from lonelycat.governance.policy_profiles import Service
 from lonelycat.interfaces.demo.policy import APPROVER, SERVICE, demo_policy
 from lonelycat.interfaces.demo.scenes import SCENES, TAMPERING, Expectation, Narrator, Play, Scene, edit_stored_change
 from lonelycat.interfaces.demo.throwaway import Throwaway

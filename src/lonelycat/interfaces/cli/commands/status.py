@@ -36,6 +36,7 @@ def command(call: Invocation) -> Report:
         "awaiting_confirmation": confirmation_facts(report.awaiting_confirmation),
         "pending_restarts": [asdict(item) for item in report.pending_restarts],
         "unfinished": list(report.unfinished),
+        "unproven": list(report.unproven),
         "quarantined": [quarantined_facts(item) for item in report.quarantined],
         "awaiting_approval": [proposal_facts(item) for item in report.awaiting_approval],
         "approved": [proposal_facts(item) for item in report.approved],

@@ -73,6 +73,10 @@ def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str]
         )
     for restart in report.pending_restarts:
         screen.line(("restart pending ", "bad"), f"{restart.service}: see `lonelycat recover`", indent=2)
+    if report.unproven:
+        screen.line(
+            ("unproven health checks ", "warn"), f"{', '.join(report.unproven)}: see `lonelycat health test`", indent=2
+        )
     _show_quarantine(screen, report.quarantined)
     _show_plans(screen, "waiting for a person", report.awaiting_approval, "approve {} --by NAME")
     _show_plans(screen, "ready to execute", report.approved, "execute {}")
