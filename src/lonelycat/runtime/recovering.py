@@ -168,6 +168,8 @@ def _prove(wiring: Wiring, held: HeldLock, found: Recovered) -> tuple[list[str],
     context.begin_rollback(policy.executor.constraints.max_rollback_time)
     checks = ServiceChecks(wiring, context, policy, held.for_children)
     checks.healthy_before = set(_texts(found.identity["healthy_before"])) & set(policy.health_checks)
+    # The dead executor's marks are gone; these say which checks go by one, and so cannot tell readiness.
+    checks.take_marks(sorted(checks.healthy_before))
     aftermath = checks.after_rollback(found.restarts, plan.health_checks)
     for service in set(found.restarts) - set(aftermath.due):
         wiring.records.restart_done(service)
