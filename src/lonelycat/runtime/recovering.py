@@ -40,6 +40,7 @@ _MESSAGE = {
     Status.CONFLICT: "the executor died; recovery left alone what somebody else had changed meanwhile",
     Status.ROLLBACK_FAILED: "the executor died, and recovery could not take its change back",
 }
+_STILL_FAILED = "recovery could not complete the rollback either"
 
 
 def recover_workspace(wiring: Wiring, held: HeldLock, context: ExecutionContext | None = None) -> list[Recovered]:
@@ -105,6 +106,8 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
         if _ended_already(wiring, result):
             wiring.records.audit(event)
             wiring.records.note_pending_restarts(due)
+            why = [_STILL_FAILED, *_texts((found.undo or {}).get("problems", [])), *problems]
+            result = result.model_copy(update={"message": "; ".join(why)})
         else:
             wiring.records.finish_execution(
                 result,
