@@ -250,6 +250,30 @@ def test_the_supervisor_cannot_be_killed_from_inside(verify: Verify) -> None:
     assert (result.ok, result.output) == (True, b"still here\n")
 
 
+FORGE = TRY + (
+    "def forge(name):\n"
+    "    with open(f'/proc/1/fd/{name}', 'wb', buffering=0) as file:\n"
+    "        file.write(b'exit 0\\n')\n"
+    "for name in attempt(os.listdir, '/proc/1/fd') or range(64):\n"
+    "    attempt(forge, name)\n"
+    "attempt(open, '/proc/1/mem', 'r+b')\n"
+    "supervisor = os.pidfd_open(1)\n"
+    "for number in range(64):\n"
+    "    copy = libc.syscall(438, supervisor, number, 0)\n"
+    "    if copy >= 0:\n"
+    "        attempt(os.write, copy, b'exit 0\\n')\n"
+    "print('ptrace', libc.ptrace(16, 1, 0, 0))\n"
+    "sys.exit(3)\n"
+)
+"""Says in the supervisor's place that it ended well: through its descriptors, its memory, or as its debugger."""
+
+
+def test_how_it_ended_cannot_be_forged(verify: Verify) -> None:
+    result = verify(FORGE)
+    assert (result.code, result.details["exit_code"]) == ("VERIFY_FAILED", 3), result.output
+    assert b"ptrace -1" in result.output
+
+
 def test_the_terminal_of_the_caller_is_out_of_reach(verify: Verify) -> None:
     result = verify(TRY + "attempt(lambda: open('/dev/tty', 'w').write('x')); print(os.isatty(0), os.isatty(1))")
     assert result.output.splitlines()[-1] == b"False False"

@@ -9,6 +9,7 @@ ARGV…``. Invariants:
 - MODE ``namespace``: this is process 1 of its own pid namespace, so the kernel kills all others when it ends.
   MODE ``adopt``: this is a child subreaper; whatever daemonises becomes its child and is killed until none is left.
 - The command is never process 1 itself: it keeps normal signal behaviour and its orphans are reaped.
+- The command cannot open this process's descriptors or memory, though of the same user: nobody else says how it ended.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -30,6 +32,7 @@ def main(arguments: list[str]) -> NoReturn:
     mode, control, status = arguments[0], int(arguments[1]), int(arguments[2])
     os.set_inheritable(control, False)
     os.set_inheritable(status, False)
+    _process_control(_PR_SET_DUMPABLE, 0)  # the command is dumpable again as soon as it is executed
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
@@ -131,12 +134,15 @@ def _descendants(root: int) -> set[int]:
 
 def _become_subreaper() -> None:
     """Adopt orphaned descendants, and get SIGTERM should the starting thread of LonelyCat die."""
+    _process_control(_PR_SET_CHILD_SUBREAPER, 1)
+    _process_control(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
+def _process_control(option: int, value: int) -> None:
     import ctypes
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    for option, value in ((_PR_SET_CHILD_SUBREAPER, 1), (_PR_SET_PDEATHSIG, int(signal.SIGTERM))):
-        if libc.prctl(option, value, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 if __name__ == "__main__":

@@ -348,5 +348,6 @@ def _hard_linked(path: str) -> RefusedError:
     return RefusedError(
         "OBJECT_HARD_LINKED",
         f"{printable(path)} has more than one name (hard link)",
-        "A change would split it from its other names; copy it over itself first.",
+        "A change would split it from its other names; copy it over itself first. While an execution is unfinished, "
+        "its old content in .lonelycat/tx is such a name: then run `lonelycat recover`.",
     )

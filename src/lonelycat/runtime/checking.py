@@ -80,6 +80,7 @@ class ServiceChecks:
         """What every verification profile found so far."""
         self.restarts_begun: list[str] = []
         self.marks: dict[str, Mark] = {}
+        self._unmarked: set[str] = set()
 
     def take_baseline(self, names: Sequence[str]) -> None:
         """Note which health checks hold now, each asked once, and what they want to know of the state before.
@@ -106,11 +107,12 @@ class ServiceChecks:
     def take_marks(self, names: Iterable[str]) -> None:
         """Let each check note what it compares with later; one that cannot has its reason told, and fails later."""
         checker = self._checker()
-        self.marks = {}
+        self.marks, self._unmarked = {}, set()
         for name in names:
             try:
                 mark = checker.mark(name, self._policy.health_checks[name], self._context.seconds_left())
             except LonelyCatError as error:
+                self._unmarked.add(name)
                 self._context.warn(f"health check {name} has nothing to compare with: {error.message}")
             else:
                 if mark is not None:
@@ -239,7 +241,7 @@ class ServiceChecks:
                     "Restart it by hand, or let the policy define it again.",
                 )
             # Checks that compare with what was before the change have nothing to say about what is back.
-            held = self.healthy_before - self.marks.keys()
+            held = self.healthy_before - self.marks.keys() - self._unmarked
             checks = self._policy.health_checks
             self._restart_one(service, step, {name: checks[name] for name in held if name in checks})
 

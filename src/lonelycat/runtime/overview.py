@@ -63,7 +63,8 @@ class ShowReport:
     Attributes:
         events: of an execution, as they happened.
         logs: of an execution, by step log name.
-        awaiting_confirmation: of an execution that has not ended, what it waits for.
+        awaiting_confirmation: of an execution that runs, what it waits for.
+        unfinished: the id of an execution whose process died while it waited; recovery takes it back.
     """
 
     proposal: Proposal | None
@@ -71,6 +72,7 @@ class ShowReport:
     events: tuple[dict[str, Any], ...] = ()
     logs: tuple[tuple[str, bytes], ...] = ()
     awaiting_confirmation: AwaitedConfirmation | None = None
+    unfinished: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,9 @@ def status(wiring: Wiring) -> StatusReport:
     holder = LockManager(settings.workspace, filesystem=wiring.filesystem).holder()
     running = {holder.execution_id} if holder else set()
     pending = [name for name in pending_transactions(wiring.filesystem, settings.workspace) if name not in running]
-    waiting = [item for item in wiring.records.proposals(Status.APPROVED, 100) if item.execution_status is None]
+    busy = holder.plan_id if holder else None
+    approved = wiring.records.proposals(Status.APPROVED, 100)
+    waiting = [item for item in approved if item.execution_status is None and item.plan.id != busy]
     return StatusReport(
         initialised=True,
         holder=holder,
@@ -130,7 +134,10 @@ def show(wiring: Wiring, identifier: str) -> ShowReport:
     if asked is not None:
         artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
         proposal = wiring.records.proposal(asked.plan_id)
-        return ShowReport(proposal, None, _events(artifacts), _logs(artifacts), asked)
+        holder = LockManager(wiring.settings.workspace, filesystem=wiring.filesystem).holder()
+        runs = holder is not None and holder.execution_id == identifier
+        question, dead = (asked, None) if runs else (None, identifier)
+        return ShowReport(proposal, None, _events(artifacts), _logs(artifacts), question, dead)
     plan_id = row.result.plan_id if row else wiring.records.find_plan_id(identifier)
     proposal = wiring.records.proposal(plan_id) if plan_id else None
     if row is None and proposal is None:

@@ -40,6 +40,7 @@ _MESSAGE = {
     Status.CONFLICT: "the executor died; recovery left alone what somebody else had changed meanwhile",
     Status.ROLLBACK_FAILED: "the executor died, and recovery could not take its change back",
 }
+_STILL_FAILED = "recovery could not complete the rollback either"
 
 
 def recover_workspace(wiring: Wiring, held: HeldLock, context: ExecutionContext | None = None) -> list[Recovered]:
@@ -105,6 +106,8 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
         if _ended_already(wiring, result):
             wiring.records.audit(event)
             wiring.records.note_pending_restarts(due)
+            why = [_STILL_FAILED, *_texts((found.undo or {}).get("problems", [])), *problems]
+            result = result.model_copy(update={"message": "; ".join(why)})
         else:
             wiring.records.finish_execution(
                 result,
@@ -168,6 +171,8 @@ def _prove(wiring: Wiring, held: HeldLock, found: Recovered) -> tuple[list[str],
     context.begin_rollback(policy.executor.constraints.max_rollback_time)
     checks = ServiceChecks(wiring, context, policy, held.for_children)
     checks.healthy_before = set(_texts(found.identity["healthy_before"])) & set(policy.health_checks)
+    # The dead executor's marks are gone; these say which checks go by one, and so cannot tell readiness.
+    checks.take_marks(sorted(checks.healthy_before))
     aftermath = checks.after_rollback(found.restarts, plan.health_checks)
     for service in set(found.restarts) - set(aftermath.due):
         wiring.records.restart_done(service)

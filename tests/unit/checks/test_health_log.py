@@ -76,6 +76,15 @@ def test_a_log_that_is_made_by_the_change(workspace: Path, ask: Asking) -> None:
     assert ask("log", **ERROR, mark=mark).ok
 
 
+@pytest.mark.parametrize("before", [65_530, 65_536, 300_000])
+def test_the_end_of_a_long_line_counts(log: Path, ask: Asking, before: int) -> None:
+    mark = ask.mark("log", **ERROR)
+    add(log, "x" * before + "ERROR\n")
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_MATCH"
+    add(log, "x" * before + "expected" + "x" * before + "\n")
+    assert ask("log", **ERROR, ignore=["x{9}ERROR"], expect="expected", mark=mark).ok
+
+
 def test_silence_is_told_from_health(log: Path, ask: Asking) -> None:
     mark = ask.mark("log", **ERROR)
     assert ask("log", **ERROR, expect="^ready", mark=mark).code == "HEALTH_LOG_SILENT"

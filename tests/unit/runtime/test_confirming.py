@@ -257,6 +257,7 @@ def test_a_dead_process_is_no_confirmation(asking: Ground) -> None:
     before = asking.tree()
     process = asking.start("execute", plan_id)
     execution_id = _waiting_for(asking)
+    assert asking.cat().status().approved == (), "what runs is not said to be ready to execute"
     phrase = asking.cat().confirm_phrase(execution_id)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -264,6 +265,9 @@ def test_a_dead_process_is_no_confirmation(asking: Ground) -> None:
         asking.cat().confirm(execution_id, by="Ada", confirmation=TerminalConfirmation(phrase, "/dev/pts/9"))
     assert dead.value.code == "CONFIRMATION_ENDED"
     assert asking.cat().status().awaiting_confirmation is None
+    shown = asking.run("show", execution_id).facts
+    assert (shown["execution_id"], shown["unfinished"]) == (execution_id, True)
+    assert "awaiting_confirmation" not in shown, "nobody waits any more"
     assert asking.run("recover").exit == 0
     assert asking.tree() == before
     (row,) = asking.cat().log()

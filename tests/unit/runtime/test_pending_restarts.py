@@ -125,6 +125,21 @@ def test_what_a_rollback_could_not_restart_is_due_and_shown(served: Ground) -> N
     assert "restart.pending" in {record["type"] for record in served.cat().audit_export()}
 
 
+def test_a_recovery_that_cannot_restart_either_tells_what_happened(served: Ground) -> None:
+    """Nobody died; and what lies in the transaction is a second name of each file, until recovery is through."""
+    _stuck(served)
+    answer = served.run("recover")
+    assert (answer.exit, answer.facts["code"]) == (7, "RECOVERY_FAILED")
+    frozen = served.cat().status().frozen
+    assert frozen is not None
+    assert "died" not in frozen.reason and all(name in frozen.reason for name in NAMES)
+    patch = "--- a/app/settings.txt\n+++ b/app/settings.txt\n@@ -1 +1 @@\n-old\n+newer\n"
+    (served.base / "next.diff").write_text(patch)
+    answer = served.run("propose", "--patch", str(served.base / "next.diff"), "--intent", "x", "--by", "agent:x")
+    assert answer.facts["code"] == "OBJECT_HARD_LINKED"
+    assert "lonelycat recover" in answer.facts["hint"]
+
+
 def _clear_away(served: Ground) -> None:
     """What a person may do who has put the files right by hand: the transaction goes, the workspace is released."""
     shutil.rmtree(served.root / ".lonelycat/tx")

@@ -34,6 +34,7 @@ from lonelycat.checks.health.kind import (
 
 _CHUNK = 256 * 1024
 _END_BYTES = 4096
+_OVERLAP_BYTES = 1024
 _SHOWN_LINES = 20
 _COMPRESSED = (".gz", ".xz", ".bz2", ".zst", ".lz4", ".Z")
 Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(as_tuple)]
@@ -112,9 +113,9 @@ def _judge(context: ProbeContext, parameters: LogParameters, lines: Iterator[byt
     matches, read, seen_expected, found = 0, 0, expected is None, list[bytes]()
     for line in lines:
         read += 1
-        text = line[:MATCH_BYTES].decode("utf-8", "replace")
-        seen_expected = seen_expected or (expected is not None and expected.search(text) is not None)
-        if wrong.search(text) and not any(pattern.search(text) for pattern in ignored):
+        texts = [piece.decode("utf-8", "replace") for piece in _pieces(line)]
+        seen_expected = seen_expected or (expected is not None and any(map(expected.search, texts)))
+        if any(map(wrong.search, texts)) and not any(any(map(pattern.search, texts)) for pattern in ignored):
             matches += 1
             if len(found) < _SHOWN_LINES:
                 found.append(line[:1_000])
@@ -125,6 +126,13 @@ def _judge(context: ProbeContext, parameters: LogParameters, lines: Iterator[byt
     if not seen_expected:
         return failed("HEALTH_LOG_SILENT", f"{shown}: none of {read} new lines matches {parameters.expect!r}", output)
     return passed(f"{shown}: {matches} of {read} new lines match", output, matches=matches, lines=read)
+
+
+def _pieces(line: bytes) -> Iterator[bytes]:
+    """Yield all of a line, in pieces that overlap where it is longer than what a pattern sees at once."""
+    yield line[:MATCH_BYTES]
+    for start in range(MATCH_BYTES - _OVERLAP_BYTES, len(line) - _OVERLAP_BYTES, MATCH_BYTES - _OVERLAP_BYTES):
+        yield line[start : start + MATCH_BYTES]
 
 
 def _new_parts(path: Path, mark: Mark) -> list[_Part]:

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from lonelycat.checks.inside import resolve_inside
@@ -36,6 +37,7 @@ _READERS: dict[str, Reader] = {
     "go_test": go_test.read,
     "tap": tap.read,
 }
+_PYTEST = re.compile(r"(pytest|py\.test)(-[0-9.]+)?")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _TICK_SECONDS = time.clock_getres(getattr(time, "CLOCK_REALTIME_COARSE", time.CLOCK_REALTIME))
 """A file's time is that of the kernel's last tick, which may lie this far before the clock's."""
@@ -162,10 +164,17 @@ def _nothing(counts: TestCounts) -> str:
 
 
 def _known_runner(argv: Sequence[str]) -> str | None:
-    """Return the runner that ``argv`` starts, if it is one that always reports its results."""
+    """Return the runner that ``argv`` starts, if it is one that always reports its results.
+
+    Options of the interpreter, and programs that run another (``uv run pytest``, ``coverage run -m pytest``), hide it
+    no more than a version in its name does.
+    """
     words = [word.rpartition("/")[2] for word in argv]
-    if words[0] in ("pytest", "py.test") or words[1:3] == ["-m", "pytest"]:
+    if _PYTEST.fullmatch(words[0]):
         return "pytest"
-    if words[1:3] == ["-m", "unittest"]:
-        return "unittest"
+    for first, second in pairwise(words):
+        if first in ("-m", "run") and _PYTEST.fullmatch(second):
+            return "pytest"
+        if (first, second) == ("-m", "unittest"):
+            return "unittest"
     return "go_test" if words[:2] == ["go", "test"] else None

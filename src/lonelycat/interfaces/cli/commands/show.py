@@ -34,4 +34,6 @@ def command(
         facts["awaiting_confirmation"] = confirmation_facts(report.awaiting_confirmation)
         facts.update(execution_id=report.awaiting_confirmation.execution_id, status="awaiting_confirmation")
         facts["events"] = list(report.events)
+    if report.unfinished is not None:
+        facts.update(execution_id=report.unfinished, unfinished=True, events=list(report.events))
     return Report(Exit.DONE, facts, lambda screen: show_whole(screen, report))

@@ -68,9 +68,7 @@ def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str]
     else:
         screen.line(("IDLE", "good"), "  Nothing is being executed.")
     for name in report.unfinished:
-        screen.line(
-            ("unfinished ", "bad"), f"{name}: not finished and not taken back; see `lonelycat recover`", indent=2
-        )
+        _show_unfinished(screen, name)
     for restart in report.pending_restarts:
         screen.line(("restart pending ", "bad"), f"{restart.service}: see `lonelycat recover`", indent=2)
     if report.unproven:
@@ -104,6 +102,11 @@ def _show_quarantine(screen: Screen, items: Sequence[Quarantined]) -> None:
         screen.line((f"… and {len(items) - _MOST_QUARANTINED} more", "dim"), indent=2)
 
 
+def _show_unfinished(screen: Screen, execution_id: str) -> None:
+    what = f"{execution_id}: not finished and not taken back; see `lonelycat recover`"
+    screen.line(("unfinished ", "bad"), what, indent=2)
+
+
 def _show_plans(screen: Screen, title: str, proposals: Sequence[Proposal], command: str) -> None:
     if proposals:
         screen.line((f"{title} ({len(proposals)})", "title"))
@@ -130,6 +133,8 @@ def show_whole(screen: Screen, report: ShowReport) -> None:
             _show_approval(screen, approval)
     if report.awaiting_confirmation is not None:
         show_awaited(screen, report.awaiting_confirmation)
+    if report.unfinished is not None:
+        _show_unfinished(screen, report.unfinished)
     if report.execution is not None:
         result = report.execution.result
         screen.line(("steps", "title"), (f"  started {moment(result.started_at)}", "dim"))
