@@ -25,6 +25,8 @@ TAMPERING = "test_checksum_tampering.py"
 BOUNDARY = "test_path_boundary.py"
 APPROVAL = "test_approval.py"
 CRASH = "test_crash.py"
+BEFORE = "test_health_before.py"
+REHEARSAL = "test_rehearsal.py"
 BACK = f"{PARTIAL}::test_failed_verification_brings_everything_back[sys.exit(3)-VERIFY_FAILED]"
 
 
@@ -115,8 +117,8 @@ MUTATIONS = {
     ),
     "the service is not restarted with the old files": Mutation(
         "runtime/finishing.py",
-        "            problems += checks.after_rollback(restarted, self._request.plan.health_checks)",
-        "            problems += []",
+        "            aftermath = checks.after_rollback(checks.restarts_begun, self._request.plan.health_checks)",
+        "            aftermath = checks.after_rollback((), ())",
         f"{PARTIAL}::test_failed_health_brings_files_and_service_back",
     ),
     # 4. checksum tampering
@@ -190,7 +192,7 @@ MUTATIONS = {
     ),
     "the proposer may approve": Mutation(
         "governance/approvals.py",
-        "    if identity(name) == identity(terms.plan.created_by):",
+        "    if identity(name) == identity(proposer):",
         "    if False:",
         f"{APPROVAL}::test_given_by_the_proposer[agent:coder]",
     ),
@@ -230,6 +232,32 @@ MUTATIONS = {
         "        for operation in reversed(intent.rest):\n            self.undo_one(operation)",
         "        for operation in ():\n            self.undo_one(operation)",
         f"{CRASH}::test_killed_while_a_check_runs[restart1]",
+    ),
+    # what was before the change
+    "a check that fails already blocks nothing": Mutation(
+        "runtime/checking.py",
+        '                if not found.ok and check.already_failing == "block":',
+        "                if False:",
+        f"{BEFORE}::test_a_check_that_fails_before_blocks_where_the_policy_says_so",
+    ),
+    "nothing is noted before the change": Mutation(
+        "runtime/checking.py",
+        "        self.take_marks(names)\n        for name in names:\n            check = ",
+        "        for name in names:\n            check = ",
+        f"{BEFORE}::test_a_log_is_compared_with_what_it_was_before[True]",
+    ),
+    # rehearsal
+    "a failed rehearsal stops nothing": Mutation(
+        "runtime/rehearsal.py",
+        "        checks.verify(names, STEP, Rehearsed(rehearsal, contents.fileno()))",
+        "        checks.verify((), STEP, Rehearsed(rehearsal, contents.fileno()))",
+        f"{REHEARSAL}::test_a_failing_rehearsal_touches_nothing",
+    ),
+    "what was rehearsed is never verified in place": Mutation(
+        "runtime/pipeline.py",
+        '                in_place = policy.executor.verification.mode != "rehearse"',
+        "                in_place = False",
+        f"{REHEARSAL}::test_both_verifies_before_and_after",
     ),
 }
 
