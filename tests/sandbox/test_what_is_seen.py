@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -183,6 +184,37 @@ def test_the_interpreter_of_a_virtual_environment_in_the_workspace_is_there(veri
     (environment / "bin" / "python").symlink_to(base / "python3")
     for argv in ([".venv/bin/python", "-I", "-c", "print(1)"], ["sh", "-c", ".venv/bin/python -I -c 'print(1)'"]):
         assert verify(argv=argv).output == b"1\n"
+
+
+def test_the_repository_of_a_worktree_is_there_and_cannot_be_written_to(verify: Verify, workspace: Path) -> None:
+    shutil.rmtree(workspace / ".git")
+    main, trees = workspace.parent / "main", workspace.parent / "main/.git/worktrees/here"
+    subprocess.run(["git", "init", "--quiet", str(main)], check=True)
+    trees.mkdir(parents=True)
+    (trees / "HEAD").write_text("ref: refs/heads/there\n")
+    (trees / "commondir").write_text("../..\n")
+    (trees / "gitdir").write_text(f"{workspace}/.git\n")
+    (workspace / ".git").write_text(f"gitdir: {trees}\n")
+    (main / "secret").write_text("of the main worktree")
+    result = verify(argv=["git", "status", "--short"])
+    assert (result.ok, result.output) == (True, b"?? kept.txt\n"), result.output
+    code = (
+        "import pathlib, sys; main = pathlib.Path(sys.argv[1])\n"
+        "print((main / 'secret').exists())\n"
+        "try: (main / '.git/config').write_text('escaped')\n"
+        "except OSError as error: print(error.strerror)\n"
+    )
+    assert verify(code, str(main)).output == b"False\nRead-only file system\n"
+
+
+def test_a_file_that_only_says_to_be_of_git_shows_nothing(verify: Verify, workspace: Path, tmp_path: Path) -> None:
+    shutil.rmtree(workspace / ".git")
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/key").write_text("secret")
+    for text in (f"gitdir: {tmp_path}/private\n", "gitdir: \n", "gitdir: a\0b\n", "", str(tmp_path / "private")):
+        (workspace / ".git").write_text(text)
+        result = verify("import os, sys; print(os.path.exists(sys.argv[1]))", str(tmp_path / "private/key"))
+        assert result.output == b"False\n", (text, result.message)
 
 
 def test_a_program_with_its_libraries_under_home_is_there(

@@ -100,6 +100,18 @@ def test_names_that_are_not_text_are_told(verify: Verify) -> None:
     assert set(effects(result)["created"]) == {"ü", '"new\\nline"', '"\\377\\376"'}
 
 
+@pytest.mark.parametrize(("name", "levels"), [("d", 1500), ("d" * 200, 30)])
+def test_a_tree_too_deep_to_be_looked_at_is_told_as_a_directory(verify: Verify, name: str, levels: int) -> None:
+    code = (
+        f"import os\nfor n in range({levels}):\n    os.mkdir({name!r}); os.chdir({name!r})\nopen('file', 'w').close()"
+    )
+    result = verify(code, sandbox={"writes": ["other/**"]})
+    assert result.ok, result.message
+    (told,) = effects(result)["created"]
+    assert told.startswith(f"{name}/{name}/") and told.endswith("/")
+    assert verify(code, sandbox={"undeclared_writes": "fail"}).code == "VERIFY_UNDECLARED_WRITES"
+
+
 def test_caches_are_expected_and_the_rest_is_told(verify: Verify) -> None:
     code = STEPS + (
         "for path in ('__pycache__/m.cpython-311.pyc', 'a/__pycache__/x.pyc', '.pytest_cache/v/cache', '.coverage',\n"

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 Manifest = dict[str, tuple[int, int, int, int]]
 """By relative path: mode, size, time of change in nanoseconds, inode."""
+_MAX_DEPTH = 100
+_MAX_PATH_BYTES = 3_500
+"""With one more name and what is before it, still less than the kernel takes for one path."""
 
 
 def copy_tree(source: str, target: str, without: tuple[str, ...]) -> None:
@@ -32,8 +35,13 @@ def _copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def is_too_deep(path: str) -> bool:
+    """Whether what lies in the directory at ``path``, relative to the workspace, is not looked at one by one."""
+    return path.count("/") > _MAX_DEPTH or len(os.fsencode(path)) > _MAX_PATH_BYTES
+
+
 def manifest(root: str) -> Manifest:
-    """Return what lies below ``root``, directories included."""
+    """Return what lies below ``root``, directories included, but nothing of those that are too deep."""
     return dict(_entries(root, ""))
 
 
@@ -43,5 +51,5 @@ def _entries(root: str, above: str) -> Iterator[tuple[str, tuple[int, int, int, 
             status = entry.stat(follow_symlinks=False)
             path = above + entry.name
             yield path, (status.st_mode, status.st_size, status.st_ctime_ns, status.st_ino)
-            if stat.S_ISDIR(status.st_mode):
+            if stat.S_ISDIR(status.st_mode) and not is_too_deep(path):
                 yield from _entries(root, path + "/")

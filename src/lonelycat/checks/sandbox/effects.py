@@ -3,6 +3,7 @@
 Invariants:
 - A file that was only opened for writing, or written with the same bytes and mode, was not changed.
 - The number of paths named is bounded, the number counted is not.
+- What lies too deep to be looked at is told as its directory.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
-from lonelycat.checks.sandbox.copying import Manifest, manifest
+from lonelycat.checks.sandbox.copying import Manifest, is_too_deep, manifest
 from lonelycat.checks.sandbox.room import Layer, Room
 from lonelycat.checks.sandbox.spec import MAX_PATHS, Written
 
@@ -89,6 +90,9 @@ def _entry(here: str, there: str | None, path: str) -> Iterator[Effect]:
     if before is not None and not stat.S_ISDIR(before.st_mode):
         yield "deleted", path
         there = before = None
+    if is_too_deep(path):
+        yield "created" if before is None else "changed", path + "/"
+        return
     inside = list(_directory(here, there, path + "/"))
     if before is None and not inside:
         yield "created", path + "/"
@@ -102,7 +106,7 @@ def _gone(there: str, path: str) -> Iterator[Effect]:
     if not stat.S_ISDIR(os.lstat(there).st_mode):
         yield "deleted", path
         return
-    names = sorted(_names(there))
+    names = [] if is_too_deep(path) else sorted(_names(there))
     if not names:
         yield "deleted", path + "/"
     for name in names:
@@ -162,7 +166,7 @@ def _copy_effects(room: Room) -> Iterator[Effect]:
                 yield "created", path
             elif path not in full_now:
                 yield "created", path + "/"
-        elif old != new and (not is_directory or old[0] != new[0]):
+        elif (old != new and (not is_directory or old[0] != new[0])) or (is_directory and is_too_deep(path)):
             yield "changed", path + "/" * is_directory
 
 

@@ -3,12 +3,13 @@
 The host is there, read-only in effect, but for the directories where people and programs keep what is theirs
 (``HIDDEN`` in ``spec.py``, and homes). Of those only what the command cannot run without is shown: the interpreter that
 runs LonelyCat, LonelyCat itself, the command's own program with its libraries, the interpreter of a virtual environment
-in the workspace, and what the policy names.
+in the workspace, the repository that the workspace is a worktree of, and what the policy names.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ _SECRETS = (
 _BESIDE_BIN = ("lib", "lib64", "libexec", "include", "share")
 _ENVIRONMENTS = (".venv", "venv", "env")
 _MAX_LINKS = 40
+_PATH_BYTES = 8192
 _PACKAGE = Path(__file__).parents[2]
 
 
@@ -93,6 +95,31 @@ def _needed(workspace: Path) -> Iterator[str]:
     for name in _ENVIRONMENTS:
         if (workspace / name / "pyvenv.cfg").is_file():
             yield from _program(str(workspace / name / "bin" / "python"))
+    yield from _repository(workspace)
+
+
+def _repository(workspace: Path) -> Iterator[str]:
+    """Yield where the repository of a worktree or submodule lies, if it is one: its ``.git`` is a file that says so."""
+    place = _said_in(workspace / ".git", "gitdir: ")
+    if place is None or not (place / "HEAD").is_file():
+        return
+    yield str(place)
+    common = _said_in(place / "commondir")
+    if common is not None and (common / "HEAD").is_file() and (common / "objects").is_dir():
+        yield str(common)
+
+
+def _said_in(file: Path, word: str = "") -> Path | None:
+    """Return the directory that the line in ``file`` names behind ``word``, relative to that of the file."""
+    try:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            return None
+        with file.open("rb") as opened:
+            line = os.fsdecode(opened.read(_PATH_BYTES))
+    except OSError:
+        return None
+    said = line.removeprefix(word).rstrip("\n")
+    return file.parent / said if line.startswith(word) and said and "\0" not in said else None
 
 
 def _program(executable: str) -> Iterator[str]:
