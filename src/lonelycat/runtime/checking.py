@@ -135,8 +135,15 @@ class ServiceChecks:
                 self._restart_one(name, step, known)
                 note(RecordType.RESTART_DONE, name)
 
-    def _restart_one(self, name: str, step: StepNotes, known: Mapping[str, HealthCheck]) -> None:
-        """Restart one service; its readiness is told by those of its checks that are ``known``."""
+    def _restart_one(
+        self, name: str, step: StepNotes, known: Mapping[str, HealthCheck], *, start_what_ended: bool = False
+    ) -> None:
+        """Restart one service; its readiness is told by those of its checks that are ``known``.
+
+        Args:
+            start_what_ended: restart it also where the policy only reloads or signals it, if that cannot be done:
+                nothing else brings back a service that the change has ended.
+        """
         from lonelycat.checks.services.restarter import ServiceRestarter
 
         restarter = ServiceRestarter(
@@ -147,7 +154,13 @@ class ServiceChecks:
             health_checks=known,
             marks=self.marks,
         )
-        found = restarter.restart(name, self._policy.services[name], self._context.seconds_left())
+        service = self._policy.services[name]
+        found = restarter.restart(name, service, self._context.seconds_left())
+        if start_what_ended and not found.ok and service.action != "restart":
+            anew = service.model_copy(update={"action": "restart"})
+            why = f"{found.message} at {service.action}"
+            found = restarter.restart(name, anew, self._context.seconds_left())
+            found = replace(found, message=f"{why}; restarted: {found.message}")
         _must_hold(step, found)
 
     def in_order(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -243,7 +256,8 @@ class ServiceChecks:
             # Checks that compare with what was before the change have nothing to say about what is back.
             held = self.healthy_before - self.marks.keys() - self._unmarked
             checks = self._policy.health_checks
-            self._restart_one(service, step, {name: checks[name] for name in held if name in checks})
+            known = {name: checks[name] for name in held if name in checks}
+            self._restart_one(service, step, known, start_what_ended=True)
 
     def _ask(self, name: str, check: HealthCheck) -> CheckResult:
         return self._checker().run(name, check, self._context.seconds_left(), self.marks.get(name))

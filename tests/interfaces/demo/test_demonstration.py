@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -45,6 +46,23 @@ def test_every_scene_ends_as_told_and_everything_is_removed(tmp_path: Path) -> N
     assert service is not None
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(service[1])), timeout=2)
+
+
+def test_an_interrupt_in_an_execution_ends_it_all(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "lonelycat", "demo"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        before: list[str] = []
+        for line in process.stdout:
+            before.append(line)
+            if " apply " in line:
+                process.send_signal(signal.SIGINT)
+                break
+        after = process.stdout.read()
+    assert process.returncode == 130, "".join(before) + after
+    assert "INTERNAL_ERROR" not in after and after.count("INTERRUPTED") >= 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_is_one_object_and_keep_keeps(tmp_path: Path) -> None:

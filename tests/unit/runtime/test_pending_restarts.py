@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,9 +14,12 @@ from tests.acceptance.ground import Ground
 
 from lonelycat import FileChange
 from lonelycat.checks.services.restarter import ServiceRestarter
+from lonelycat.clock import SystemClock
 from lonelycat.executor.journal import RecordType
 from lonelycat.lifecycle import Status
+from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks
+from lonelycat.settings import Limits, Settings
 
 CHANGES = (FileChange.update("app/settings.txt", "old\n", "new\n"),)
 NOTES = "print('%s', pathlib.Path('app/settings.txt').read_text().strip(), file=(outside / 'restarts').open('a'))\n"
@@ -253,3 +258,34 @@ def test_a_commit_is_refused_while_a_restart_is_not_done(served: Ground, monkeyp
     result = served.execute(served.judge(CHANGES))
     assert not result.success
     assert "restart of web was begun and is not done" in result.message
+
+
+def test_a_rollback_starts_again_what_ended_when_it_was_to_reload(ground: Ground) -> None:
+    server = (
+        "import signal\n"
+        "def reload(*_): sys.exit(3) if pathlib.Path('app/settings.txt').read_text() == 'new\\n' else None\n"
+        "signal.signal(signal.SIGHUP, reload)\n"
+        "while True: time.sleep(0.05)\n"
+    )
+    ground.policy["services"] = {
+        "web": {
+            "kind": "process", "action": "reload", "touches": ["app/**"],
+            "with": {"argv": ground.argv(server), "settle_seconds": 0.3, "grace_seconds": 1},
+        }
+    }  # fmt: skip
+    ground.begin()
+    wiring = Wiring(Settings.for_workspace(ground.root))
+    service = wiring.policy().loaded.policy.services["web"]
+    restarter = ServiceRestarter(ground.root, SystemClock(), Limits())
+    started = restarter.restart("web", service.model_copy(update={"action": "restart"}), 10)
+    assert started.ok, started.message
+    result = ground.execute(ground.judge(CHANGES))
+    try:
+        assert (result.status, result.error_code) == (Status.ROLLED_BACK, "SERVICE_RESTART_FAILED"), result.message
+        (again,) = [step for step in result.steps if step.name == "rollback.restart:web"]
+        assert "reload" in again.message and "runs as process" in again.message
+        ground.assert_sound()
+    finally:
+        pid = int((ground.root / ".lonelycat/run/web.pid").read_text().split()[0])
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -75,10 +75,16 @@ class Play:
         return judgement
 
     def execute(self, plan_id: str) -> ExecutionResult:
-        """Execute a plan, with its steps shown."""
+        """Execute a plan, with its steps shown.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted, which ended the execution well, and ends the demonstration.
+        """
         self.narrator.run_as(f"lonelycat execute {plan_id}")
         result = self.service.execute(plan_id, on_event=self.narrator.event)
         self.narrator.ended(result)
+        if result.error_code == "INTERRUPTED":
+            raise KeyboardInterrupt
         self.executions.append(result)
         return result
 
