@@ -87,6 +87,11 @@ def raw_server() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
                 connections.append(connection)
                 with contextlib.suppress(OSError):
                     handle(connection)
+                with contextlib.suppress(OSError):  # what is left unread resets the connection, and the answer with it
+                    connection.settimeout(1.0)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(65536):
+                        pass
                 connection.close()
 
         thread = threading.Thread(target=accept, daemon=True)

@@ -100,9 +100,7 @@ BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><methodRe
 )
 def test_what_is_no_answer_of_supervisord_fails(raw_server: Raw, ask: Asking, body: bytes) -> None:
     def answer(connection: socket.socket) -> None:
-        asked = b""
-        while b"</methodCall>" not in asked:  # what is left unread would reset the connection before the answer is
-            asked += connection.recv(10_000)
+        connection.recv(10_000)
         connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
     seen = ask("supervisor", url=f"http://127.0.0.1:{raw_server(answer)}", program="web")

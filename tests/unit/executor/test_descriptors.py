@@ -70,7 +70,8 @@ def test_none_is_left_open_by_a_look_that_fails(tmp_path: Path, monkeypatch: pyt
         with monkeypatch.context() as patch:
             patch.setattr(os, "fstat", failing)
             _execute_and_recover(root)
-        left = {place for _, place in _open() - before}
+        # Only what lies in a file system is the executor's; a test's server may still be at its end in a thread.
+        left = {place for _, place in _open() - before if place.startswith("/")}
         assert not left, f"look {at} failed, and left open: {left}"
         if failing.calls < at:
             break
