@@ -133,8 +133,7 @@ def _exchange(target: Target, call: Call, deadline: float, clock: Clock, trust: 
             sockets.append(secured)
             secured.do_handshake()
             ends = _expiry(secured)
-        connection.request(call.method, call.path, body=call.body, headers={**_headers(target), **call.headers})
-        with connection.getresponse() as response:
+        with _answered(connection, target, call) as response:
             body = response.read(call.max_body_bytes)
             complete = response.read(1) == b""
         if cut.is_set():
@@ -143,6 +142,23 @@ def _exchange(target: Target, call: Call, deadline: float, clock: Clock, trust: 
         if complete and missing:
             raise http.client.IncompleteRead(body, missing)
         return Answer(response.status, response.headers, body, complete, ends)
+
+
+def _answered(connection: http.client.HTTPConnection, target: Target, call: Call) -> http.client.HTTPResponse:
+    """Send ``call`` and return the answer's head; one that refuses may come before all is sent, and shut the way."""
+    import http.client
+
+    shut: OSError | None = None
+    try:
+        connection.request(call.method, call.path, body=call.body, headers={**_headers(target), **call.headers})
+    except (BrokenPipeError, ConnectionResetError) as error:
+        shut = error
+    try:
+        return connection.getresponse()
+    except (http.client.HTTPException, OSError):
+        if shut is not None:
+            raise shut from None
+        raise
 
 
 def _connected(target: Target, left: float, clock: Clock) -> socket.socket:
