@@ -124,4 +124,4 @@ def _overheads(axes: Axes, overheads: list[Overhead]) -> None:
     axes.set(xlabel="time of a whole execution, as a ratio to the first", xlim=(0, 1.2 * widest))
     axes.set_yticks([position + height * (len(suites) - 1) / 2 for position in range(len(WAYS))], list(WAYS))
     axes.invert_yaxis()
-    axes.legend(frameon=False, loc="center right")
+    axes.legend(frameon=False, loc="upper right")
