@@ -40,6 +40,7 @@ class Work:
         self.ground = ground
         self.rng = random.Random(seed)
         self.outcomes: Counter[str] = Counter()
+        self.problems: list[str] = []
         self.kept: set[bytes] = set()
         self.not_kept: set[bytes] = set()
         self.consumed: set[bytes] = set()
@@ -112,6 +113,7 @@ class Work:
             except (LonelyCatError, OSError):
                 report = transaction.undo()
                 if report.problems:
+                    self.problems += report.problems
                     return "rollback_failed"
                 transaction.clean_up()
                 return "conflict" if report.conflicts else "rolled_back"
@@ -162,7 +164,7 @@ def _judge(ground: Ground, work: Work, outside: object, *, shuffle: bool, again:
     assert not lost, f"{len(lost)} of {len(wrote)} outsiders' contents lost: {sorted(lost)[:5]}; {where}"
     assert not lost_of_ours, f"kept contents lost: {sorted(lost_of_ours)[:5]}; {where}"
     assert not strays, f"contents that were not kept are in the tree: {sorted(strays)[:5]}; {where}"
-    assert work.outcomes["rollback_failed"] == 0, where
+    assert work.outcomes["rollback_failed"] == 0, f"{work.problems}; {where}"
     assert work.outcomes["completed"] > 0, where
     assert work.outcomes["conflict"] > 0, where
 

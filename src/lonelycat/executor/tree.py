@@ -30,6 +30,8 @@ from lonelycat.settings import STATE_DIRECTORY
 _MAX_OPEN_DIRECTORIES = 256
 NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES})
 """How a file system says that it has no extended attributes; a full disk is none of them."""
+_LOOKS = 100
+"""How often a look begins again when somebody replaces what it looks at in its middle."""
 _SAME = "the directory that was there"
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
@@ -217,17 +219,34 @@ class PinnedTree:
         Args:
             links: how many names the file may have.
             whole: look at the extended attributes as well.
+
+        Raises:
+            ConflictError: ``PATH_NEVER_STILL`` too, when it was something else at each call of each look.
         """
-        try:
-            fd = self.filesystem.open_file(directory, name)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                return self._look_at_link(directory, name, path, links)
-            if error.errno in (errno.ENXIO, errno.ENODEV):
-                raise _special(path) from error
-            raise
+        for _ in range(_LOOKS):
+            try:
+                fd = self.filesystem.open_file(directory, name)
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                if error.errno in (errno.ENXIO, errno.ENODEV):
+                    raise _special(path) from error
+                if error.errno != errno.ELOOP:
+                    raise
+            else:
+                return self._look_at_file(fd, path, sink, links, whole=whole)
+            try:
+                link = self._look_at_link(directory, name, path, links)
+            except FileNotFoundError:
+                return None
+            if link is not None:
+                return link
+        told = f"{printable(path)} is replaced again and again while it is looked at"
+        raise _other(path, "PATH_NEVER_STILL", "what stays for one look", "a link, then a file, again and again", told)
+
+    def _look_at_file(
+        self, fd: int, path: str, sink: Callable[[bytes], object] | None, links: int, *, whole: bool
+    ) -> Found:
         try:
             status = os.fstat(fd)
             self._refuse_object(path, status, links)
@@ -250,13 +269,19 @@ class PinnedTree:
         return digest.hexdigest()
 
     def _look_at_link(self, directory: int, name: str, path: str, links: int) -> Found | None:
-        with suppress(FileNotFoundError):
-            status = self.filesystem.stat(directory, name)
-            if stat.S_ISLNK(status.st_mode):
-                if status.st_nlink > links:
-                    raise _hard_linked(path)
-                return Found(Identity(sha256_hex(self.filesystem.read_link(directory, name)), SYMLINK), status)
-        return None
+        """Return the link, or None when it has become something else since it was opened."""
+        status = self.filesystem.stat(directory, name)
+        if not stat.S_ISLNK(status.st_mode):
+            return None
+        if status.st_nlink > links:
+            raise _hard_linked(path)
+        try:
+            target = self.filesystem.read_link(directory, name)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return None
+            raise
+        return Found(Identity(sha256_hex(target), SYMLINK), status)
 
     def _refuse_object(self, path: str, status: os.stat_result, links: int) -> None:
         if stat.S_ISDIR(status.st_mode):

@@ -32,9 +32,10 @@ def check_glob(glob: str) -> None:
         PolicyError: ``POLICY_BAD_GLOB``.
     """
     for written in expand_braces(glob.removeprefix("!")):
-        pattern = normalise(written)
-        if "[" in pattern:
-            translate(pattern)  # classes are the only thing that can be wrong beyond this
+        for form in {written, fold_glob(written)}:  # [Z-a] means something, and its folded form [z-a] does not
+            pattern = normalise(form)
+            if "[" in pattern:
+                translate(pattern)  # classes are the only thing that can be wrong beyond this
 
 
 def normalise(pattern: str) -> str:

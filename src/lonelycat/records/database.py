@@ -11,6 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -48,6 +49,15 @@ _CODES: dict[int, tuple[str, str, str]] = {
         "Check the disk, then `lonelycat doctor`.",
     ),
 }
+
+_AS_SQLITE = {
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+    errno.EACCES: sqlite3.SQLITE_CANTOPEN,
+    errno.EPERM: sqlite3.SQLITE_CANTOPEN,
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+}
+"""What the disk says before SQLite has looked, as SQLite would tell it; anything else is an I/O error."""
 
 
 def journal_settings(version: tuple[int, ...]) -> tuple[str, str]:
@@ -89,8 +99,18 @@ class Database:
                 yield connection
 
     def exists(self) -> bool:
-        """Tell whether the database file is there."""
-        return os.path.lexists(self.path)
+        """Tell whether the database file is there.
+
+        Raises:
+            StateError: ``DATABASE_…``, nobody can tell: it is not gone because the disk does not answer.
+        """
+        try:
+            os.lstat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise self._refused_by_disk(error) from error
+        return True
 
     def damage(self) -> tuple[str, ...]:
         """Return what SQLite's own integrity check finds wrong with the file; reads all of it."""
@@ -104,9 +124,12 @@ class Database:
     def _prepared(self) -> Engine:
         if self._engine is None:
             self._engine = _engine(self.path, read_only=self._read_only)
-        if not self._ready or not self.exists():
-            self._prepare(self._engine)
-            self._ready = True
+        try:
+            if not self._ready or not self.exists():
+                self._prepare(self._engine)
+                self._ready = True
+        except OSError as error:
+            raise self._refused_by_disk(error) from error
         return self._engine
 
     def _prepare(self, engine: Engine) -> None:
@@ -147,15 +170,18 @@ class Database:
             code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
             if code == sqlite3.SQLITE_CONSTRAINT:
                 raise
-            name, what, hint = _CODES.get(
-                code,
-                (
-                    "DATABASE_CORRUPT",
-                    "is damaged or was altered",
-                    "Restore it from a backup; see `lonelycat doctor`.",
-                ),
-            )
-            raise StateError(name, f"{self.path} {what}", hint, details={"sqlite": str(error.orig)}) from error
+            raise self._refused(code, str(error.orig)) from error
+
+    def _refused_by_disk(self, error: OSError) -> StateError:
+        return self._refused(_AS_SQLITE.get(error.errno or 0, sqlite3.SQLITE_IOERR), str(error))
+
+    def _refused(self, code: int, said: str) -> StateError:
+        """Return what stands for an error that SQLite tells by ``code``, or would have."""
+        name, what, hint = _CODES.get(
+            code,
+            ("DATABASE_CORRUPT", "is damaged or was altered", "Restore it from a backup; see `lonelycat doctor`."),
+        )
+        return StateError(name, f"{self.path} {what}", hint, details={"sqlite": said})
 
 
 def _path_of(url: str) -> Path:

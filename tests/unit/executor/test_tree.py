@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from lonelycat.changes.changeset import BlobRef, FileChange
+from lonelycat.changes.digest import sha256_hex
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.operations import Identity
 from lonelycat.executor.transaction import Transaction
 from lonelycat.executor.tree import PinnedTree
 
@@ -307,3 +310,57 @@ def test_mounts_inside_the_workspace_are_refused(root: Path) -> None:
         "file OBJECT_NOT_A_FILE",
         "other 18",  # EXDEV, which the pipeline tells as OBJECT_ON_ANOTHER_MOUNT
     ]
+
+
+class _Restless(FileSystem):
+    """Somebody puts another file or link at the name, each time between two calls of one look."""
+
+    def __init__(self, place: Path, before: str, *, times: int) -> None:
+        self.place = place
+        self.before = before
+        self.left = times
+
+    def _act(self, call: str) -> None:
+        if call == self.before and self.left:
+            self.left -= 1
+            draft = self.place.with_name("draft")
+            if self.place.is_symlink():
+                draft.write_bytes(OLD)
+            else:
+                draft.symlink_to("elsewhere")
+            draft.replace(self.place)
+
+    def stat(self, directory: int, name: str) -> os.stat_result:
+        self._act("stat")
+        return super().stat(directory, name)
+
+    def read_link(self, directory: int, name: str) -> bytes:
+        self._act("read_link")
+        return super().read_link(directory, name)
+
+
+@pytest.mark.parametrize("before", ["stat", "read_link"])
+def test_a_link_that_becomes_a_file_while_it_is_looked_at_is_looked_at_again(tmp_path: Path, before: str) -> None:
+    """It is neither absent nor an error of the disk."""
+    place = tmp_path / "name"
+    place.symlink_to("elsewhere")
+    with PinnedTree(_Restless(place, before, times=1), tmp_path, 4096) as tree:
+        found = tree.look("name")
+    assert found is not None and found.identity == Identity(sha256_hex(OLD), "100644")
+
+
+def test_what_never_stays_the_same_for_one_look_is_a_conflict(tmp_path: Path) -> None:
+    place = tmp_path / "name"
+    place.symlink_to("elsewhere")
+
+    class Never(_Restless):
+        def open_file(self, directory: int, name: str) -> int:
+            self._act("open_file")
+            raise OSError(errno.ELOOP, "it was a link when it was opened")
+
+    with (
+        PinnedTree(Never(place, "read_link", times=1_000), tmp_path, 4096) as tree,
+        pytest.raises(ConflictError) as caught,
+    ):
+        tree.look("name")
+    assert caught.value.code == "PATH_NEVER_STILL"

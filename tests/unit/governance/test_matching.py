@@ -147,6 +147,15 @@ def test_refuses_what_is_outside_of_the_grammar(glob: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("glob", ["[Z-a]", "src/x[Y-b]*", "!docs/[Z-_]", "{a,[Z-a]}", "[Ω-ά]"])
+def test_a_range_that_names_of_another_case_turn_round_is_refused_when_it_is_loaded(glob: str) -> None:
+    """It means something as it is written, and nothing where names are folded: every change would be denied."""
+    with pytest.raises(PolicyError) as caught:
+        check_glob(glob)
+    assert caught.value.code == "POLICY_BAD_GLOB"
+    check_glob("[A-z]")
+
+
 def test_brace_bombs_are_bounded() -> None:
     with pytest.raises(PolicyError):
         compile_globs(["{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}" * 8])

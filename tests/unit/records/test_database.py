@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -197,6 +198,39 @@ def test_other_urls_are_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(StateError) as caught:
         Database(tmp_path, url)
     assert caught.value.code == "DATABASE_UNSUPPORTED"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.EIO, "DATABASE_IO"),
+        (errno.ENOSPC, "DATABASE_FULL"),
+        (errno.EDQUOT, "DATABASE_FULL"),
+        (errno.EACCES, "DATABASE_UNWRITABLE"),
+        (errno.EROFS, "DATABASE_UNWRITABLE"),
+    ],
+)
+def test_a_disk_that_refuses_before_sqlite_has_looked_is_told_as_by_sqlite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    with Database(tmp_path).write():
+        pass
+    real = os.lstat
+
+    def refuse(path: Any, **more: Any) -> os.stat_result:
+        if str(path).endswith("lonelycat.db"):
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, **more)
+
+    monkeypatch.setattr(os, "lstat", refuse)
+    with pytest.raises(StateError) as caught, Database(tmp_path).read():
+        pass
+    assert caught.value.code == code
+
+
+def test_what_the_caller_meets_in_a_transaction_is_not_the_databases(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), Database(tmp_path).write():
+        raise PermissionError(errno.EACCES, "theirs")
 
 
 def test_a_url_puts_the_database_elsewhere(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ _WHAT = {
     "MODE_CHANGED": "has another mode",
     "PATH_IS_DIRECTORY": "is a directory",
     "PATH_NOT_DIRECTORY": "cannot exist: a directory of its path is a file",
+    "PATH_NEVER_STILL": "is replaced again and again",
     "DIRECTORY_CHANGED": "is another directory than before",
     "DIRECTORY_NOT_EMPTY": "holds files that the change does not know",
     "ROOT_REPLACED": "is not the workspace that the change began in",
