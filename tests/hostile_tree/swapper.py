@@ -17,6 +17,7 @@ import mmap
 import os
 import random
 import signal
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +89,8 @@ class Ground:
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             work()
             status = 0
+        except BaseException:  # a child of a test has nobody above it that would tell
+            (self.base / f"died.{os.getpid()}").write_text(traceback.format_exc())
         finally:
             os._exit(status)
 
@@ -96,7 +99,8 @@ class Ground:
         self.stop[0] = 1
         for pid in self.company:
             _, status = os.waitpid(pid, 0)
-            assert status == 0, f"one of the company ended with {status}"
+            said = self.base / f"died.{pid}"
+            assert status == 0, f"one of the company ended with {status}: {said.read_text() if said.exists() else ''}"
         self.company.clear()
 
     def start_swapper(self, number: int, directories: tuple[str, ...], burst: int) -> None:

@@ -26,8 +26,9 @@ from lonelycat.executor.journal import JournalContents, JournalWriter, RecordTyp
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.quarantine import QUARANTINE
 from lonelycat.executor.removal import remove_transaction
-from lonelycat.executor.rollback import sweep, undo
+from lonelycat.executor.rollback import undo
 from lonelycat.executor.state_directory import open_state_directory
+from lonelycat.executor.sweep import sweep
 from lonelycat.executor.tree import PinnedTree
 
 

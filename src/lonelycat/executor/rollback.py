@@ -15,9 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 
 from lonelycat.changes.paths import printable
@@ -25,68 +23,27 @@ from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.layout import BALLAST, Directory, Intent
-from lonelycat.executor.operations import FileOperation, Identity, Kind, split
+from lonelycat.executor.operations import FileOperation, Kind
 from lonelycat.executor.quarantine import quarantine
 from lonelycat.executor.staging import SYNC_WHOLE_FROM
 from lonelycat.executor.tree import Found, PinnedTree
 from lonelycat.executor.tree_digest import tree_digest
-from lonelycat.executor.undo_proof import ANY_LINKS, IN_THE_WAY, Whose, differences, has_directory, look_again
+from lonelycat.executor.undo_proof import IN_THE_WAY, Whose, differences, has_directory, look_again
 from lonelycat.executor.undo_report import UndoReport
+from lonelycat.executor.undo_view import Foreign, Holding, UndoView, holds, still_waits
+
+_LOOKS_AGAIN = 3
+"""How often what is the change's own is taken back once more after the undo was verified."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Foreign:
-    """Something that is neither the old nor the new content, perhaps not even a file."""
-
-
-_FOREIGN = _Foreign()
-_Holding = Found | _Foreign | None
-Version = tuple[int, int, int, int]
-"""Inode, size, time of the last writing and of the last change of a file."""
-
-
-def _holds(holding: _Holding, identity: Identity | None) -> bool:
-    return holding is None if identity is None else isinstance(holding, Found) and holding.identity == identity
-
-
-class _Undo:
+class _Undo(UndoView):
     def __init__(self, filesystem: FileSystem, tree: PinnedTree, stage: int, intent: Intent, execution_id: str) -> None:
-        self.fs = filesystem
-        self.tree = tree
-        self.stage = stage
-        self.intent = intent
+        super().__init__(filesystem, tree, stage, intent)
         self.id = execution_id
         self.report = UndoReport()
-        self.rooms = {directory.path for directory in intent.rooms}
         self.left: list[FileOperation] = []
         self.back: set[str] = set()
         """Directories that were seen in their place again."""
-
-    # -- looking -------------------------------------------------------------------------------------------------
-
-    def in_tree(self, path: str) -> _Holding:
-        directory, name = split(path)
-        try:
-            return self.tree.look_in(self.tree.directory(directory), name, path, links=ANY_LINKS)
-        except FileNotFoundError:
-            return None
-        except LonelyCatError as error:
-            # A directory that made room for the file, or what made room for its directory, is back already.
-            back = error.code in IN_THE_WAY or (error.code == "PATH_IS_DIRECTORY" and path in self.rooms)
-            return None if back else _FOREIGN
-
-    def in_stage(self, name: str, path: str) -> _Holding:
-        try:
-            return self.tree.look_in(self.stage, name, path, links=ANY_LINKS)
-        except LonelyCatError:
-            return _FOREIGN
-
-    def status(self, path: str) -> os.stat_result | None:
-        try:
-            parent, name = self._parent(path)
-            return self.fs.stat(parent, name)
-        except (LonelyCatError, FileNotFoundError):
-            return None
 
     # -- one path ------------------------------------------------------------------------------------------------
 
@@ -106,32 +63,32 @@ class _Undo:
         if operation.kind is Kind.CREATE:
             self._take_out(operation, current, staged)
         elif self._is_the_old_file(operation, current):
-            if not _holds(current, operation.old):
+            if not holds(current, operation.old):
                 self.report.conflicts.append(operation.path)  # changed in place: there is no other old content
-        elif staged is not None and not _holds(staged, operation.old) and not _holds(staged, operation.new):
+        elif staged is not None and not holds(staged, operation.old) and not holds(staged, operation.new):
             self._give_back(operation, current)
-        elif _holds(current, operation.old):
+        elif holds(current, operation.old):
             return
-        elif _holds(current, operation.new) and not _still_waits(operation, staged, current):
+        elif holds(current, operation.new) and not still_waits(operation, staged, current):
             self._restore(operation)
         else:
             self._leave(operation)
 
-    def _take_out(self, operation: FileOperation, current: _Holding, staged: _Holding) -> None:
+    def _take_out(self, operation: FileOperation, current: Holding, staged: Holding) -> None:
         if current is None:
             return
-        if not _holds(current, operation.new) or _still_waits(operation, staged, current):
+        if not holds(current, operation.new) or still_waits(operation, staged, current):
             self.report.conflicts.append(operation.path)
             return
-        parent, name = self._parent(operation.path)
+        parent, name = self.parent(operation.path)
         undo_name = self._free_name(operation.undo_name)
         self.fs.move(parent, name, self.stage, undo_name)
-        if not _holds(self.in_stage(undo_name, operation.path), operation.new):
+        if not holds(self.in_stage(undo_name, operation.path), operation.new):
             self._put_back(undo_name, operation.path)
             self.report.conflicts.append(operation.path)
 
     def _restore(self, operation: FileOperation) -> None:
-        parent, name = self._parent(operation.path)
+        parent, name = self.parent(operation.path)
         undo_name = self._free_name(operation.undo_name)
         if operation.kind is Kind.DELETE:
             try:
@@ -141,15 +98,15 @@ class _Undo:
             return
         self.fs.hard_link(self.stage, operation.backup_name, self.stage, undo_name)
         self.fs.exchange(self.stage, undo_name, parent, name)
-        if not _holds(self.in_stage(undo_name, operation.path), operation.new):
+        if not holds(self.in_stage(undo_name, operation.path), operation.new):
             self.fs.exchange(self.stage, undo_name, parent, name)
             self._leave(operation)
 
-    def _give_back(self, operation: FileOperation, current: _Holding) -> None:
+    def _give_back(self, operation: FileOperation, current: Holding) -> None:
         """The interrupted step took an outsider's file: put that one back, not ours."""
-        parent, name = self._parent(operation.path)
+        parent, name = self.parent(operation.path)
         self.report.conflicts.append(operation.path)
-        if operation.kind is Kind.UPDATE and _holds(current, operation.new):
+        if operation.kind is Kind.UPDATE and holds(current, operation.new):
             self.fs.exchange(self.stage, operation.staged_name, parent, name)
         elif current is None:
             self._put_back(operation.staged_name, operation.path)
@@ -157,7 +114,7 @@ class _Undo:
             self._quarantine(operation.staged_name, operation.path)
 
     def _put_back(self, staged: str, path: str) -> None:
-        parent, name = self._parent(path)
+        parent, name = self.parent(path)
         try:
             self.fs.move(self.stage, staged, parent, name)
         except FileExistsError:
@@ -168,26 +125,30 @@ class _Undo:
         self.report.conflicts.append(operation.path)
         self.left.append(operation)
 
-    def _is_the_old_file(self, operation: FileOperation, current: _Holding) -> bool:
+    def _is_the_old_file(self, operation: FileOperation, current: Holding) -> bool:
         """Whether the tree has the very file that was there, whatever it holds by now."""
-        if not isinstance(current, Found | _Foreign):
+        if not isinstance(current, Found | Foreign):
             return False
-        try:
-            backup = self.fs.stat(self.stage, operation.backup_name)
-        except FileNotFoundError:  # INTENT outlived a power cut that its backups did not: nothing was applied
-            return False
-        now = self.status(operation.path)
-        return now is not None and os.path.samestat(now, backup)
+        backup = self.backup(operation)
+        return backup is not None and self.stands_at(operation.path, backup)
+
+    def _leave_what_has_no_place(self) -> None:
+        """Leave the old file of each conflict that is not in its place: it may be nowhere else than in the stage.
+
+        Whoever moves files about can make an exchange take the old one, of a path that was judged already.
+        """
+        unsettled = set(self.report.conflicts) - {operation.path for operation in self.left}
+        for operation in self.intent.operations:
+            if operation.old is not None and operation.path in unsettled:
+                backup = self.backup(operation)  # none: nothing was applied
+                if backup is not None and not self.stands_at(operation.path, backup):
+                    self.left.append(operation)
 
     def _keep_what_was_left(self) -> None:
         """Quarantine the old contents that have no place; after problems the stage keeps them for another try."""
         for operation in self.left:
             if operation.old is not None and not self.report.problems:
                 self._quarantine(operation.backup_name, operation.path)
-
-    def _parent(self, path: str) -> tuple[int, str]:
-        directory, name = split(path)
-        return self.tree.directory(directory), name
 
     def _free_name(self, wanted: str) -> str:
         for name in chain((wanted,), (f"{wanted}{n}" for n in range(1, 10_000))):
@@ -216,7 +177,7 @@ class _Undo:
 
         It has its place durably before anything is put into it: a crash leaves nothing in the stage below a draft.
         """
-        parent, name = self._parent(directory.path)
+        parent, name = self.parent(directory.path)
         with suppress(FileNotFoundError):
             if stat.S_ISDIR(self.fs.stat(parent, name).st_mode):
                 self.fs.fsync(parent)
@@ -240,7 +201,7 @@ class _Undo:
 
     def remove_directory(self, path: str, replaced: set[str]) -> None:
         try:
-            parent, name = self._parent(path)
+            parent, name = self.parent(path)
             self.fs.remove_directory(parent, name)
             self.tree.forget(path)
         except FileNotFoundError:
@@ -273,6 +234,7 @@ class _Undo:
         self._hold_against_pre_image()
         try:
             self._make_durable()
+            self._leave_what_has_no_place()
             self._keep_what_was_left()
         except (LonelyCatError, OSError) as error:
             self.report.problems.append(f"what was put back or kept may not be durable: {_why(error)}")
@@ -292,7 +254,7 @@ class _Undo:
         for operation in reversed(self._not_back()):
             self.undo_one(operation)  # somebody wrote there meanwhile, or put ours back: judged once more
         for operation in self._not_back():
-            if not _holds(self.in_tree(operation.path), operation.new):
+            if not holds(self.in_tree(operation.path), operation.new):
                 self._leave(operation)  # somebody wrote there since it was judged
                 continue
             self.report.problems.append(f"{printable(operation.path)} does not hold its old content")
@@ -301,14 +263,21 @@ class _Undo:
 
     def _hold_against_pre_image(self) -> None:
         """Look at every path of the transaction once more, permission bits included."""
-        try:
-            now = look_again(self.fs, self.tree, self.intent)
-        except (LonelyCatError, OSError) as error:
-            self.report.problems.append(f"the tree cannot be compared with what it was: {_why(error)}")
-            return
         by_path = {operation.path: operation for operation in self.intent.operations}
+        for once_more in range(_LOOKS_AGAIN, -1, -1):
+            try:
+                now = look_again(self.fs, self.tree, self.intent)
+            except (LonelyCatError, OSError) as error:
+                self.report.problems.append(f"the tree cannot be compared with what it was: {_why(error)}")
+                return
+            different = list(differences(self.intent, now, known=self.report.conflicts))
+            ours = [path for path, whose in different if whose is Whose.OURS]
+            if not ours or not once_more:
+                break
+            for path in ours:  # undone and verified already: somebody put it back, and is not to be blamed on undo
+                self.undo_one(by_path[path])
         self.report.tree_digest = tree_digest(now)
-        for path, whose in differences(self.intent, now, known=self.report.conflicts):
+        for path, whose in different:
             if whose is Whose.OURS:
                 self.report.problems.append(f"{printable(path)} does not hold what it held before")
             elif whose is Whose.THEIR_CONTENT:
@@ -326,14 +295,7 @@ class _Undo:
     def _not_back(self) -> list[FileOperation]:
         left_alone = set(self.report.conflicts)
         looked_at = (operation for operation in self.intent.operations if operation.path not in left_alone)
-        return [operation for operation in looked_at if not _holds(self.in_tree(operation.path), operation.old)]
-
-
-def _still_waits(operation: FileOperation, staged: _Holding, current: _Holding) -> bool:
-    """Whether our own new file lies unused in the stage, so that an equal one in the tree is somebody else's."""
-    if not isinstance(staged, Found) or not isinstance(current, Found) or staged.identity != operation.new:
-        return False
-    return not os.path.samestat(staged.status, current.status)
+        return [operation for operation in looked_at if not holds(self.in_tree(operation.path), operation.old)]
 
 
 def _why(error: LonelyCatError | OSError) -> str:
@@ -349,49 +311,3 @@ def undo(filesystem: FileSystem, tree: PinnedTree, stage: int, intent: Intent, e
     work = _Undo(filesystem, tree, stage, intent, execution_id)
     work.run()
     return work.report
-
-
-def version(status: os.stat_result) -> Version:
-    """Return what changes whenever the file is written to."""
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def sweep(
-    filesystem: FileSystem,
-    tree: PinnedTree,
-    stage: int,
-    intent: Intent,
-    execution_id: str,
-    seen: Mapping[int, Version],
-) -> list[tuple[str, str]]:
-    """Quarantine whatever the stage holds that is neither an old nor a new content, before the stage is removed.
-
-    Args:
-        seen: by operation, the version of a displaced file right after its content was checked; a file that has not
-            been written to since is not read again.
-
-    Returns:
-        (path, place) of what was kept.
-    """
-    look = _Undo(filesystem, tree, stage, intent, execution_id)
-    kept: list[tuple[str, str]] = []
-    by_number: dict[int, list[str]] = {}
-    for name in filesystem.list(stage):
-        number, _, kind = name.partition(".")
-        if number.isdecimal() and kind.startswith(("new", "undo")):
-            by_number.setdefault(int(number), []).append(name)
-    for operation in intent.operations:
-        for name in by_number.get(operation.number, ()):
-            if name == operation.staged_name and _untouched(filesystem, stage, name, seen.get(operation.number)):
-                continue
-            holding = look.in_stage(name, operation.path)
-            if _holds(holding, operation.old) or _holds(holding, operation.new):
-                continue
-            current = look.status(operation.path)  # an old file that is back has its place, whatever is in it now
-            if current is None or not os.path.samestat(current, filesystem.stat(stage, name)):
-                kept.append((operation.path, quarantine(filesystem, tree, stage, name, execution_id)))
-    return kept
-
-
-def _untouched(filesystem: FileSystem, stage: int, name: str, before: Version | None) -> bool:
-    return before is not None and version(filesystem.stat(stage, name)) == before

@@ -85,7 +85,7 @@ def test_what_is_not_there_is_said_and_the_others_are_read(mirrors: Path) -> Non
 
 def test_addresses(mirrors: Path) -> None:
     assert address_of("acme/setup") == "https://github.com/acme/setup"
-    assert address_of("acme/setup", "https://mirror.example/git/") == "https://mirror.example/git/acme/setup"
+    assert address_of("acme/setup", "https://git.example/copies/") == "https://git.example/copies/acme/setup"
     assert address_of("https://code.example/hooks") == "https://code.example/hooks"
     (mirrors / "Acme" / "Setup.git").mkdir(parents=True)
     assert address_of("acme/setup", str(mirrors)) == str(mirrors / "Acme" / "Setup.git")

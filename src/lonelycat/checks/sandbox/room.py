@@ -86,7 +86,7 @@ class Room:
             os.mkdir(_BASE + name)
         kernel.pivot_root(_BASE, _BASE + OLD)
         os.chdir("/")
-        for name in ("/lower", "/upper", "/work", "/private", "/proc"):
+        for name in ("/lower", "/upper", "/merging", "/private", "/proc"):
             os.mkdir(name)
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
         kernel.mount(NEW, NEW, flags=kernel.MS_BIND)
@@ -124,7 +124,7 @@ class Room:
         """Put an overlay of ``there`` on ``place``, or where the kernel refuses one, itself, read-only."""
         try:
             layer = self._new_layer(there, place)
-            _mount_overlay(NEW + place, str(layer.lower), layer.upper, layer.upper.replace("upper", "work"))
+            _mount_overlay(NEW + place, str(layer.lower), layer.upper, layer.upper.replace("upper", "merging"))
             self.layers.append(layer)
         except NoOverlay:
             self._read_only(there, NEW + place)
@@ -142,7 +142,7 @@ class Room:
                 raise
             raise NoOverlay from error
         os.mkdir(upper)
-        os.mkdir(f"/work/{self._count}")
+        os.mkdir(f"/merging/{self._count}")
         _take_after(lower, upper)
         return Layer(place, upper, lower)
 
@@ -258,7 +258,7 @@ class Room:
             lowers = f"{self._rehearsed(spec.rehearsal, lowers)}:{lowers}"
         os.mkdir("/before")
         _mount_overlay("/before", lowers)
-        _mount_overlay(NEW + place, lowers, layer.upper, layer.upper.replace("upper", "work"))
+        _mount_overlay(NEW + place, lowers, layer.upper, layer.upper.replace("upper", "merging"))
         return layer._replace(lower="/before")
 
     def _rehearsed(self, rehearsal: Rehearsal, lowers: str) -> str:
