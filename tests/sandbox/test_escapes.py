@@ -117,6 +117,7 @@ def test_processes_of_the_host_cannot_be_signalled_or_traced(
         "print(libc.ptrace(16, pid, 0, 0), libc.ptrace(16, 1, 0, 0))\n"  # PTRACE_ATTACH
         "attempt(lambda: open(f'/proc/{pid}/mem', 'r+b'))\n"
         "attempt(os.pidfd_open, pid)\n"
+        "sys.stdout.flush()\n"
         "if os.fork() == 0:\n"
         "    os.kill(-1, 9)\n"  # all that it may: itself, and what is beside it
         "os.wait()\n"

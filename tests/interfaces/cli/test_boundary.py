@@ -6,8 +6,6 @@ import errno
 import io
 import json
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +17,6 @@ import pytest
 from lonelycat import errors
 from lonelycat.interfaces.cli import boundary, registry
 from lonelycat.interfaces.cli.exits import Exit
-from lonelycat.interfaces.cli.interrupts import one_interrupt
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.report import Report
 
@@ -131,44 +128,6 @@ def test_an_interrupt_is_130(failing: Raise, capsys: pytest.CaptureFixture[str])
     assert "INTERRUPTED" in capsys.readouterr().err
     assert boundary.run(["status", "--json"]) == 130
     assert json.loads(capsys.readouterr().out)["code"] == "INTERRUPTED"
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_interrupts_and_later_ones_wait(number: int, capfd: pytest.CaptureFixture[str]) -> None:
-    before = signal.getsignal(number)
-    undone = False
-    with pytest.raises(KeyboardInterrupt), one_interrupt():
-        try:
-            os.kill(os.getpid(), number)
-        finally:
-            os.kill(os.getpid(), number)
-            undone = True
-    assert undone
-    assert "please wait" in capfd.readouterr().err
-    assert signal.getsignal(number) is before
-
-
-def test_the_exit_code_holds_wherever_the_signal_arrived(tmp_path: Path) -> None:
-    module = tmp_path / "interrupted.py"
-    module.write_text(
-        "import os, signal, sys\n"
-        "from lonelycat.interfaces.cli.interrupts import one_interrupt\n"
-        "try:\n"
-        "    with one_interrupt():\n"
-        "        exec('os.kill(os.getpid(), signal.SIGTERM); os.getpid()')\n"
-        "except KeyboardInterrupt:\n"
-        "    sys.exit(130)\n"
-    )
-    assert subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path).returncode == 130
-
-
-def test_an_ignored_signal_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with one_interrupt():
-            os.kill(os.getpid(), signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(

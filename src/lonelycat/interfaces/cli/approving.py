@@ -5,14 +5,9 @@ Invariant: without a terminal or a key there is no approval. What is typed is ha
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from lonelycat.errors import InputError
 from lonelycat.interfaces.cli.exits import BY_STATUS
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.judgements import proposal_facts
@@ -21,6 +16,7 @@ from lonelycat.interfaces.cli.render.decision import show_decision
 from lonelycat.interfaces.cli.render.diff import diffstat, show_diff
 from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import Screen
+from lonelycat.interfaces.cli.terminal import ask, name_of_terminal, terminal
 from lonelycat.lifecycle import Status
 
 if TYPE_CHECKING:
@@ -29,7 +25,6 @@ if TYPE_CHECKING:
     from lonelycat.runtime.service import LonelyCat
 
 _MOST_LINES = 200
-_CONTROLLING_TERMINAL = "/dev/tty"
 
 
 def approve(call: Invocation, plan_id: str, *, by: str, note: str, key: Path | None) -> Report:
@@ -53,8 +48,7 @@ def _ask(service: LonelyCat, plan_id: str) -> TerminalConfirmation:
         screen.line("To approve exactly this, type ", (phrase, "title"), " and press Enter.")
         screen.line("Anything else leaves the plan waiting.", *([" d shows the rest of the diff."] if rest else []))
         while True:
-            screen.prompt("> ")
-            typed = reader.readline().rstrip("\n")
+            typed = ask(screen, reader)
             if typed.strip() != "d":
                 return TerminalConfirmation(typed=typed, tty=name_of_terminal(reader.fileno()))
             screen.lines(rest)
@@ -71,38 +65,6 @@ def _show_what_is_asked(screen: Screen, proposal: Proposal, diff: bytes) -> list
         return []
     screen.line((f"… {left_out} more lines of the diff: type d to see them", "warn"))
     return neutral_lines(b"\n".join(lines[_MOST_LINES:]).decode("utf-8", "surrogateescape"))
-
-
-@contextmanager
-def terminal() -> Iterator[tuple[TextIO, TextIO]]:
-    """Open the terminal of the person who runs the command: the controlling one, else the one on standard input.
-
-    Raises:
-        InputError: ``APPROVAL_NEEDS_PERSON`` when there is none.
-    """
-    try:
-        descriptor = os.open(_CONTROLLING_TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:
-        if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
-            raise InputError(
-                "APPROVAL_NEEDS_PERSON",
-                "an approval is typed by a person at a terminal, and there is none here",
-                "Run it in a terminal, or give --key FILE (or LONELYCAT_APPROVER_KEY) with an approver's key.",
-            ) from None
-        descriptor = os.open(os.ttyname(sys.stdin.fileno()), os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    with (
-        open(descriptor, encoding="utf-8", errors="replace") as reader,  # noqa: PTH123 (a descriptor)
-        open(os.dup(descriptor), "w", encoding="utf-8", errors="backslashreplace") as writer,  # noqa: PTH123 (a descriptor)
-    ):
-        yield reader, writer
-
-
-def name_of_terminal(descriptor: int) -> str:
-    """Return the terminal's own name where a standard stream knows it; ``/dev/tty`` names any of them."""
-    for candidate in (0, 1, 2):
-        with suppress(OSError):
-            return os.ttyname(candidate)
-    return os.ttyname(descriptor)
 
 
 def _report(proposal: Proposal, by: str) -> Report:

@@ -1,13 +1,17 @@
 """Ctrl-C, SIGTERM and SIGHUP as one interruption.
 
-Invariant: the first signal raises a KeyboardInterrupt in the main thread, so that the executor rolls back; later ones
-only say that this is under way. A signal that the caller had ignored stays ignored.
+Invariants:
+- The first signal raises a KeyboardInterrupt in the main thread, so that the executor rolls back; later ones only say
+  that this is under way. A signal that the caller had ignored stays ignored.
+- It gets through: where the interpreter drops the exception (in a finaliser), it is raised again.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +19,8 @@ from types import FrameType
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _AGAIN = b"\nlonelycat: already stopping; what was touched is being put back, please wait\n"
+_LATER = 0.01
+"""Seconds after which a dropped interruption is raised again."""
 
 
 class Interruption(KeyboardInterrupt):
@@ -32,6 +38,7 @@ def one_interrupt() -> Iterator[None]:
         yield
         return
     seen: list[int] = []
+    again: list[threading.Timer] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
         seen.append(number)
@@ -39,6 +46,16 @@ def one_interrupt() -> Iterator[None]:
             raise Interruption
         os.write(2, _AGAIN)
 
+    def dropped(unraisable: sys.UnraisableHookArgs) -> None:
+        if isinstance(unraisable.exc_value, Interruption) and seen:
+            # Not from here: what this hook raises is dropped too.
+            again.append(threading.Timer(_LATER, signal.pthread_kill, [threading.main_thread().ident, seen[0]]))
+            seen.clear()
+            again[-1].start()
+        else:
+            hook(unraisable)
+
+    hook, sys.unraisablehook = sys.unraisablehook, dropped
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
@@ -46,5 +63,32 @@ def one_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = hook
+        for timer in again:
+            timer.cancel()
+            timer.join()
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def wait_for_input(descriptor: int) -> None:
+    """Return when ``descriptor`` has something to read, or its end; a signal is handled first, whenever it comes.
+
+    A blocking read alone can miss one: Python calls a handler between two bytecodes, so a signal that arrives after
+    the last of them and before the system call is handled when the read returns.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    try:
+        ready: list[int] = []
+        while descriptor not in ready:
+            ready = select.select([descriptor, woken], [], [])[0]
+            if woken in ready:
+                os.read(woken, 512)  # of a signal that raised nothing
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(woken)
+        os.close(wake)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lonelycat.clock import SystemClock, isoformat
-from lonelycat.interfaces.cli.approving import name_of_terminal, terminal
 from lonelycat.interfaces.cli.exits import Exit
 from lonelycat.interfaces.cli.invocation import Invocation
 from lonelycat.interfaces.cli.render.diff import show_diff
 from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import Screen
+from lonelycat.interfaces.cli.terminal import ask, name_of_terminal, terminal
 
 if TYPE_CHECKING:
     from lonelycat.records.entries import AwaitedConfirmation
@@ -75,9 +75,7 @@ def _given(
         show(screen)
         screen.blank()
         screen.line(f"{what_for}, type ", (phrase, "title"), " and press Enter. Anything else leaves it as it is.")
-        screen.prompt("> ")
-        typed = reader.readline().rstrip("\n")
-        return TerminalConfirmation(typed=typed, tty=name_of_terminal(reader.fileno()))
+        return TerminalConfirmation(typed=ask(screen, reader), tty=name_of_terminal(reader.fileno()))
 
 
 def confirmation_facts(asked: AwaitedConfirmation | None) -> dict[str, object] | None:

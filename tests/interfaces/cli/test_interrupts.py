@@ -1,0 +1,134 @@
+"""A signal becomes one interruption, wherever it arrives, and reaches a command that waits for a person."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import operator
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lonelycat.interfaces.cli.interrupts import one_interrupt, wait_for_input
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_interrupts_and_later_ones_wait(number: int, capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(number)
+    undone = False
+    with pytest.raises(KeyboardInterrupt), one_interrupt():
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            os.kill(os.getpid(), number)
+            undone = True
+    assert undone
+    assert "please wait" in capfd.readouterr().err
+    assert signal.getsignal(number) is before
+
+
+def test_the_exit_code_holds_wherever_the_signal_arrived(tmp_path: Path) -> None:
+    module = tmp_path / "interrupted.py"
+    module.write_text(
+        "import os, signal, sys\n"
+        "from lonelycat.interfaces.cli.interrupts import one_interrupt\n"
+        "try:\n"
+        "    with one_interrupt():\n"
+        "        exec('os.kill(os.getpid(), signal.SIGTERM); os.getpid()')\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    assert subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path).returncode == 130
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with one_interrupt():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+class Finalised:
+    """Interrupted while it is finalised, where an exception goes nowhere."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_interruption_that_a_finaliser_drops_comes_again() -> None:
+    dropped = False
+    with pytest.raises(KeyboardInterrupt), one_interrupt():
+        Finalised()
+        dropped = True
+        time.sleep(20)
+    assert dropped
+
+
+def test_other_errors_of_a_finaliser_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("broken")
+
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: told.append(unraisable.exc_value))
+    before = sys.unraisablehook
+    with one_interrupt():
+        Broken()
+    assert [str(each) for each in told] == ["broken"]
+    assert sys.unraisablehook is before
+
+
+@pytest.fixture
+def later() -> Iterator[int]:
+    """What can be read after five seconds: what waits for it does not wait for ever."""
+    reader, writer = os.pipe()
+    timer = threading.Timer(5.0, os.write, [writer, b"x"])
+    timer.start()
+    yield reader
+    timer.cancel()
+    timer.join()
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_signal_right_before_the_wait_is_not_missed(later: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It arrives where the interpreter has no look at signals any more before the system call."""
+    real, kill = select.select, ctypes.CDLL(None).kill
+
+    def racing(*lists: Any) -> Any:
+        calls = [(kill, os.getpid(), int(signal.SIGINT)), (real, *lists)]
+        return list(itertools.starmap(operator.call, calls))[1]
+
+    monkeypatch.setattr(select, "select", racing)
+    with pytest.raises(KeyboardInterrupt), one_interrupt():
+        wait_for_input(later)
+    assert real([later], [], [], 0)[0] == [], "the signal was noticed only with the input"
+
+
+def test_the_wait_goes_on_after_a_signal_that_interrupts_nothing(later: int) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _frame: heard.append(number))
+    sender = threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGUSR1])
+    sender.start()
+    try:
+        began = time.monotonic()
+        wait_for_input(later)
+        waited = time.monotonic() - began
+    finally:
+        sender.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert heard == [signal.SIGUSR1]
+    assert waited > 1
+    assert os.read(later, 1) == b"x"
+    assert signal.set_wakeup_fd(-1) == -1
