@@ -9,7 +9,7 @@ TARGET  ?= diff
 SECONDS ?= 60
 SEED    ?= 1
 
-.PHONY: demo demo-services test test-long lint fuzz replay gate-quality bench requirements clean
+.PHONY: demo demo-services test test-long lint fuzz replay gate-quality bench known-pins requirements clean
 
 $(VENV)/core.stamp: requirements/core.txt pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "LonelyCat needs Python 3.11 or newer"'
@@ -65,6 +65,9 @@ gate-quality: $(VENV)/dev.stamp   ## make gate-quality REPO=path N=300 [PINS=pla
 
 bench: $(VENV)/bench.stamp        ## the benchmark table, as ratios, and the growth curves, into docs/performance.md
 	$(BIN)/python -m benchmarks
+
+known-pins: $(VENV)/core.stamp    ## make known-pins FROM=https://github.com: read the tags that are shipped anew
+	$(BIN)/python docs/known_pins.py "$(FROM)"
 
 requirements:                     ## compile the pinned, hashed requirement files (needs uv)
 	uv pip compile pyproject.toml --group build --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command 'make requirements' --upgrade -o requirements/core.txt

@@ -1,4 +1,4 @@
-"""The files that the wheel ships: the default policy and the workflow document."""
+"""The files that the wheel ships: the default policy, the workflow document, and the tags of much used actions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _IN_A_CHECKOUT = {
 
 
 def shipped_bytes(name: str) -> bytes:
-    """Return the bytes of ``default.yaml`` or ``execute_changeset.md``.
+    """Return the bytes of ``default.yaml``, ``execute_changeset.md`` or ``known_pins.json``.
 
-    In a wheel they lie in the package's ``data`` folder, in a checkout in ``agent/``, where the project governs itself
-    with them.
+    In a wheel all of them lie in the package's ``data`` folder; in a checkout the first two do in ``agent/``, where the
+    project governs itself with them.
     """
     packaged = files("lonelycat").joinpath("data", name)
     if packaged.is_file():

@@ -25,7 +25,7 @@ from lonelycat.changes.changeset import BlobRef, FileChange, Operation
 from lonelycat.clock import RandomIds, SystemClock
 from lonelycat.errors import LonelyCatError
 from lonelycat.governance.bumps.ci_upkeep import kind_of, pins_in
-from lonelycat.governance.bumps.known_pins import KnownPins, repository_key
+from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.policy_file import LoadedPolicy, load_policy
 from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.governance.writegate import WriteGate
@@ -35,7 +35,7 @@ from lonelycat.planner.path_kinds import PathKind
 from lonelycat.planner.planner import Planner
 from lonelycat.planner.survey import WorkspaceListing
 from lonelycat.runtime.git import GitRepository
-from lonelycat.runtime.pin_reading import see_pins
+from lonelycat.runtime.pinning import read_pins
 
 EVERYDAY = frozenset({PathKind.SOURCE, PathKind.TESTS, PathKind.DOCUMENTATION})
 MOST_DENIED, MOST_HELD, MOST_EVERYDAY_HELD = 2.0, 30.0, 8.0
@@ -74,6 +74,7 @@ class Report:
         pins_read, pins_known: how many commits of actions and hooks the history pins, and how many of them a version
             tag is known to point to.
         pins_unseen: the repositories whose tags could not be read.
+        pins_shipped: those of which only what LonelyCat ships is known.
     """
 
     repository: str
@@ -83,6 +84,7 @@ class Report:
     pins_read: int = 0
     pins_known: int = 0
     pins_unseen: tuple[str, ...] = ()
+    pins_shipped: tuple[str, ...] = ()
     seconds: float = 0.0
 
     def rate(self, verdict: str) -> float:
@@ -196,7 +198,8 @@ def judge_history(root: Path, count: int, policy_file: Path | None = None, pins:
 
     Args:
         policy_file: the policy to judge under; None fits one, as ``lonelycat init`` does.
-        pins: where to read the tags of the actions and hooks that the commits pin, see ``see_pins``; None knows none.
+        pins: where to read the tags of the actions and hooks that the commits pin, see ``see_pins``; None asks nobody:
+            then those are known that LonelyCat ships, as ``lonelycat init --offline`` knows them.
     """
     started = time.monotonic()
     with History(root) as history:
@@ -207,15 +210,16 @@ def judge_history(root: Path, count: int, policy_file: Path | None = None, pins:
             loaded, summary = load_policy(policy_file.read_bytes(), source=str(policy_file)), (f"from {policy_file}",)
         report = Report(str(root), history.head(), summary)
         commits = history.commits(count)
-        if pins is not None:
-            known = _known_pins(history, commits, pins, report)
-            loaded = loaded._replace(pins=known, sha256=known.bound_to(loaded.sha256))
+        known = _known_pins(history, commits, pins, report)
+        loaded = loaded._replace(pins=known, sha256=known.bound_to(loaded.sha256))
         report.judged.extend(_judge(history, loaded, commits))
     report.seconds = time.monotonic() - started
     return report
 
 
-def _known_pins(history: History, commits: Sequence[tuple[str, str, str]], base: str, report: Report) -> KnownPins:
+def _known_pins(
+    history: History, commits: Sequence[tuple[str, str, str]], base: str | None, report: Report
+) -> KnownPins:
     """Return what is known of the tags of all that the commits pin, as of now rather than as of each commit."""
     pins = {
         pin
@@ -225,13 +229,12 @@ def _known_pins(history: History, commits: Sequence[tuple[str, str, str]], base:
         for data in (history.old(change), history.new(change))
         for pin in pins_in(change.path, data or b"")
     }
-    seen = see_pins((pin.repository for pin in pins), base=base, seconds=600)
-    known = KnownPins.of(seen.tags)
-    fixed = {(repository_key(pin.repository), pin.commit) for pin in pins if pin.commit}
-    report.pins_read = len(fixed)
-    report.pins_known = sum(bool(known.tags_of(*pin)) for pin in fixed)
-    report.pins_unseen = tuple(sorted(seen.unseen))
-    return known
+    read = read_pins(pins, {}, base=base, seconds=600)
+    if read is None:
+        return KnownPins()
+    report.pins_read, report.pins_known = read.pinned, read.known
+    report.pins_shipped, report.pins_unseen = read.shipped, tuple(sorted(read.unseen))
+    return KnownPins(read.data)
 
 
 def _readable_changes(history: History, parent: str, commit: str) -> tuple[FileChange, ...]:
@@ -299,6 +302,7 @@ def render(report: Report) -> str:
         f"  of {report.pins_read} commits that CI pins {report.pins_known} are known by a tag"
         if report.pins_read
         else "  no tags of actions and hooks are known",
+        *(f"  as LonelyCat ships them: {', '.join(report.pins_shipped)}" for _ in report.pins_shipped[:1]),
         *(f"  the tags of {repository} could not be read" for repository in report.pins_unseen),
         f"source, tests and docs alone held {report.everyday_rate():5.1f} % of {everyday}"
         f"  (at most {MOST_EVERYDAY_HELD:g})",
@@ -325,7 +329,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--commits", type=int, default=300, help="how many of the last non-merge commits")
     parser.add_argument("--policy", type=Path, help="judge under this policy instead of a fitted one")
     parser.add_argument(
-        "--pins", help="read the tags of what CI pins here: an https address, or a directory of mirrors"
+        "--pins",
+        help="read the tags of what CI pins here: an https address, or a directory of mirrors; else those count that"
+        " LonelyCat ships",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args(arguments)

@@ -11,6 +11,8 @@ from tests.conformance.gate_quality import judge_history, main
 from tests.unit.runtime.test_pin_reading import CI as PINNED
 from tests.unit.runtime.test_pin_reading import Upstream
 
+from lonelycat.runtime.pinning import shipped_pins
+
 CI = ".github/workflows/ci.yml"
 
 
@@ -80,7 +82,19 @@ def test_pins_that_are_known_are_counted_and_pass(
     assert "NEED_APPROVAL: 1" in said and "of 3 commits that CI pins 2 are known by a tag" in said
     main(arguments)
     said = " ".join(capsys.readouterr().out.split())
-    assert "NEED_APPROVAL: 2" in said and "no tags of actions and hooks are known" in said
+    assert "NEED_APPROVAL: 2" in said and "of 3 commits that CI pins 0 are known by a tag" in said
+
+
+def test_pins_that_are_shipped_are_known_where_nobody_is_asked(
+    repository: _Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tags = shipped_pins()["actions/checkout"]
+    pinned = "jobs:\n  test:\n    steps:\n      - uses: actions/checkout@{} # {}\n"
+    for tag in ("v4.2.1", "v4.2.2"):
+        repository.commit(tag, {CI: pinned.format(tags[tag], tag).encode()})
+    main(["--repo", str(repository.root), "--commits", "1"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "NEED_APPROVAL: 0" in said and "as LonelyCat ships them: actions/checkout" in said
 
 
 def test_too_many_holds_miss_the_target(repository: _Repository, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from lonelycat.durable import sync_file
 from lonelycat.errors import InputError, LonelyCatError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.state_directory import open_state_directory
+from lonelycat.governance.bumps.known_pins import repository_key
 from lonelycat.governance.policy_file import load_policy
 from lonelycat.planner.fitting import fit_policy
 from lonelycat.planner.survey import WorkspaceListing
@@ -98,23 +99,27 @@ def _write_new(path: Path, data: bytes) -> None:
 
 def _known_pins(found: WorkspaceListing, *, offline: bool) -> tuple[bytes | None, tuple[str, ...]]:
     """Return the file of known pins, where there is anything to know, and what to say about it."""
+    from lonelycat.runtime.pin_reading import HOST
     from lonelycat.runtime.pinning import pins_of, read_pins
 
-    pins = pins_of(found)
-    commits = len({(pin.repository, pin.commit) for pin in pins if pin.commit})
-    later = "every move of them needs a person until `lonelycat policy pins` has read the tags"
-    if not commits:
-        return None, ()
-    if offline:
-        return None, (f"pins: {commits} commits of actions and hooks, of which nothing is known offline; {later}",)
+    pins, troubles = pins_of(found), []
     try:
-        read = read_pins(pins, {}, seconds_each=INIT_SECONDS_EACH, seconds=INIT_SECONDS)
-    except LonelyCatError as error:
-        return None, (f"pins: {error.message}; {later}",)
-    if read is None or not read.tags:
-        return None, (f"pins: the tags of no action or hook could be read; {later}",)
-    unseen = f"; not read: {', '.join(read.unseen)}" if read.unseen else ""
-    return read.data, (f"pins: {read.known} of {read.pinned} pinned commits are known by their tags{unseen}",)
+        read = read_pins(pins, {}, base=None if offline else HOST, seconds_each=INIT_SECONDS_EACH, seconds=INIT_SECONDS)
+    except LonelyCatError as error:  # no git
+        troubles.append(error.message)
+        read = read_pins(pins, {}, base=None)
+    if read is None:
+        return None, ()
+    if read.shipped:
+        troubles.append(f"only as this version of LonelyCat knew them: {', '.join(read.shipped)}")
+    if unknown := sorted({repository_key(pin.repository) for pin in pins} - read.tags.keys()):
+        troubles.append(
+            f"{'nothing is known offline' if offline else 'the tags could not be read'} of {', '.join(unknown)}"
+        )
+    if troubles:
+        troubles.append("what is not known needs a person until `lonelycat policy pins` has read the tags")
+    said = "; ".join((f"{read.known} of {read.pinned} pinned commits are known by their tags", *troubles))
+    return read.data if read.tags else None, (f"pins: {said}",)
 
 
 def listing(root: Path) -> WorkspaceListing:

@@ -2,7 +2,8 @@
 
 Invariants:
 - Only repositories that the workspace's CI names are asked; where nothing is pinned by commit, nobody is.
-- What cannot be read this time stays as it was known; it is said, and never taken for "no tags".
+- What cannot be read this time stays as it was known, to the workspace or else to this version of LonelyCat; it is
+  said, and never taken for "no tags".
 - Once there is a file, it changes on the one path, by a person's leave: reading tags is no permission.
 """
 
@@ -10,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from lonelycat.changes.changeset import ChangeSet, FileChange
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import InputError, LonelyCatError
 from lonelycat.governance.bumps.ci_upkeep import kind_of, pins_in
-from lonelycat.governance.bumps.known_pins import render, repository_key
+from lonelycat.governance.bumps.known_pins import KnownPins, render, repository_key
 from lonelycat.governance.bumps.pins import Pin
 from lonelycat.planner.survey import WorkspaceListing
-from lonelycat.runtime.pin_reading import HOST, see_pins
+from lonelycat.runtime.pin_reading import HOST, SeenPins, see_pins
+from lonelycat.shipped import shipped_bytes
 
 if TYPE_CHECKING:
     from lonelycat.runtime.bootstrap import Wiring
@@ -36,12 +39,14 @@ class PinsRead:
         data: the file that says so.
         tags: how many version tags are known, by repository.
         unseen: why some could not be asked this time, by repository; what was known of them before is kept.
+        shipped: those of which only that is known which this version of LonelyCat came with.
         pinned, known: how many commits the workspace pins, and how many of them a tag is known to point to.
     """
 
     data: bytes
     tags: Mapping[str, int]
     unseen: Mapping[str, LonelyCatError]
+    shipped: tuple[str, ...]
     pinned: int
     known: int
 
@@ -62,11 +67,17 @@ def pins_of(listing: WorkspaceListing) -> tuple[Pin, ...]:
     )
 
 
+@cache
+def shipped_pins() -> Mapping[str, Mapping[str, str]]:
+    """Return what this version of LonelyCat came with: the tags of much used actions and hooks, as they were then."""
+    return KnownPins(shipped_bytes("known_pins.json")).repositories
+
+
 def read_pins(
     pins: Iterable[Pin],
     before: Mapping[str, Mapping[str, str]],
     *,
-    base: str = HOST,
+    base: str | None = HOST,
     seconds_each: float = 20.0,
     seconds: float = 120.0,
 ) -> PinsRead | None:
@@ -74,19 +85,23 @@ def read_pins(
 
     Args:
         before: what is known already.
-        base, seconds_each, seconds: see :func:`see_pins`.
+        base, seconds_each, seconds: see :func:`see_pins`; where ``base`` is None nobody is asked.
     """
     named = tuple(pins)
     commits = {(repository_key(pin.repository), pin.commit) for pin in named if pin.commit}
     if not commits:
         return None
     repositories = {repository_key(pin.repository) for pin in named}
-    seen = see_pins(repositories, base=base, seconds_each=seconds_each, seconds=seconds)
-    kept = {repository: before[repository] for repository in seen.unseen if repository in before}
-    tags = {**kept, **seen.tags}
+    seen = SeenPins({}, {})
+    if base is not None:
+        seen = see_pins(repositories, base=base, seconds_each=seconds_each, seconds=seconds)
+    others = repositories - seen.tags.keys()
+    kept = {repository: before[repository] for repository in others if repository in before}
+    shipped = {repository: shipped_pins()[repository] for repository in (others - kept.keys()) & shipped_pins().keys()}
+    tags = {**shipped, **kept, **seen.tags}
     known = sum(commit in tags.get(repository, {}).values() for repository, commit in commits)
     counts = {repository: len(found) for repository, found in sorted(tags.items())}
-    return PinsRead(render(tags), counts, seen.unseen, len(commits), known)
+    return PinsRead(render(tags), counts, seen.unseen, tuple(sorted(shipped)), len(commits), known)
 
 
 def read_workspace_pins(wiring: Wiring, *, base: str | None) -> PinsRead:

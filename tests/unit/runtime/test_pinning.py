@@ -10,11 +10,13 @@ from tests.acceptance.ground import POLICY_PATH, Ground
 from tests.unit.runtime.test_pin_reading import CI, Upstream
 
 from lonelycat import FileChange, LonelyCat, LonelyCatError, Verdict
+from lonelycat.governance.bumps.known_pins import KnownPins, render
 from lonelycat.runtime import pin_reading, pinning
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.consent import TerminalConfirmation
 from lonelycat.runtime.pinning import PROPOSER
 from lonelycat.settings import Settings
+from lonelycat.shipped import shipped_bytes
 
 WORKFLOW = ".github/workflows/ci.yml"
 PINS = str(Path(POLICY_PATH).with_name("pins.json"))
@@ -180,11 +182,70 @@ def test_init_says_what_it_does_not_know(tmp_path: Path, mirrors: Path, monkeypa
     asked: list[object] = []
     monkeypatch.setattr(pinning, "see_pins", lambda *names, **_: asked.append(names))
     offline = LonelyCat.open(root).init(offline=True)
-    assert not asked and "nothing is known offline" in offline.summary[-1]
+    assert not asked and "nothing is known offline of acme/setup" in offline.summary[-1]
     assert not (root / PINS).exists()
     other = _workspace(tmp_path / "other", "a1" * 20)
     seen = pin_reading.see_pins
     monkeypatch.setattr(pinning, "see_pins", lambda names, **how: seen(names, **{**how, "base": str(mirrors)}))
     unreached = LonelyCat.open(other).init()
-    assert "the tags of no action or hook could be read" in unreached.summary[-1]
+    assert "the tags could not be read of acme/setup" in unreached.summary[-1]
     assert not (other / PINS).exists()
+
+
+CHECKOUT = "11bd71901bbe5b1630ceea73d27597364c9af683"
+"""What actions/checkout's own v4.2.2 points to."""
+MUCH_USED = f"""\
+on: push
+jobs:
+  test:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@{CHECKOUT} # v4.2.2
+      - uses: acme/setup@{"a1" * 20} # v1.0.0
+"""
+
+
+def _much_used(root: Path) -> Path:
+    (root / ".github/workflows").mkdir(parents=True)
+    (root / WORKFLOW).write_text(MUCH_USED)
+    return root
+
+
+def test_what_is_shipped_is_known_where_nobody_can_be_asked(
+    tmp_path: Path, mirrors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = pin_reading.see_pins
+    monkeypatch.setattr(pinning, "see_pins", lambda names, **how: seen(names, **{**how, "base": str(mirrors)}))
+    for name, offline in (("offline", True), ("unreached", False)):
+        root = _much_used(tmp_path / name)
+        report = LonelyCat.open(root).init(offline=offline)
+        assert "1 of 2 pinned commits are known" in report.summary[-1]
+        assert "only as this version of LonelyCat knew them: actions/checkout;" in report.summary[-1]
+        found = Wiring(Settings.for_workspace(root)).policy().loaded.pins
+        assert found.tags_of("actions/checkout", CHECKOUT) == ("v4.2.2",)
+        assert set(found.repositories) == {"actions/checkout"}, "only what the workspace names is written down"
+
+
+def test_what_its_owner_says_stands_against_what_is_shipped(tmp_path: Path, mirrors: Path) -> None:
+    own = Upstream(mirrors, "actions/checkout").commit("one", "v4.2.2")
+    root = _much_used(tmp_path / "own")
+    LonelyCat.open(root).init(offline=True)
+    report = LonelyCat.open(root).policy_pins(base=str(mirrors))
+    assert report.read.shipped == ()
+    assert b"v4.2.2" in report.read.data and own.encode() in report.read.data
+    assert CHECKOUT.encode() not in report.read.data
+
+
+def test_what_the_workspace_knew_stands_against_what_is_shipped(mirrors: Path) -> None:
+    pins = pinning.pins_in(WORKFLOW, MUCH_USED.encode())
+    before = {"actions/checkout": {"v9": "b2" * 20}}
+    read = pinning.read_pins(pins, before, base=str(mirrors))
+    assert read is not None
+    assert (read.shipped, dict(read.tags), read.known) == ((), {"actions/checkout": 1}, 0)
+
+
+def test_what_is_shipped_is_of_the_files_own_form() -> None:
+    data = shipped_bytes("known_pins.json")
+    assert not KnownPins(data).problem
+    assert render(pinning.shipped_pins()) == data
+    assert len(pinning.shipped_pins()) > 40

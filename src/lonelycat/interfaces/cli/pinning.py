@@ -45,12 +45,14 @@ def _facts(read: PinsRead) -> dict[str, object]:
         "known": read.known,
         "tags": dict(read.tags),
         "unseen": {repository: error.message for repository, error in read.unseen.items()},
+        "shipped": list(read.shipped),
     }
 
 
 def _show(screen: Screen, read: PinsRead) -> None:
     screen.line(("known ", "title"), f"{read.known} of {read.pinned} pinned commits, by the tags of their repositories")
     for repository, count in read.tags.items():
-        screen.line(f"{count:>5}  {repository}", indent=2)
+        whose = "  as this version of LonelyCat knew them" if repository in read.shipped else ""
+        screen.line(f"{count:>5}  {repository}", (whose, "warn"), indent=2)
     for repository, error in read.unseen.items():
         screen.line(("not read  ", "warn"), f"{repository}: {error.message}", indent=2)
