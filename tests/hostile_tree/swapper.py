@@ -29,6 +29,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 DIRECTORIES = ("a", "b", "c/d", "e")
 SWAPPED = ("a", "b", "c", "c/d", "e")
 FILES = 5
+_KEPT = "kept"
+"""A file that is in no change: a directory that a change empties is removed, and who holds it open could not write."""
 
 
 def exchange(old: bytes, new: bytes, directory: int = _AT_FDCWD, flags: int = _EXCHANGE) -> None:
@@ -58,6 +60,7 @@ class Ground:
                 (top / directory).mkdir(parents=True)
                 for number in range(files):
                     (top / directory / f"{number}.txt").write_bytes(says % (directory.encode(), number))
+                (top / directory / _KEPT).touch()
         self.aside.mkdir()
         for directory in SWAPPED:
             (self.aside / directory.replace("/", "_")).symlink_to(self.outside / directory)
@@ -67,7 +70,7 @@ class Ground:
     def contents(self, directory: str) -> dict[str, bytes]:
         """Return what is really in ``directory``, wherever its name leads at the moment."""
         found = {}
-        for name in os.listdir(self.pinned[directory]):
+        for name in set(os.listdir(self.pinned[directory])) - {_KEPT}:
             try:
                 fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.pinned[directory])
             except OSError:
