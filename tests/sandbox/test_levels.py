@@ -14,8 +14,8 @@ from tests.debian import need_root
 from tests.sandbox.conftest import Verify
 
 from lonelycat.checks.sandbox import launch
-from lonelycat.checks.sandbox import level as level_module
-from lonelycat.checks.sandbox.level import Level, ability, best_level
+from lonelycat.checks.sandbox.launch import ability
+from lonelycat.checks.sandbox.level import Level
 from lonelycat.errors import PolicyError
 from lonelycat.governance.policy_file import load_policy
 from lonelycat.runtime.doctor import sandbox_here
@@ -33,7 +33,6 @@ def asked_anew() -> Iterator[None]:
 
 @pytest.fixture
 def no_bubblewrap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(level_module, "bubblewrap", lambda: None)
     monkeypatch.setattr(launch, "bubblewrap", lambda: None)
 
 
@@ -66,7 +65,7 @@ def no_overlays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bubblewrap_is_tried_first(verify: Verify) -> None:
     assert verify("pass").details["sandbox"] == "bubblewrap"
-    assert best_level() is Level.BUBBLEWRAP
+    assert sandbox_here()[0] is Level.BUBBLEWRAP
 
 
 def test_without_it_namespaces_of_our_own(verify: Verify, no_bubblewrap: None) -> None:
@@ -80,8 +79,7 @@ def test_a_bubblewrap_that_does_not_work_is_passed_over(
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho 'bwrap: no permissions' >&2\nexit 1\n")
     broken.chmod(0o755)
-    for module in (launch, level_module):
-        monkeypatch.setattr(module, "bubblewrap", lambda: str(broken))
+    monkeypatch.setattr(launch, "bubblewrap", lambda: str(broken))
     assert verify("pass").details["sandbox"] == "namespaces"
     assert sandbox_here()[0] is Level.NAMESPACES and "ended with" in sandbox_here()[1]
 
@@ -91,7 +89,7 @@ def test_without_any_it_is_refused(verify: Verify, no_namespaces: None, workspac
     assert (result.ok, result.code) == (False, "SANDBOX_UNAVAILABLE")
     assert "unshare" in result.message
     assert not (workspace / "made").exists()
-    assert sandbox_here()[0] is Level.NONE and best_level() is Level.NONE
+    assert sandbox_here()[0] is Level.NONE
 
 
 def test_without_any_it_runs_where_the_policy_allows_that_and_says_so(

@@ -132,10 +132,10 @@ class Wiring:
 
         if not FailedMarks(self.settings.state_dir).has(getattr(changeset, "checksum", None)):
             return None
-        from lonelycat.runtime.reverting import is_revert
+        from lonelycat.runtime.inverses import is_revert
 
         kept = self.records.failed_change(changeset.checksum)
-        return None if kept is None or is_revert(self, plan, changeset) else kept.failed
+        return None if kept is None or is_revert(self.records, plan, changeset) else kept.failed
 
     def contents(self, policy: PolicyInForce, blobs: BlobStore | None = None) -> WorkspaceContents:
         """Return the reader of contents for a judgement under ``policy``."""

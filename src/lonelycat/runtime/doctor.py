@@ -134,7 +134,8 @@ def _sandbox(wiring: Wiring) -> Iterator[Finding]:
 
 def sandbox_here() -> tuple[Level, str]:
     """Return what kind of sandbox verification runs in on this machine, and why it is not a better one."""
-    from lonelycat.checks.sandbox.level import LEVELS, Level, ability
+    from lonelycat.checks.sandbox.launch import ability
+    from lonelycat.checks.sandbox.level import LEVELS, Level
 
     missing: list[str] = []
     for level in LEVELS:

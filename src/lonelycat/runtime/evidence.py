@@ -23,10 +23,10 @@ from lonelycat.executor.transaction import Transaction
 from lonelycat.records.artifacts import ArtifactDirectory
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.execution_request import Request
+from lonelycat.runtime.inverses import INVERSE
 from lonelycat.runtime.steps import ExecutionContext
 
 CHANGESET = "changeset.json"
-INVERSE = "inverse.json"
 DIFF = "diff.patch"
 _COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _MAX_DIFF_BYTES = 1024 * 1024

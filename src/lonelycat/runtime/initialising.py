@@ -5,8 +5,6 @@ Invariant: never overwrites; what is there stays and is reported as kept.
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +17,12 @@ from lonelycat.governance.policy_file import load_policy
 from lonelycat.planner.fitting import fit_policy
 from lonelycat.planner.survey import WorkspaceListing
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.git import GitRepository
+from lonelycat.runtime.listing import list_workspace
 from lonelycat.settings import WORKFLOW_PATH
 from lonelycat.shipped import shipped_bytes
 
-_TOOLS = ("pytest", "python", "python3", "npm", "node", "go", "cargo", "make", "tox", "uv", "poetry", "pnpm", "yarn")
 INIT_SECONDS_EACH, INIT_SECONDS = 5.0, 15.0
 """How long ``init`` asks one repository for its tags, and all of them: it must not hang where there is no network."""
-_MAX_LISTED = 50_000
-_MAX_READ = 1024 * 1024
-_NOT_WALKED = frozenset({".git", ".lonelycat", "node_modules", ".venv", "venv", "__pycache__"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,7 @@ def initialise(wiring: Wiring, *, offline: bool = False) -> InitReport:
     if settings.policy_path.exists():
         kept.append(policy_name)
     else:
-        found = listing(settings.workspace)
+        found = list_workspace(settings.workspace)
         fitted = fit_policy(found)
         load_policy(fitted.text.encode(), source="the fitted policy")
         pins, about_pins = _known_pins(found, offline=offline)
@@ -120,37 +114,3 @@ def _known_pins(found: WorkspaceListing, *, offline: bool) -> tuple[bytes | None
         troubles.append("what is not known needs a person until `lonelycat policy pins` has read the tags")
     said = "; ".join((f"{read.known} of {read.pinned} pinned commits are known by their tags", *troubles))
     return read.data if read.tags else None, (f"pins: {said}",)
-
-
-def listing(root: Path) -> WorkspaceListing:
-    """Return what the workspace at ``root`` holds."""
-    return WorkspaceListing(
-        paths=_paths(root), read=lambda path: _read(root, path), tools=frozenset(t for t in _TOOLS if shutil.which(t))
-    )
-
-
-def _paths(root: Path) -> tuple[str, ...]:
-    repository = GitRepository(root)
-    try:
-        if repository.is_repository():
-            return repository.list_files()[:_MAX_LISTED]
-    except LonelyCatError:  # no usable git: the directory is walked instead
-        pass
-    found: list[str] = []
-    for folder, directories, files in os.walk(root):
-        directories[:] = sorted(name for name in directories if name not in _NOT_WALKED)
-        found.extend((Path(folder) / name).relative_to(root).as_posix() for name in files)
-        if len(found) > _MAX_LISTED:
-            break
-    return tuple(sorted(found[:_MAX_LISTED]))
-
-
-def _read(root: Path, path: str) -> bytes | None:
-    place = root / path
-    try:
-        if place.is_symlink() or not place.is_file():
-            return None
-        with place.open("rb") as file:
-            return file.read(_MAX_READ)
-    except OSError:
-        return None

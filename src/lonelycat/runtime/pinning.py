@@ -21,6 +21,7 @@ from lonelycat.governance.bumps.ci_upkeep import kind_of, pins_in
 from lonelycat.governance.bumps.known_pins import KnownPins, render, repository_key
 from lonelycat.governance.bumps.pins import Pin
 from lonelycat.planner.survey import WorkspaceListing
+from lonelycat.runtime.listing import list_workspace
 from lonelycat.runtime.pin_reading import HOST, SeenPins, see_pins
 from lonelycat.shipped import shipped_bytes
 
@@ -114,18 +115,15 @@ def read_workspace_pins(wiring: Wiring, *, base: str | None) -> PinsRead:
         InputError: ``PINS_NONE``.
         StateError: ``PINS_UNREACHABLE`` when no repository at all could be asked.
     """
-    from lonelycat.runtime.initialising import listing
-
     known = wiring.policy().loaded.pins.repositories
-    return _required(read_pins(pins_of(listing(wiring.settings.workspace)), known, base=base or HOST))
+    return _required(read_pins(pins_of(list_workspace(wiring.settings.workspace)), known, base=base or HOST))
 
 
 def propose_pins(wiring: Wiring, *, base: str | None, by: str | None) -> PinsReport:
     """Ask as :func:`read_workspace_pins` does, and propose the file that says so, unless it says so already."""
-    from lonelycat.runtime.initialising import listing
     from lonelycat.runtime.judging import keep
 
-    read, name, ready = _refreshed(wiring, listing(wiring.settings.workspace), base=base or HOST, by=by)
+    read, name, ready = _refreshed(wiring, list_workspace(wiring.settings.workspace), base=base or HOST, by=by)
     return PinsReport(read, name, None if ready is None else keep(wiring, *ready))
 
 

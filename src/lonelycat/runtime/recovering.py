@@ -24,8 +24,8 @@ from lonelycat.runtime import runbook
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.conflicts import Explainer, left_alone
 from lonelycat.runtime.evidence import described_changes
+from lonelycat.runtime.inverses import blobs_of_inverse
 from lonelycat.runtime.pending_restarts import placeholder_context
-from lonelycat.runtime.reverting import blobs_of_inverse
 from lonelycat.runtime.steps import ExecutionContext
 
 _STATUS = {
@@ -116,7 +116,7 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
                 consumed_approvals=_texts(found.identity["approvals"]) if result.success else [],
                 ttl_seconds=int(str(found.identity["ttl_seconds"])),
                 events=[event],
-                blobs=blobs_of_inverse(wiring, found.execution_id) if result.success else (),
+                blobs=blobs_of_inverse(wiring.records, found.execution_id) if result.success else (),
                 receipt=_can_have_receipt(wiring, result),
                 pending_restarts=due,
             )

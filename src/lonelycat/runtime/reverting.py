@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
-from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange, checksum_of
+from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.changes.strict_json import loads
-from lonelycat.errors import InputError, LonelyCatError, RefusedError
+from lonelycat.errors import InputError, RefusedError
 from lonelycat.lifecycle import Status
 from lonelycat.records.receipts import verify_receipt
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.evidence import INVERSE
+from lonelycat.runtime.inverses import inverse_changes
 
 
 def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None) -> tuple[ChangePlan, ChangeSet]:
@@ -37,7 +34,7 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
             f"what {execution_id} left behind is not as it was signed: {'; '.join(problems) or 'its history row'}",
             "Revert by hand; `lonelycat audit verify` says what was edited.",
         )
-    changes = _inverse(wiring, execution_id)
+    changes = inverse_changes(wiring.records, execution_id)
     policy = wiring.policy()
     earlier = wiring.records.proposal(row.result.plan_id)
     what = earlier.plan.intent if earlier else execution_id
@@ -48,32 +45,3 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
         changes=changes,
         parent_execution_id=execution_id,
     )
-
-
-def is_revert(wiring: Wiring, plan: ChangePlan, changeset: ChangeSet) -> bool:
-    """Tell whether ``changeset`` is exactly what takes a completed execution back, whoever made it."""
-    if plan.parent_execution_id is None:
-        return False
-    row = wiring.records.execution(plan.parent_execution_id)
-    if row is None or not row.intact or row.result.status is not Status.COMPLETED:
-        return False
-    try:
-        return checksum_of(_inverse(wiring, plan.parent_execution_id)) == changeset.checksum
-    except (LonelyCatError, OSError):  # not known to be one
-        return False
-
-
-def blobs_of_inverse(wiring: Wiring, execution_id: str) -> set[str]:
-    """Return the hashes of the blobs that a revert of ``execution_id`` needs."""
-    contents = [change.content for change in _inverse(wiring, execution_id)]
-    return {content.blob for content in contents if isinstance(content, BlobRef)}
-
-
-def _inverse(wiring: Wiring, execution_id: str) -> list[FileChange]:
-    try:
-        document = loads(wiring.records.artifacts(execution_id).read(INVERSE), what=INVERSE)
-        return [FileChange.model_validate(change) for change in document["changes"]]
-    except (ValidationError, KeyError, TypeError) as error:
-        raise InputError(
-            "INVERSE_DAMAGED", f"the inverse of {execution_id} cannot be read", "Revert by hand; see `lonelycat diff`."
-        ) from error

@@ -12,7 +12,8 @@ from tests.acceptance.ground import Ground
 
 from lonelycat import BlobRef, ExecutionResult, FileChange, LonelyCatError
 from lonelycat.lifecycle import Status
-from lonelycat.runtime.evidence import DIFF, INVERSE
+from lonelycat.runtime.evidence import DIFF
+from lonelycat.runtime.inverses import INVERSE
 
 BINARY = bytes(range(256)) * 3
 LARGE = b"0123456789abcdef" * 20_000

@@ -3,6 +3,8 @@
 Invariants:
 - The command gets neither the lock's descriptor nor any other of LonelyCat's; the launcher holds the lock's until
   nothing of the command is left.
+- Only a level that was *shown* not to work in a directory of its own, with nothing in it that a change could have put
+  there, counts as missing. A sandbox that cannot be made for one workspace is a failure, not a lower level.
 - What the two sides say to each other has no name in the file system, so nothing is left behind by a kill.
 """
 
@@ -10,25 +12,28 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lonelycat.checks.executable import find_executable
 from lonelycat.checks.process import COMMAND_NOT_FOUND, ProcessResult, run_process
-from lonelycat.checks.sandbox.level import LEVELS, Level, ability, bubblewrap
+from lonelycat.checks.sandbox.level import LEVELS, Level, bubblewrap
 from lonelycat.checks.sandbox.spec import Rehearsal, Report, Spec, decode_report, encode
 from lonelycat.checks.sandbox.view import view_of
 from lonelycat.errors import RefusedError
-from lonelycat.settings import STATE_DIRECTORY
+from lonelycat.settings import STATE_DIRECTORY, child_environment
 
 if TYPE_CHECKING:
     from lonelycat.governance.policy_profiles import Sandbox
 
 SANDBOX_FAILED = "SANDBOX_FAILED"
+_PROBE_SECONDS = 20.0
 _PROGRAM = (
     "import sys; sys.path.insert(0, {!r}); from lonelycat.checks.sandbox.launcher import main; main(sys.argv[1:])"
 )
@@ -153,6 +158,39 @@ def run_in(level: Level, command: Command) -> tuple[ProcessResult, Report]:
     if report.error is not None and not ended and done.error_code is None:
         done = replace(done, exit_code=None, error_code=SANDBOX_FAILED, message=report.error)
     return done, report
+
+
+class Ability(NamedTuple):
+    """Whether a level works here, and why not."""
+
+    works: bool
+    why: str = ""
+
+
+@lru_cache(maxsize=4)
+def ability(level: Level) -> Ability:
+    """Return whether ``level`` works here; asked once per process."""
+    if sys.platform != "linux":
+        return Ability(False, f"nothing on {sys.platform} does it")
+    if level is Level.BUBBLEWRAP and bubblewrap() is None:
+        return Ability(False, "bwrap is not installed")
+    from lonelycat.governance.policy_profiles import Sandbox
+
+    with tempfile.TemporaryDirectory(prefix="lonelycat-probe-") as directory:
+        probe = Command(
+            Sandbox.model_construct(),
+            [sys.executable, "-I", "-S", "-c", "pass"],
+            workspace=Path(directory).resolve(),
+            cwd=Path(directory).resolve(),
+            env=child_environment({}),
+            timeout=_PROBE_SECONDS,
+            max_output_bytes=4096,
+        )
+        done, report = run_in(level, probe)
+    if done.ok and report.error is None:
+        return Ability(True)
+    said = report.error or done.message or done.output.decode("utf-8", "replace").strip()
+    return Ability(False, said[-300:] or "it ended without a word")
 
 
 def _executable(command: Command) -> str | None:
