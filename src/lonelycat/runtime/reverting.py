@@ -37,7 +37,7 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
             f"what {execution_id} left behind is not as it was signed: {'; '.join(problems) or 'its history row'}",
             "Revert by hand; `lonelycat audit verify` says what was edited.",
         )
-    changes = _inverse(wiring, execution_id)
+    changes = inverse_changes(wiring, execution_id)
     policy = wiring.policy()
     earlier = wiring.records.proposal(row.result.plan_id)
     what = earlier.plan.intent if earlier else execution_id
@@ -58,18 +58,23 @@ def is_revert(wiring: Wiring, plan: ChangePlan, changeset: ChangeSet) -> bool:
     if row is None or not row.intact or row.result.status is not Status.COMPLETED:
         return False
     try:
-        return checksum_of(_inverse(wiring, plan.parent_execution_id)) == changeset.checksum
+        return checksum_of(inverse_changes(wiring, plan.parent_execution_id)) == changeset.checksum
     except (LonelyCatError, OSError):  # not known to be one
         return False
 
 
 def blobs_of_inverse(wiring: Wiring, execution_id: str) -> set[str]:
     """Return the hashes of the blobs that a revert of ``execution_id`` needs."""
-    contents = [change.content for change in _inverse(wiring, execution_id)]
+    contents = [change.content for change in inverse_changes(wiring, execution_id)]
     return {content.blob for content in contents if isinstance(content, BlobRef)}
 
 
-def _inverse(wiring: Wiring, execution_id: str) -> list[FileChange]:
+def inverse_changes(wiring: Wiring, execution_id: str) -> list[FileChange]:
+    """Return the changes that take those of an execution back, as its artifacts hold them.
+
+    Raises:
+        InputError: ``ARTIFACT_MISSING``, ``INVERSE_DAMAGED``.
+    """
     try:
         document = loads(wiring.records.artifacts(execution_id).read(INVERSE), what=INVERSE)
         return [FileChange.model_validate(change) for change in document["changes"]]
