@@ -38,7 +38,6 @@ from lonelycat.governance.decision import GovernanceApproval
 from lonelycat.governance.policy import Policy
 from lonelycat.lifecycle import Status
 from lonelycat.records.execution import ExecutionResult
-from lonelycat.records.layout import DATABASE_NAME
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks, validate_named
 from lonelycat.runtime.confirming import await_confirmation
@@ -109,7 +108,7 @@ class Pipeline:
     def _dry_run(self, context: ExecutionContext, request: Request, policy: Policy) -> ExecutionResult:
         """The dry run: the same refusals, the same repeat and the same look at the base as the real run, no more."""
         settings = self._wiring.settings
-        if (settings.state_dir / DATABASE_NAME).exists() or settings.database_url is not None:
+        if self._wiring.has_records:
             self._refuse_frozen()
             repeat = self._recorded(request, policy)
             if repeat is not None:

@@ -52,7 +52,7 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
 
 def is_revert(wiring: Wiring, plan: ChangePlan, changeset: ChangeSet) -> bool:
     """Tell whether ``changeset`` is exactly what takes a completed execution back, whoever made it."""
-    if plan.parent_execution_id is None:
+    if plan.parent_execution_id is None or not wiring.has_records:
         return False
     row = wiring.records.execution(plan.parent_execution_id)
     if row is None or not row.intact or row.result.status is not Status.COMPLETED:
