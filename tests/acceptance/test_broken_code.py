@@ -27,6 +27,7 @@ APPROVAL = "test_approval.py"
 CRASH = "test_crash.py"
 BEFORE = "test_health_before.py"
 REHEARSAL = "test_rehearsal.py"
+OLD_TESTS = "test_old_tests.py"
 BACK = f"{PARTIAL}::test_failed_verification_brings_everything_back[sys.exit(3)-VERIFY_FAILED]"
 
 
@@ -258,6 +259,31 @@ MUTATIONS = {
         '                in_place = policy.executor.verification.mode != "rehearse"',
         "                in_place = False",
         f"{REHEARSAL}::test_both_verifies_before_and_after",
+    ),
+    # the tests as they were
+    "the new tests speak for the old ones": Mutation(
+        "governance/joint_changes.py",
+        "        return judges.configures(change.path) or (judges.is_test(change.path) and is_collected(change.path))",
+        "        return False",
+        f"{OLD_TESTS}::test_a_new_test_cannot_make_the_old_ones_agree",
+    ),
+    "the tests are not put back": Mutation(
+        "runtime/old_tests.py",
+        "        return [each for each in inverse if paths.issuperset(each.paths)]",
+        "        return inverse[:0]",
+        f"{OLD_TESTS}::test_expectations_that_a_test_reads_are_part_of_it",
+    ),
+    "what fails the old tests in a rehearsal may be tried again": Mutation(
+        "runtime/finishing.py",
+        "        failed = self._failed_change(error, frozenset({OLD_TESTS}))",
+        "        failed = None",
+        f"{OLD_TESTS}::test_what_a_rehearsal_finds_needs_a_person_too[rehearse]",
+    ),
+    "what cannot be told passes": Mutation(
+        "runtime/old_tests.py",
+        "    if again.ok:",
+        '    if again.ok or again.code not in ("VERIFY_FAILED", "VERIFY_RESULTS_DISAGREE"):',
+        f"{OLD_TESTS}::test_old_tests_that_come_to_no_end_are_no_pass[no tests]",
     ),
 }
 

@@ -26,7 +26,7 @@ from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.governance.policy_profiles import VerificationProfile
 from lonelycat.records.blobs import BlobStore
-from lonelycat.runtime.rehearsal import put_together
+from lonelycat.runtime.overlay import put_together
 from lonelycat.settings import Limits
 
 TOLD = """

@@ -232,7 +232,7 @@ def _check_quarantine(terms: AdmissionTerms) -> None:
         return
     raise NeedsApprovalError(
         "DIGEST_QUARANTINED",
-        f"the same change failed in {failed.execution_id} with {failed.code} and was taken back",
+        f"the same change failed in {failed.execution_id} with {failed.code} and was not kept",
         f"Look at `lonelycat show {failed.execution_id}`. Propose the change again and let a person approve it in "
         f"spite of that, or release it with `lonelycat release {failed.checksum}`.",
         details={"failed_execution_id": failed.execution_id, "failed_code": failed.code},

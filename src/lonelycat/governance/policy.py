@@ -76,11 +76,13 @@ class VerificationRules(Strict):
     """Where verification profiles run: in the workspace after the change was applied, or before, in a rehearsal of it.
 
     ``unsandboxed`` says whether a profile may run without a sandbox: where the machine gives none, or where the profile
-    itself says that it wants none.
+    itself says that it wants none. ``joint_changes`` says what it means that a change of code passes only by tests that
+    it rewrites itself: it fails, so that a person decides; it is reported; or nobody looks.
     """
 
     mode: Literal["in_place", "rehearse", "both"] = "in_place"
     unsandboxed: Literal["refuse", "allow"] = "refuse"
+    joint_changes: Literal["escalate", "report", "ignore"] = "escalate"
 
 
 class Watch(Strict):

@@ -202,7 +202,7 @@ _POLICY_REWRITTEN = Finding(
 def _quarantined(failed: FailedChange) -> Finding:
     return Finding(
         "DIGEST_QUARANTINED", Verdict.NEED_APPROVAL, failed.rule,
-        f"the same change failed in {failed.execution_id} with {failed.code} and was taken back: {failed.message:.300}",
+        f"the same change failed in {failed.execution_id} with {failed.code} and was not kept: {failed.message:.300}",
         "Change what made it fail; or a person other than the proposer approves it all the same, or releases it with "
         "`lonelycat release CHECKSUM`.",
     )  # fmt: skip

@@ -19,7 +19,7 @@ from lonelycat.governance.writegate import WriteGate
 from lonelycat.planner.planner import Planner
 from lonelycat.records.blobs import BlobStore
 from lonelycat.records.keys import load_or_create_gate_key, load_private_key, prepare_state_directory
-from lonelycat.records.layout import FAILED_CHANGES, GATE_KEY
+from lonelycat.records.layout import DATABASE_NAME, FAILED_CHANGES, GATE_KEY
 from lonelycat.runtime.contents import WorkspaceContents
 from lonelycat.runtime.policy_source import PolicyInForce, adopt_policy, policy_in_force
 from lonelycat.settings import Settings
@@ -74,6 +74,11 @@ class Wiring:
         from lonelycat.records.store import Records
 
         return Records.open(self.settings, self.clock, self.ids)
+
+    @property
+    def has_records(self) -> bool:
+        """Whether anything may be recorded already, so that opening :attr:`records` makes nothing new."""
+        return (self.settings.state_dir / DATABASE_NAME).exists() or self.settings.database_url is not None
 
     def recorded_fence(self) -> int:
         """The highest fence that anything was recorded under; 0 where there are no records to ask."""

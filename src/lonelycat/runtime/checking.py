@@ -26,7 +26,10 @@ from lonelycat.runtime.steps import ExecutionContext, StepNotes, as_lonelycat_er
 if TYPE_CHECKING:
     from lonelycat.checks.health.checker import HealthChecker
     from lonelycat.checks.health.kind import Mark
-    from lonelycat.checks.verifier import Rehearsed
+    from lonelycat.checks.verifier import Rehearsed, Verifier
+
+OLD_TESTS = "old-tests"
+"""The step in which a change is held to the tests that it rewrites (``old_tests.py``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class ServiceChecks:
         self.healthy_before: set[str] = set()
         self.verified: list[CheckResult] = []
         """What every verification profile found so far."""
+        self.old_tests: list[CheckResult] = []
+        """What they found by the tests as they were before the change, where it rewrites them."""
         self.restarts_begun: list[str] = []
         self.marks: dict[str, Mark] = {}
         self._unmarked: set[str] = set()
@@ -178,17 +183,7 @@ class ServiceChecks:
         Raises:
             StepFailedError: with the code of the first that failed.
         """
-        from lonelycat.checks.verifier import Verifier
-
-        settings = self._wiring.settings
-        verifier = Verifier(
-            settings.workspace,
-            self._context.clock,
-            settings.limits,
-            self._pass_fds,
-            secrets=[place for place in (settings.state_dir, settings.approver_key) if place is not None],
-            unsandboxed=self._policy.executor.verification.unsandboxed == "allow",
-        )
+        verifier = self.verifier()
         paths = changed_paths(self._context.changeset)
         for name in names:
             with self._context.step(f"{prefix}:{name}", timed=True) as step:
@@ -200,6 +195,20 @@ class ServiceChecks:
                 if found.details.get("flaky"):
                     self._context.warn(f"verification {found.message}")
                 _must_hold(step, found)
+
+    def verifier(self) -> Verifier:
+        """Return what runs a verification profile."""
+        from lonelycat.checks.verifier import Verifier
+
+        settings = self._wiring.settings
+        return Verifier(
+            settings.workspace,
+            self._context.clock,
+            settings.limits,
+            self._pass_fds,
+            secrets=[place for place in (settings.state_dir, settings.approver_key) if place is not None],
+            unsandboxed=self._policy.executor.verification.unsandboxed == "allow",
+        )
 
     def health(self, names: Iterable[str], prefix: str = "health") -> None:
         """Run health checks in the order given.

@@ -13,7 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 
 from lonelycat.changes.changeset import ChangeSet, checksum_of
@@ -34,14 +34,14 @@ from lonelycat.records.execution import ExecutionResult
 from lonelycat.records.receipts import write_receipt
 from lonelycat.runtime import runbook
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.checking import ServiceChecks
+from lonelycat.runtime.checking import OLD_TESTS, ServiceChecks
 from lonelycat.runtime.confirming import STEP as CONFIRM
 from lonelycat.runtime.conflicts import Explainer, left_alone, merged
 from lonelycat.runtime.execution_request import Request
 from lonelycat.runtime.steps import MACHINE_CODES, ExecutionContext, as_lonelycat_error, changed_paths
 from lonelycat.runtime.watching import STEP as WATCH
 
-_FINDS_OUT = frozenset({"restart", "verify", "health", WATCH, CONFIRM})
+_FINDS_OUT = frozenset({"restart", "verify", OLD_TESTS, "health", WATCH, CONFIRM})
 """The steps that find out whether a change works; what fails in them puts its digest into quarantine."""
 _NOT_THE_CHANGE = (
     frozenset({"INTERRUPTED", "INTERNAL_ERROR", "STANDING_TAMPERED", "CONFIRMATION_ENDED"}) | MACHINE_CODES
@@ -91,7 +91,11 @@ class Finisher:
         """End an execution that touched nothing."""
         self._context.move(Status.CONFLICT if isinstance(error, ConflictError) else Status.REJECTED)
         result = self._told(self._context.result(error=error, dry_run=dry_run), conflicts_of(error))
-        return result if dry_run else self._record(result, self._security_events(error))
+        if dry_run:
+            return result
+        # What only a person lets through must come before one, whether or not it was applied first.
+        failed = self._failed_change(error, frozenset({OLD_TESTS}))
+        return self._record(result, self._security_events(error), failed)
 
     def _security_events(self, error: LonelyCatError) -> list[AuditEvent]:
         if not shows_tampering(error, self._request.changeset):
@@ -132,10 +136,10 @@ class Finisher:
         result = self._record(told, failed=failed if told.status is Status.ROLLED_BACK else None)
         return self._clean_up(transaction, result)
 
-    def _failed_change(self, error: LonelyCatError) -> FailedChange | None:
-        """Return the fact that the change does not work, if the step that failed is one that finds that out."""
+    def _failed_change(self, error: LonelyCatError, finds_out: Set[str] = _FINDS_OUT) -> FailedChange | None:
+        """Return the fact that the change does not work, if the step that failed is one that ``finds_out`` that."""
         step = next((step for step in reversed(self._context.steps) if step.status == "failed"), None)
-        if step is None or step.name.partition(":")[0] not in _FINDS_OUT:
+        if step is None or step.name.partition(":")[0] not in finds_out:
             return None
         if not isinstance(error, StepFailedError) or error.code in _NOT_THE_CHANGE:
             return None

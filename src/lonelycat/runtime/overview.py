@@ -19,7 +19,6 @@ from lonelycat.governance.policy import Concurrency
 from lonelycat.lifecycle import Status
 from lonelycat.records.artifacts import ArtifactDirectory
 from lonelycat.records.entries import AwaitedConfirmation, ExecutionRow, Freeze, PendingRestart, Proposal
-from lonelycat.records.layout import DATABASE_NAME
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.evidence import DIFF, executions_directory
 from lonelycat.runtime.pending_restarts import do_pending_restarts, placeholder_context
@@ -90,7 +89,7 @@ class RecoveryReport:
 def status(wiring: Wiring) -> StatusReport:
     """Return what is going on."""
     settings = wiring.settings
-    if not (settings.state_dir / DATABASE_NAME).exists() and settings.database_url is None:
+    if not wiring.has_records:
         return StatusReport(False, None, None, (), (), (), (), ())
     holder = LockManager(settings.workspace, filesystem=wiring.filesystem).holder()
     running = {holder.execution_id} if holder else set()
@@ -223,7 +222,7 @@ def recover(wiring: Wiring, lock_timeout: float | None) -> RecoveryReport:
 
 
 def _restart_what_is_due(wiring: Wiring, held: HeldLock, recovery_id: str) -> tuple[str, ...]:
-    if not (wiring.settings.state_dir / DATABASE_NAME).exists() and wiring.settings.database_url is None:
+    if not wiring.has_records:
         return ()
     if not wiring.records.pending_restarts():
         return ()

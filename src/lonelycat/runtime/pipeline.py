@@ -13,7 +13,8 @@ What each step establishes:
    policy says so, a rehearsal (``rehearsal.py``): the change passes its verification before anything is touched;
 5. stage, apply: the transaction (``executor/transaction.py``);
 6. restart, verify, health, watch: the change works, and goes on working; no answer is a failure;
-   confirm: a person says so, where the policy asks for one;
+   confirm: a person says so, where the policy asks for one; a change that rewrites tests is verified once more by the
+   tests as they were (``old_tests.py``), which nobody but a person lets it fail;
 7. settle, commit: change and evidence are durable, then the commit point; then one database transaction records
    result, history and audit.
 """
@@ -37,7 +38,6 @@ from lonelycat.governance.decision import GovernanceApproval
 from lonelycat.governance.policy import Policy
 from lonelycat.lifecycle import Status
 from lonelycat.records.execution import ExecutionResult
-from lonelycat.records.layout import DATABASE_NAME
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks, validate_named
 from lonelycat.runtime.confirming import await_confirmation
@@ -108,7 +108,7 @@ class Pipeline:
     def _dry_run(self, context: ExecutionContext, request: Request, policy: Policy) -> ExecutionResult:
         """The dry run: the same refusals, the same repeat and the same look at the base as the real run, no more."""
         settings = self._wiring.settings
-        if (settings.state_dir / DATABASE_NAME).exists() or settings.database_url is not None:
+        if self._wiring.has_records:
             self._refuse_frozen()
             repeat = self._recorded(request, policy)
             if repeat is not None:
@@ -216,14 +216,14 @@ class Pipeline:
         checks.take_baseline(request.plan.health_checks)
         with self._transaction(context, held) as transaction:
             try:
-                self._rehearse_change(context, request, policy, checks)
+                self._rehearse_change(context, request, policy, checks, finisher)
                 self._stage(context, request, transaction, finisher, evidence, checks.healthy_before)
             except BaseException as error:  # noqa: BLE001 — nothing is touched yet, whatever it was
                 with transaction.abandoned():
                     return finisher.refuse(as_lonelycat_error(error))
             try:
                 in_place = policy.executor.verification.mode != "rehearse"
-                self._apply_and_check(context, request, transaction, checks, verify=in_place)
+                self._apply_and_check(context, request, policy, transaction, checks, finisher, verify=in_place)
                 self._watch_and_confirm(context, request, policy, checks)
                 self._settle(context, transaction, evidence)
             except BaseException as error:  # noqa: BLE001 — whatever it was, the workspace goes back
@@ -231,13 +231,34 @@ class Pipeline:
             return finisher.commit(transaction)
 
     def _rehearse_change(
-        self, context: ExecutionContext, request: Request, policy: Policy, checks: ServiceChecks
+        self,
+        context: ExecutionContext,
+        request: Request,
+        policy: Policy,
+        checks: ServiceChecks,
+        finisher: Finisher,
     ) -> None:
         """Verify before anything is touched, where the policy wants that; what fails there is a refusal."""
         if policy.executor.verification.mode != "in_place" and request.plan.verification_plan:
             from lonelycat.runtime.rehearsal import rehearse
 
             rehearse(context, checks, request.plan.verification_plan, self._wiring, self._wiring.blobs.open)
+            self._hold_to_old_tests(context, policy, checks, finisher, applied=False)
+
+    def _hold_to_old_tests(
+        self,
+        context: ExecutionContext,
+        policy: Policy,
+        checks: ServiceChecks,
+        finisher: Finisher,
+        *,
+        applied: bool,
+    ) -> None:
+        if len(context.changeset.changes) > 1:  # one change alone changes code or a test
+            from lonelycat.runtime.old_tests import OldTests
+
+            approved, blobs = bool(finisher.consumed), self._wiring.blobs
+            OldTests(context, checks, self._wiring, policy, blobs.open, applied, approved).judge()
 
     def _stage(
         self,
@@ -260,8 +281,10 @@ class Pipeline:
         self,
         context: ExecutionContext,
         request: Request,
+        policy: Policy,
         transaction: Transaction,
         checks: ServiceChecks,
+        finisher: Finisher,
         *,
         verify: bool,
     ) -> None:
@@ -274,6 +297,8 @@ class Pipeline:
         if verify:
             context.move(Status.VERIFYING)
             checks.verify(request.plan.verification_plan)
+            if policy.executor.verification.mode == "in_place":  # else the rehearsal did
+                self._hold_to_old_tests(context, policy, checks, finisher, applied=True)
             context.verification_passed = bool(request.plan.verification_plan)
         context.move(Status.HEALTH_CHECKING)
         checks.health(request.plan.health_checks)

@@ -70,7 +70,7 @@ CODES: dict[str, Code] = {
     "INSTALL_HOOK": Code("a command that runs when somebody installs or opens the project"),
     "WEAKENED_TESTS": Code("the tests that judge a change are weakened"),
     # history
-    "DIGEST_QUARANTINED": Code("the same change was made before, failed, and was taken back", False),
+    "DIGEST_QUARANTINED": Code("the same change was made before, failed, and was not kept", False),
     # windows, exceptions, the gate itself
     "FREEZE_WINDOW": Code("a time in which changes are held"),
     "EXCEPTION_EXPIRED": Code("an exception would have applied, had it not expired", False),

@@ -17,11 +17,12 @@ from functools import cached_property
 
 from lonelycat.changes.changeset import Operation
 from lonelycat.governance.facts import ChangeFacts
+from lonelycat.governance.judges import Judges
 from lonelycat.governance.matching import compile_globs
 from lonelycat.governance.policy import Reaction
 from lonelycat.governance.rules.base import REACTIONS, Finding, RuleContext
 from lonelycat.governance.test_blocks import REST, split_tests
-from lonelycat.governance.weak_signs import Signs, is_collected, judge_configuration, not_code, read_signs, test_files
+from lonelycat.governance.weak_signs import Signs, is_collected, judge_configuration, read_signs
 
 
 def judge(context: RuleContext) -> Iterator[Finding]:
@@ -29,7 +30,7 @@ def judge(context: RuleContext) -> Iterator[Finding]:
     reaction = context.policy.content.weakened_tests
     if reaction is Reaction.ALLOW:
         return
-    judges = _Judges(context)
+    judges = Judges(context.facts, context.policy)
     with_code = any(judges.is_code(member.change.path) for member in context.facts.members)
     balance = _Balance(context, judges)
     weak: dict[str, str] = {}
@@ -47,33 +48,10 @@ def judge(context: RuleContext) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-class _Judges:
-    """Tells what judges from what is judged, among the touched paths."""
-
-    def __init__(self, context: RuleContext) -> None:
-        facts, policy = context.facts, context.policy
-        named = compile_globs(glob for profile in policy.verification.values() for glob in profile.judges)
-        self._configuration = frozenset(facts.select(judge_configuration()))
-        self._tests = self._configuration.union(facts.select(test_files()), facts.select(named))
-        self._not_code = frozenset(facts.select(not_code()))
-
-    def is_test(self, path: str) -> bool:
-        """Tell whether ``path`` is a file that a verification runs."""
-        return path in self._tests
-
-    def configures(self, path: str) -> bool:
-        """Tell whether ``path`` decides which tests run and what counts as passing."""
-        return path in self._configuration
-
-    def is_code(self, path: str) -> bool:
-        """Tell whether ``path`` is something that tests judge."""
-        return path not in self._tests and path not in self._not_code
-
-
 class _Balance:
     """What the change as a whole adds to tests and takes from them; read only when asked."""
 
-    def __init__(self, context: RuleContext, judges: _Judges) -> None:
+    def __init__(self, context: RuleContext, judges: Judges) -> None:
         self._members = [
             member
             for member in context.facts.members
@@ -107,7 +85,7 @@ def _asserts(parts: dict[bytes, bytes]) -> int:
     return sum(read_signs(part).asserts for part in parts.values())
 
 
-def _weakened(member: ChangeFacts, judges: _Judges, with_code: bool, balance: _Balance) -> str | None:
+def _weakened(member: ChangeFacts, judges: Judges, with_code: bool, balance: _Balance) -> str | None:
     """Return how a change weakens a test file, in words, or None."""
     change = member.change
     before = change.old_path or change.path

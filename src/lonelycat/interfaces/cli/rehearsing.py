@@ -25,6 +25,7 @@ def rehearsal_facts(report: RehearsalReport) -> dict[str, object]:
         "message": error.message if error else "every verification of the plan passed on the change",
         "hint": error.hint if error else "",
         "checks": [_check_facts(found) for found in report.checks],
+        "old_tests": [_check_facts(found) for found in report.old_tests],
     }
     if error is not None and error.category is Category.CONFLICT:
         from lonelycat.changes.conflict import conflicts_of
@@ -43,13 +44,13 @@ def exit_of_rehearsal(report: RehearsalReport) -> Exit | None:
 def show_rehearsal(screen: Screen, report: RehearsalReport) -> None:
     """Write what each verification found, with the end of the output of one that failed."""
     screen.line(("rehearsal", "title"), ("  on the change, in a sandbox; nothing was touched", "dim"))
-    for found in report.checks:
+    for found in (*report.checks, *report.old_tests):
         mark = ("\u2714", "good") if found.ok else ("\u2718", "bad")
         screen.line(mark, f" {found.message}", (f"   {found.duration_seconds:.1f} s", "dim"), indent=2)
         if not found.ok:
             for line in found.output.decode("utf-8", "replace").splitlines()[-_OUTPUT_LINES:]:
                 screen.line((line, "dim"), indent=6)
-    if report.error is not None and not any(not found.ok for found in report.checks):
+    if report.error is not None and all(found.ok for found in (*report.checks, *report.old_tests)):
         screen.line(("\u2718", "bad"), f" {report.error.code}: {report.error.message}", indent=2)
 
 
@@ -69,5 +70,5 @@ def _check_facts(found: CheckResult) -> dict[str, object]:
         "message": found.message,
         "duration_seconds": round(found.duration_seconds, 6),
         "output": found.output[-_OUTPUT_BYTES:].decode("utf-8", "replace"),
-        **{key: found.details[key] for key in ("sandbox", "effects") if key in found.details},
+        **{key: found.details[key] for key in ("sandbox", "effects", "tests", "rewritten") if key in found.details},
     }

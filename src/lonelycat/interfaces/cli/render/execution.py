@@ -105,8 +105,8 @@ def _show_step_line(screen: Screen, name: str, status: str, seconds: object, cod
     parts: list[Part] = [(mark, style), f" {name:<{_NAME_WIDTH}} ", (f"{took:>8}", "dim")]
     if code:
         parts.append((f"  {code}", style))
-    elif name.startswith("verify:"):  # what the tests counted, where they did
-        said = message.removeprefix(f"{name.removeprefix('verify:')}: passed").removeprefix(": ").strip()
+    elif name.startswith(("verify:", "old-tests:")):  # what the tests counted, where they did
+        said = message.removeprefix(f"{name.partition(':')[2]}: ").removeprefix("passed").removeprefix(": ").strip()
         parts.append((f"  {printable(said)}" if said else "", "dim"))
     screen.line(*parts, indent=2)
     if message and status == "failed":

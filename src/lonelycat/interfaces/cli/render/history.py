@@ -128,7 +128,7 @@ def show_whole(screen: Screen, report: ShowReport) -> None:
         if proposal.rejected_by is not None:
             screen.line(("rejected ", "bad"), f"by {proposal.rejected_by}: {proposal.note}", indent=2)
         if proposal.quarantined:
-            screen.line(("careful ", "warn"), "exactly this change failed before and was taken back", indent=2)
+            screen.line(("careful ", "warn"), "exactly this change failed before and was not kept", indent=2)
         for approval in proposal.approvals:
             _show_approval(screen, approval)
     if report.awaiting_confirmation is not None:
