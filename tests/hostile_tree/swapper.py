@@ -89,7 +89,7 @@ class Ground:
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             work()
             status = 0
-        except BaseException:  # a child of a test has nobody above it that would tell
+        except BaseException:  # noqa: BLE001 - a child of a test has nobody above it that would tell
             (self.base / f"died.{os.getpid()}").write_text(traceback.format_exc())
         finally:
             os._exit(status)
