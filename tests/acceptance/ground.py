@@ -12,8 +12,7 @@ import os
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,6 @@ from lonelycat.settings import Settings
 PROGRAMS = Path(__file__).with_name("programs")
 POLICY_PATH = "agent/policies/default.yaml"
 _UNGOVERNED = (".git", ".lonelycat")
-_PATIENCE = 30.0
 Tree = dict[str, tuple[str, str, bytes]]
 
 
@@ -288,14 +286,6 @@ class Ground:
             return any(os.path.realpath(item) == str(self.root) for item in descriptors.iterdir())
         except OSError:
             return False
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until ``condition`` holds, and fail when it does not for long."""
-    end = time.monotonic() + _PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 def _without_placeholders(code: str) -> str:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
-from tests.acceptance.ground import Ground, until
+from tests.acceptance.ground import Ground
+from tests.patience import until
 
 from lonelycat import ExecutionResult, FileChange, LockManager
 from lonelycat.lifecycle import Status

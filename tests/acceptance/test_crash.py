@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 from tests.acceptance import everything
-from tests.acceptance.ground import PROGRAMS, Answer, Ground, Tree, until
+from tests.acceptance.ground import PROGRAMS, Answer, Ground, Tree
 from tests.acceptance.web_service import Web
+from tests.patience import until
 
 from lonelycat import FileChange, LonelyCatError
 from lonelycat.lifecycle import Status

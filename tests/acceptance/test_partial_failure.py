@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from tests.acceptance import everything
-from tests.acceptance.ground import Ground, Tree, until
+from tests.acceptance.ground import Ground, Tree
 from tests.acceptance.web_service import Web
+from tests.patience import until
 
 from lonelycat import ExecutionResult, FileChange
 from lonelycat.checks.health.checker import HealthChecker
