@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_SECONDS
+
 from lonelycat import (
     ChangePlan,
     ChangeSet,
@@ -275,7 +277,7 @@ class Ground:
     @staticmethod
     def answer(process: subprocess.Popen[bytes]) -> Answer:
         """Wait for a command and return what it said."""
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
         assert b"Traceback" not in err, err.decode()
         return Answer(process.returncode, json.loads(out) if out else {})
 

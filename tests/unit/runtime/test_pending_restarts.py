@@ -277,7 +277,7 @@ def test_a_rollback_starts_again_what_ended_when_it_was_to_reload(ground: Ground
     wiring = Wiring(Settings.for_workspace(ground.root))
     service = wiring.policy().loaded.policy.services["web"]
     restarter = ServiceRestarter(ground.root, SystemClock(), Limits())
-    started = restarter.restart("web", service.model_copy(update={"action": "restart"}), 10)
+    started = restarter.restart("web", service.model_copy(update={"action": "restart"}), 60)
     assert started.ok, started.message
     result = ground.execute(ground.judge(CHANGES))
     try:
