@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.acceptance.ground import Ground
+from tests.unit.runtime.dying import assert_dies, die
 
 from lonelycat import ExecutionResult, FileChange
 from lonelycat.executor.filesystem import FileSystem
@@ -244,16 +244,9 @@ def test_recovery_has_the_same_limit(ground: Ground, monkeypatch: pytest.MonkeyP
     before = ground.begin().tree()
     plan_id = ground.keep(CHANGES).plan.id
 
-    def die(*_: object) -> None:
-        os._exit(9)
-
     with monkeypatch.context() as patch:
         patch.setattr(ServiceChecks, "verify", die)
-        child = os.fork()
-        if child == 0:
-            ground.cat().execute(plan_id)
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        assert_dies(lambda: ground.cat().execute(plan_id))
     (recovered,) = ground.cat().recover().recovered
     assert str(recovered.outcome) == "failed"
     assert ground.tree() == before
