@@ -129,14 +129,20 @@ def _run(argv: list[str], environment: dict[str, str], job: str, on_event: Event
             argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
         ) as process,
     ):
-        timer = threading.Timer(seconds, process.kill)
+        over = threading.Event()
+
+        def end() -> None:
+            over.set()  # first: the end may be seen before this thread is done
+            process.kill()
+
+        timer = threading.Timer(seconds, end)
         timer.start()
         try:
             return _followed(process, job, on_event)
         except EOFError:
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - _ERROR_TAIL))
             said = errors.read().decode("utf-8", "replace").strip()
-            late = not timer.is_alive()
+            late = over.is_set()
             raise StateError(
                 "HEALTH_TEST_TIMEOUT" if late else "HEALTH_TEST_CRASHED",
                 f"the sandbox was ended after {seconds:g} s" if late else f"the sandbox ended without a report: {said}",
