@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lonelycat.checks.breaking.report import HealthTestReport
+from lonelycat.checks.deadline import when_over
 from lonelycat.errors import StateError
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_profiles import HealthTest
@@ -135,10 +136,9 @@ def _run(argv: list[str], environment: dict[str, str], job: str, on_event: Event
             over.set()  # first: the end may be seen before this thread is done
             process.kill()
 
-        timer = threading.Timer(seconds, end)
-        timer.start()
         try:
-            return _followed(process, job, on_event)
+            with when_over(seconds, end):
+                return _followed(process, job, on_event)
         except EOFError:
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - _ERROR_TAIL))
             said = errors.read().decode("utf-8", "replace").strip()
@@ -149,7 +149,6 @@ def _run(argv: list[str], environment: dict[str, str], job: str, on_event: Event
                 "Nothing of it is left; the live services were not touched.",
             ) from None
         finally:
-            timer.cancel()
             process.kill()
 
 
