@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -24,9 +23,9 @@ from lonelycat.executor.operations import FileOperation, plan_operations
 from lonelycat.executor.staging import BlobOpener, check_base, check_written, permissions_of
 from lonelycat.executor.tree import Found, PinnedTree
 from lonelycat.governance.policy import Verdict
-from lonelycat.records.redaction import redact_bytes, redact_json, redact_text
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks, validate_named
+from lonelycat.runtime.findings import redacted
 from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error
 
 if TYPE_CHECKING:
@@ -98,8 +97,8 @@ def rehearse_alone(
         validate_named(plan, policy)
         rehearse(context, checks, plan.verification_plan, wiring, open_blob)
     except (LonelyCatError, OSError) as error:
-        return RehearsalReport(as_lonelycat_error(error), tuple(map(_masked, checks.verified)))
-    return RehearsalReport(None, tuple(map(_masked, checks.verified)))
+        return RehearsalReport(as_lonelycat_error(error), tuple(map(redacted, checks.verified)))
+    return RehearsalReport(None, tuple(map(redacted, checks.verified)))
 
 
 def _not_rehearsed(plan: ChangePlan, decision: GovernanceDecision) -> LonelyCatError | None:
@@ -112,16 +111,6 @@ def _not_rehearsed(plan: ChangePlan, decision: GovernanceDecision) -> LonelyCatE
             "Give the policy one.",
         )
     return None
-
-
-def _masked(found: CheckResult) -> CheckResult:
-    details = redact_json(found.details)
-    return replace(
-        found,
-        message=redact_text(found.message),
-        output=redact_bytes(found.output),
-        details=details if isinstance(details, dict) else {},
-    )
 
 
 # -- putting together what the sandbox is told ------------------------------------------------------------------------
