@@ -12,11 +12,12 @@ import os
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.patience import PATIENCE_SECONDS
 
 from lonelycat import (
     ChangePlan,
@@ -42,7 +43,6 @@ from lonelycat.settings import Settings
 PROGRAMS = Path(__file__).with_name("programs")
 POLICY_PATH = "agent/policies/default.yaml"
 _UNGOVERNED = (".git", ".lonelycat")
-_PATIENCE = 30.0
 Tree = dict[str, tuple[str, str, bytes]]
 
 
@@ -277,7 +277,7 @@ class Ground:
     @staticmethod
     def answer(process: subprocess.Popen[bytes]) -> Answer:
         """Wait for a command and return what it said."""
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
         assert b"Traceback" not in err, err.decode()
         return Answer(process.returncode, json.loads(out) if out else {})
 
@@ -288,14 +288,6 @@ class Ground:
             return any(os.path.realpath(item) == str(self.root) for item in descriptors.iterdir())
         except OSError:
             return False
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until ``condition`` holds, and fail when it does not for long."""
-    end = time.monotonic() + _PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 def _without_placeholders(code: str) -> str:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
-from tests.acceptance.ground import Ground, until
+from tests.acceptance.ground import Ground
+from tests.patience import PATIENCE_SECONDS, until
 
 from lonelycat import ExecutionResult, FileChange, LockManager
 from lonelycat.lifecycle import Status
@@ -97,7 +98,7 @@ def test_two_threads_take_turns(held_open: Ground) -> None:
     first.start()
     until(lambda: held_open.noted("runs") == ["enter"], "the first execution to verify")
     second.start()
-    waited = waiting.wait(10)
+    waited = waiting.wait(PATIENCE_SECONDS)
     (held_open.outside / "release").touch()
     first.join()
     second.join()

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 from tests.acceptance import everything
-from tests.acceptance.ground import PROGRAMS, Answer, Ground, Tree, until
+from tests.acceptance.ground import PROGRAMS, Answer, Ground, Tree
 from tests.acceptance.web_service import Web
+from tests.patience import PATIENCE_SECONDS, until
 
 from lonelycat import FileChange, LonelyCatError
 from lonelycat.lifecycle import Status
@@ -72,7 +73,7 @@ class Forks:
 
     def close(self) -> None:
         """End the warm process."""
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -282,7 +283,7 @@ def test_killed_again_at_every_event_of_a_recovery_with_a_service(serving: Servi
         if died.exit == 0:
             break
         events += 1
-    assert events == 4, "restart and health, each begun and ended"
+    assert events == 6, "a restart and two health checks, each begun and ended"
 
 
 @pytest.mark.parametrize("stop_at", ["health1", "restart1", "verify1", "health2"])
@@ -294,7 +295,7 @@ def test_killed_while_a_check_runs(serviced: Scene, stop_at: str) -> None:
     until((ground.outside / "reached").exists, f"the run to reach {stop_at}")
     assert ground.tree() == (serviced.before if stop_at == "health1" else serviced.after)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_SECONDS)
     (ground.outside / "stop-at").unlink()
     answer = ground.run("recover")
     assert answer.exit == 0

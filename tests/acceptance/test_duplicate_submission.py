@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.acceptance.ground import Ground, until
+from tests.acceptance.ground import Ground
+from tests.patience import until
 
 from lonelycat import ExecutionResult, Executor, FileChange, IdempotencyCheck, IdempotencyManager
 from lonelycat.clock import SystemClock

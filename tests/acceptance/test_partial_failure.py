@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from tests.acceptance import everything
-from tests.acceptance.ground import Ground, Tree, until
+from tests.acceptance.ground import Ground, Tree
 from tests.acceptance.web_service import Web
+from tests.patience import until
 
 from lonelycat import ExecutionResult, FileChange
 from lonelycat.checks.health.checker import HealthChecker
@@ -80,7 +81,7 @@ def test_everything_is_kept_when_nothing_fails(full: Ground) -> None:
 def test_failed_verification_brings_everything_back(full: Ground, ending: str, code: str) -> None:
     full.policy["verification"]["look"] |= {
         "argv": full.argv(SEEN + ending),
-        "timeout": 1 if code == "VERIFY_TIMEOUT" else 60,
+        "timeout": 3 if code == "VERIFY_TIMEOUT" else 60,
         "no_tests": {"output_patterns": ["no tests ran"]},
     }
     full.write_policy()
@@ -146,7 +147,8 @@ def test_failed_health_brings_files_and_service_back(web: Web) -> None:
     assert ground.tree() == before
     assert web.ask() == (200, "well"), "the service runs with what was put back"
     names = [step.name for step in result.steps]
-    assert names[-3:] == ["rollback", "rollback.restart:web", "rollback.health:web-answers"]
+    checks = ["rollback.health:web-listens", "rollback.health:web-answers"]
+    assert names[-4:] == ["rollback", "rollback.restart:web", *checks]
     ground.assert_sound()
 
 

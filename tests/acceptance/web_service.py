@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from typing import Self
 
 from tests.acceptance.ground import PROGRAMS, Ground
+from tests.patience import PATIENCE_SECONDS
+from tests.servers.running import free_port
 
 from lonelycat.checks.pidfile import read_pid_file
 
@@ -21,9 +22,7 @@ class Web:
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.pid_file = ground.root / ".lonelycat/run/web.pid"
         ground.policy["services"] = {
             "web": {
@@ -33,24 +32,26 @@ class Web:
                     "settle_seconds": 0.1,
                 },
                 "touches": ["web/**"],
-                "health_checks": ["web-answers"],
+                "health_checks": ["web-listens"],  # however slowly it starts; from then on every answer counts
+                "ready_timeout": 60,
             }
         }
         ground.policy["health_checks"] = {
+            "web-listens": {"kind": "tcp", "with": {"port": self.port}, "touches": ["web/**"], "attempts": 1},
             "web-answers": {
                 "kind": "http",
                 "with": {"url": f"http://127.0.0.1:{self.port}/", "status": [200]},
-                "touches": ["web/**"],
-                "timeout": 5,
+                "required_for_risk": ["LOW", "MEDIUM", "HIGH"],
+                "timeout": 20,
                 "interval": 0.1,
-                "attempts": 20,
-            }
+                "attempts": 3,
+            },
         }
 
     def ask(self) -> tuple[int, str]:
         """Return the status and text that the service answers with; 0 when it does not."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=PATIENCE_SECONDS) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

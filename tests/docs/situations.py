@@ -10,12 +10,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.patience import until
+
 Environment = Mapping[str, str]
-PATIENCE_SECONDS = 30.0
 
 _POLICY = """\
 version: 1
@@ -70,7 +70,7 @@ def interrupted(shop: Path, environment: Environment) -> None:
         assert run.stdin is not None
         run.stdin.write(_patch())
         run.stdin.close()
-        _wait_for(lambda: "Welcome" in (shop / "app/__init__.py").read_text(encoding="utf-8"))
+        until(lambda: "Welcome" in (shop / "app/__init__.py").read_text(encoding="utf-8"), "the change")
         run.send_signal(signal.SIGKILL)
 
 
@@ -203,14 +203,6 @@ def _lonelycat(shop: Path, environment: Environment, *arguments: str, stdin: byt
         check=False,
         timeout=60,
     ).returncode
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(int(PATIENCE_SECONDS / 0.02)):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"did not come about within {PATIENCE_SECONDS:g} s")
 
 
 SITUATIONS: dict[str, Callable[[Path, Environment], Callable[[], None] | None]] = {

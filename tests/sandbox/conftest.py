@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.debian import program
+from tests.patience import PATIENCE_SECONDS
 
 from lonelycat.checks.result import CheckResult
 from lonelycat.checks.sandbox import launch
@@ -56,13 +57,13 @@ def verify(workspace: Path) -> Verify:
         *arguments: str,
         argv: Sequence[str] = (),
         secrets: Sequence[Path] = (),
-        within: float = 60.0,
+        within: float = 10 * PATIENCE_SECONDS,
         stop: Any = None,
         unsandboxed: bool = False,
         **fields: Any,
     ) -> CheckResult:
         command = [*argv] or [sys.executable, "-I", "-S", "-c", code, *arguments]
-        profile = VerificationProfile.model_validate({"argv": command, **fields})
+        profile = VerificationProfile.model_validate({"argv": command, "timeout": PATIENCE_SECONDS, **fields})
         limits = Limits(max_output_bytes=200_000)
         checker = Verifier(workspace, SystemClock(), limits, (), stop, secrets=secrets, unsandboxed=unsandboxed)
         return checker.run("tests", profile, ("kept.txt",), within)

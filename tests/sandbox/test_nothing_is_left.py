@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS, until
 from tests.sandbox.conftest import Verify, everything
 
 from lonelycat.checks.sandbox.level import Level
 
-PATIENCE = 20.0
 WILD = """
 import os, signal, sys, time
 for number in (1, 2, 3, 15): signal.signal(number, signal.SIG_IGN)
@@ -51,6 +51,7 @@ def writing():
             except OSError: pass
         n += 1; time.sleep(0.002)
 for work in (sleeping, flooding, writing, forking): daemon(work)
+while not os.path.exists(f'/tmp/{mark}-0'): time.sleep(0.01)
 time.sleep(0.3)
 """
 
@@ -81,10 +82,7 @@ class Host:
         return sorted(line for line in lines if "lonelycat" in line or "overlay" in line or " /tmp " in line)
 
     def assert_as_before(self) -> None:
-        end = time.monotonic() + PATIENCE
-        while (left := self.carriers()) and time.monotonic() < end:
-            time.sleep(0.01)
-        assert left == []
+        until(lambda: not self.carriers(), "the end of the processes that carry the mark")
         assert self.mounts() == self._mounts
         assert everything(self._root) == self._files
         for place in ("/tmp", "/var/tmp", "/dev/shm", os.environ.get("HOME", "/tmp")):
@@ -119,7 +117,7 @@ def test_however_it_ends(verify: Verify, host: Host, ending: str) -> None:
     code = WILD.replace("time.sleep(0.3)", f"time.sleep(0.1)\n{more}")
     codes = {"timeout": "VERIFY_TIMEOUT", "limit": "VERIFY_PROCESS_LIMIT", "failure": "VERIFY_KILLED"}
     limits = {"max_processes": 40 if ending == "limit" else 5000}
-    result = verify(code, host.mark, timeout=1.0 if ending == "timeout" else 60.0, sandbox=limits)
+    result = verify(code, host.mark, timeout=1.0 if ending == "timeout" else PATIENCE_SECONDS, sandbox=limits)
     assert (result.code, host.carriers()) == (codes[ending], [])
     host.assert_as_before()
 
@@ -155,19 +153,19 @@ def test_also_when_lonelycat_is_killed_at_any_moment(
     process = subprocess.Popen([sys.executable, "-c", RUN, *arguments], pass_fds=(lock.fileno(),))
     lock.close()
     if when > 0.1:
-        _until(lambda: len(host.carriers()) > 3, "the command")
+        until(lambda: len(host.carriers()) > 3, "the command")
     time.sleep(when)
     process.kill()
     process.wait()
     with place.open() as again:
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
+
+        def is_free() -> bool:
+            with contextlib.suppress(BlockingIOError):
                 fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                assert time.monotonic() < end, "the lock was never let go of"
-                time.sleep(0.001)
+                return True
+            return False
+
+        until(is_free, "the lock to be let go of", pause=0.001)
         assert host.carriers() == [], "whoever gets the lock finds nothing of the command"
     host.assert_as_before()
 
@@ -180,12 +178,12 @@ def test_also_when_a_process_of_the_sandbox_itself_is_killed(
 
     found: list[object] = []
     code = WILD.replace("time.sleep(0.3)", "time.sleep(600)")
-    runner = threading.Thread(target=lambda: found.append(verify(code, host.mark, timeout=30.0)))
+    runner = threading.Thread(target=lambda: found.append(verify(code, host.mark, timeout=600.0)))
     runner.start()
-    _until(lambda: len(host.carriers()) > 6, "the command")
+    until(lambda: len(host.carriers()) > 6, "the command")
     chain = _launcher_processes(os.getpid())
     os.kill(chain[["keeper", "maker", "watcher"].index(victim)], signal.SIGKILL)
-    runner.join(PATIENCE)
+    runner.join(PATIENCE_SECONDS)
     assert found and not found[0].ok, found  # type: ignore[attr-defined]  # a CheckResult
     assert found[0].code != "VERIFY_TIMEOUT", "it ends at once"  # type: ignore[attr-defined]  # a CheckResult
     host.assert_as_before()
@@ -203,10 +201,3 @@ def _launcher_processes(parent: int) -> list[int]:
         parent = int(children[0])
         chain.append(parent)
     return chain
-
-
-def _until(condition: object, what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():  # type: ignore[operator]  # a function
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.01)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.patience import PATIENCE_SECONDS, until
+
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a port of the loopback interface that nobody listens on now.
+
+    It is below those that the kernel gives to who asks for any: nobody else gets it before the caller's server has it.
+    """
+    while True:
+        port = 15_000 + secrets.randbelow(17_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextlib.contextmanager
@@ -26,32 +33,33 @@ def running(
     *,
     stop: signal.Signals = signal.SIGTERM,
     env: Mapping[str, str] | None = None,
-    seconds: float = 30.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``argv`` until the block ends; it begins once ``ready`` returns true.
 
     Args:
         log: where its output goes, shown when it does not become ready.
-        stop: the signal that asks it to end; ten seconds later its process group is killed.
-        seconds: how long it may take to become ready.
+        stop: the signal that asks it to end; if it does not for long, its process group is killed.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(argv, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=env,
                                    start_new_session=True)  # fmt: skip
+
+    def said() -> str:
+        return log.read_text(errors="replace")[-2000:]
+
+    def is_ready() -> bool:
+        assert process.poll() is None, f"{argv[0]} ended with {process.returncode}: {said()}"
+        return ready()
+
     try:
-        until = time.monotonic() + seconds
-        while not ready():
-            said = log.read_text(errors="replace")[-2000:]
-            assert process.poll() is None, f"{argv[0]} ended with {process.returncode}: {said}"
-            assert time.monotonic() < until, f"{argv[0]} is not ready after {seconds} s: {said}"
-            time.sleep(0.02)
+        until(is_ready, lambda: f"{argv[0]}, which says: {said()}", pause=0.02)
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGCONT)
             process.send_signal(stop)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
+            process.wait(PATIENCE_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

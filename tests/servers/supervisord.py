@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from tests.servers.running import accepts, free_port, running
 
+USER, PASSWORD = "ada", "l0velace"
+WAITING = "import time; time.sleep(600)"
+
 
 class Supervisord(NamedTuple):
     """A running supervisord, with the socket and the port it listens on."""
@@ -26,11 +29,25 @@ class Supervisord(NamedTuple):
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
 
 
+def python_program(name: str, text: str, *settings: str) -> str:
+    """Return the section of a program that is a line of Python; ``settings`` are further lines.
+
+    Without site: what measures coverage takes SIGTERM over, and one that comes while it starts is lost.
+    """
+    assert '"' not in text and "%" not in text, "supervisord would read them as its own"
+    return "\n".join([f"[program:{name}]", f'command={sys.executable} -S -c "{text}"', *settings, ""])
+
+
 @contextlib.contextmanager
-def supervisord(directory: Path, programs: str) -> Iterator[Supervisord]:
-    """Run a supervisord with the sections ``programs``; its HTTP server wants ``ada`` with ``l0velace``."""
+def supervisord(directory: Path, programs: str, *, guarded: bool = False) -> Iterator[Supervisord]:
+    """Run a supervisord with the sections ``programs``, and with their output in ``directory``.
+
+    Args:
+        guarded: the Unix socket wants ``USER`` with ``PASSWORD`` too, as the HTTP server always does.
+    """
     directory.mkdir(exist_ok=True)
     port, socket, configuration = free_port(), directory / "s.sock", directory / "supervisord.conf"
+    login = f"username={USER}\npassword={PASSWORD}"
     configuration.write_text(
         f"""
 [supervisord]
@@ -38,15 +55,15 @@ nodaemon=true
 logfile={directory}/log
 pidfile={directory}/pid
 childlogdir={directory}
-user={"root"}
 [unix_http_server]
 file={socket}
+{login if guarded else ""}
 [inet_http_server]
 port=127.0.0.1:{port}
-username=ada
-password=l0velace
+{login}
 [supervisorctl]
 serverurl=unix://{socket}
+{login}
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 {programs}

@@ -60,43 +60,64 @@ class ExecutionRecords(StandingRecords):
                 if another outcome is recorded.
             RefusedError: ``APPROVAL_REUSED``; nothing is recorded.
         """
-        clean, key = history.cleaned(result), result.execution_id
+        clean = history.cleaned(result)
         if failed is not None:
             self.failed_marks.add(failed.checksum)
         with self.database.write() as connection:
-            known = history.status_of(connection, key)
-            if known is not None and not _settles(known, result.status, key):
+            known = history.status_of(connection, result.execution_id)
+            if known is not None and not _settles(known, result.status, result.execution_id):
                 return log.head(connection)
             fence = _raise_fence(connection, clean)
             if known is not None:
-                history.remove(connection, [key])
-            digest = history.insert(connection, self.signer, clean, decision_id, blobs)
-            record = idempotency_store.record_of(clean, ttl_seconds)
-            record_digest = None if record is None else idempotency_store.put(connection, self.signer, record)
-            consumed = proposals.consume(connection, consumed_approvals, key, self._now())
-            facts: dict[str, object] = {
-                "kind": "execution",
-                "execution_id": key,
-                "plan_id": result.plan_id,
-                "checksum": result.checksum,
-                "digest": digest,
-                "idempotency_digest": record_digest,
-                "consumed": consumed,
-                "fence": fence,
-                "receipt": receipt,
-            }
-            standing: list[Event] = self._confirmation_ended(connection, key)
-            standing += self._pending(connection, pending_restarts)
-            if failed is not None:
-                standing += self._quarantine(connection, failed, plan.created_by if plan else "")
-            elif result.status is Status.COMPLETED:
-                standing += self._release_completed(connection, result.checksum, key)
+                history.remove(connection, [result.execution_id])
+            written = self._write_execution(connection, clean, decision_id, blobs, consumed_approvals, ttl_seconds)
+            facts = {**written, "fence": fence, "receipt": receipt}
+            standing = self._what_stands_after(connection, result, plan, failed, pending_restarts)
             last = _execution_event(clean, plan, decision_id)
             told: list[Event] = [*((event, {}) for event in events), *standing, (last, facts)]
             end = log.append(connection, self.signer, self._now(), told)
         if result.status is Status.COMPLETED:
             self.failed_marks.remove(result.checksum)
         return end
+
+    def _write_execution(
+        self,
+        connection: Connection,
+        clean: ExecutionResult,
+        decision_id: str,
+        blobs: Collection[str],
+        consumed_approvals: Sequence[str],
+        ttl_seconds: int,
+    ) -> dict[str, object]:
+        """Write the rows of an execution, and return what the audit log keeps of them."""
+        key = clean.execution_id
+        record = idempotency_store.record_of(clean, ttl_seconds)
+        return {
+            "kind": "execution",
+            "execution_id": key,
+            "plan_id": clean.plan_id,
+            "checksum": clean.checksum,
+            "digest": history.insert(connection, self.signer, clean, decision_id, blobs),
+            "idempotency_digest": None if record is None else idempotency_store.put(connection, self.signer, record),
+            "consumed": proposals.consume(connection, consumed_approvals, key, self._now()),
+        }
+
+    def _what_stands_after(
+        self,
+        connection: Connection,
+        result: ExecutionResult,
+        plan: ChangePlan | None,
+        failed: FailedChange | None,
+        pending_restarts: Sequence[PendingRestart],
+    ) -> list[Event]:
+        """Write what stands from now on or no longer, and return the events that tell it."""
+        standing = self._confirmation_ended(connection, result.execution_id)
+        standing += self._pending(connection, pending_restarts)
+        if failed is not None:
+            standing += self._quarantine(connection, failed, plan.created_by if plan else "")
+        elif result.status is Status.COMPLETED:
+            standing += self._release_completed(connection, result.checksum, result.execution_id)
+        return standing
 
     def execution(self, execution_id: str) -> ExecutionRow | None:
         """Return one execution, or None."""

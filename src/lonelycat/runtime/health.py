@@ -6,7 +6,7 @@ Invariants: nothing is changed and nothing is recorded; what is shown is masked 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lonelycat.checks.health.checker import HealthChecker
 from lonelycat.checks.health.registry import health_kind, known_kinds, origin, validate_health_check
@@ -14,8 +14,8 @@ from lonelycat.checks.result import CheckResult
 from lonelycat.errors import InputError, LonelyCatError
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_profiles import HealthCheck
-from lonelycat.records.redaction import redact_bytes, redact_json, redact_text
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.findings import redacted
 from lonelycat.runtime.unproven import unproven
 
 
@@ -68,7 +68,7 @@ def health_run(wiring: Wiring, names: Sequence[str] = ()) -> tuple[CheckResult, 
     settings = wiring.settings
     checker = HealthChecker(settings.workspace, wiring.clock, settings.limits)
     limit = policy.executor.constraints.max_step_time
-    return tuple(_redacted(_asked(checker, name, check, limit)) for name, check in chosen.items())
+    return tuple(redacted(_asked(checker, name, check, limit)) for name, check in chosen.items())
 
 
 def chosen_checks(policy: Policy, names: Sequence[str]) -> dict[str, HealthCheck]:
@@ -93,13 +93,3 @@ def _asked(checker: HealthChecker, name: str, check: HealthCheck, limit: float) 
     except LonelyCatError as error:
         return CheckResult(name, f"health:{check.kind}", False, error.code, f"{name}: {error.message}", 0.0)
     return checker.run(name, check, limit, mark)
-
-
-def _redacted(found: CheckResult) -> CheckResult:
-    details = redact_json(found.details)
-    return replace(
-        found,
-        message=redact_text(found.message),
-        output=redact_bytes(found.output),
-        details=details if isinstance(details, dict) else {},
-    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from lonelycat.checks.result import CheckResult
@@ -19,9 +18,9 @@ from lonelycat.errors import LonelyCatError, RefusedError
 from lonelycat.executor.staging import BlobOpener
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.governance.policy import Verdict
-from lonelycat.records.redaction import redact_bytes, redact_json, redact_text
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import ServiceChecks, validate_named
+from lonelycat.runtime.findings import redacted
 from lonelycat.runtime.old_tests import OldTests
 from lonelycat.runtime.overlay import put_together
 from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error
@@ -101,7 +100,7 @@ def rehearse_alone(
         OldTests(context, checks, wiring, policy, open_blob, False, person_decides).judge()
     except (LonelyCatError, OSError) as failed:
         error = as_lonelycat_error(failed)
-    return RehearsalReport(error, tuple(map(_masked, checks.verified)), tuple(map(_masked, checks.old_tests)))
+    return RehearsalReport(error, tuple(map(redacted, checks.verified)), tuple(map(redacted, checks.old_tests)))
 
 
 def _not_rehearsed(plan: ChangePlan, decision: GovernanceDecision) -> LonelyCatError | None:
@@ -114,13 +113,3 @@ def _not_rehearsed(plan: ChangePlan, decision: GovernanceDecision) -> LonelyCatE
             "Give the policy one.",
         )
     return None
-
-
-def _masked(found: CheckResult) -> CheckResult:
-    details = redact_json(found.details)
-    return replace(
-        found,
-        message=redact_text(found.message),
-        output=redact_bytes(found.output),
-        details=details if isinstance(details, dict) else {},
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -9,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from tests.interfaces.cli.samples import UPDATE_NOTES, create, quiet_environment
 from tests.interfaces.cli.test_commands import BY, propose, run
 from tests.interfaces.cli.test_conflicts import commit
+from tests.patience import PATIENCE_SECONDS, until
 
 from lonelycat.changes.digest import sha256_hex
 
@@ -340,7 +341,7 @@ def test_a_running_execution_is_no_drift(cli: Any, written: Path, tmp_path: Path
         start_new_session=True,
     )
     try:
-        _until(lambda: (written / "slow/a.md").exists() and "2" in (written / "notes.md").read_text())
+        until(lambda: (written / "slow/a.md").exists() and "2" in (written / "notes.md").read_text(), "the change")
         (written / "b.txt").write_text("x\n")
         answer = cli("-C", written, "drift", "--json").json
         assert [one["path"] for one in answer["drift"]] == ["b.txt"]
@@ -350,7 +351,7 @@ def test_a_running_execution_is_no_drift(cli: Any, written: Path, tmp_path: Path
         assert text.code == 0 and f"held by {holder}" in text.text
     finally:
         os.kill(process.pid, signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_SECONDS)
     assert kinds(cli, written) == {"b.txt": "modified"}
 
 
@@ -373,7 +374,7 @@ class Watch:
     def line(self) -> str:
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
-        assert line, self.process.communicate(timeout=30)
+        assert line, self.process.communicate(timeout=PATIENCE_SECONDS)
         return line
 
     def event(self) -> dict[str, Any]:
@@ -381,7 +382,7 @@ class Watch:
 
     def stop(self, number: int = signal.SIGINT) -> tuple[int, str]:
         os.kill(self.process.pid, number)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=PATIENCE_SECONDS)
         assert err == b""
         return self.process.returncode, out.decode()
 
@@ -414,11 +415,11 @@ def test_watching_prints_one_object_a_line(
     gone = seen.event()
     assert (gone["event"], gone["path"], gone["kind"]) == ("drift", "notes.md", "deleted")
     assert gone["git"]["state"] == "uncommitted"
-    (written / "b.txt").write_text("hello\n")
+    _replace(written / "b.txt", "hello\n")
     back = seen.event()
     assert (back["event"], back["path"]) == ("settled", "b.txt")
     done = run(cli, written, create("new.txt"))
-    (written / "new.txt").write_text("x\n")
+    _replace(written / "new.txt", "x\n")
     fresh = seen.event()
     assert (fresh["path"], fresh["last_execution"]["execution_id"]) == ("new.txt", done["execution_id"])
     code, rest = seen.stop(number)
@@ -429,7 +430,7 @@ def test_watching_prints_one_object_a_line(
 def test_watching_for_people(written: Path, watch: Callable[..., Watch]) -> None:
     seen = watch()
     assert "WATCHING  6 paths" in seen.line()
-    (written / "b.txt").write_text("x\n")
+    _replace(written / "b.txt", "x\n")
     line = seen.line()
     assert "modified  b.txt" in line and line.count("\n") == 1
     code, rest = seen.stop()
@@ -441,12 +442,14 @@ def test_a_watcher_ends_with_its_reader(written: Path, watch: Callable[..., Watc
     seen.event()
     assert seen.process.stdout is not None
     seen.process.stdout.close()
-    for number in range(100):
-        (written / "b.txt").write_text(f"{number}\n")
-        time.sleep(0.1)
-        if seen.process.poll() is not None:
-            break
-    assert seen.process.wait(10) == 5
+    numbers = itertools.count()
+
+    def has_ended() -> bool:
+        _replace(written / "b.txt", f"{next(numbers)}\n")
+        return seen.process.poll() is not None
+
+    until(has_ended, "the watcher to meet a reader that is gone", pause=0.1)
+    assert seen.process.returncode == 5
     assert seen.process.stderr is not None and seen.process.stderr.read() == b""
     seen.process.stderr.close()
 
@@ -460,12 +463,11 @@ def test_a_terminal_shows_it_in_colour_and_ctrl_c_ends_it(written: Path, termina
     assert "STOPPED" in shown.seen
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("waited in vain")
+def _replace(path: Path, text: str) -> None:
+    """Give ``path`` another content in one step: a watcher never sees it half written."""
+    new = path.parent.parent / "new"
+    new.write_text(text)
+    new.replace(path)
 
 
 def test_usage(cli: Any, workspace: Path) -> None:

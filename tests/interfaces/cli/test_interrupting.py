@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from tests.interfaces.cli.samples import create, quiet_environment
+from tests.patience import until
 
 BY = ("--by", "agent:coder", "--intent", "something slow")
 
@@ -46,9 +46,7 @@ def test_sigterm_is_an_interrupt_and_the_answer_is_still_json(cli: Any, workspac
         start_new_session=True,
     )
     try:
-        while not (workspace / "slow/a.md").exists():
-            assert process.poll() is None
-            time.sleep(0.01)
+        until(lambda: (workspace / "slow/a.md").exists() or process.poll() is not None, "the change to be applied")
         os.kill(process.pid, signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     finally:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import until
 
 from lonelycat.interfaces.cli.interrupts import one_interrupt, wait_for_input
 
@@ -90,16 +91,23 @@ def test_other_errors_of_a_finaliser_are_told_as_ever(monkeypatch: pytest.Monkey
 
 
 @pytest.fixture
-def later() -> Iterator[int]:
-    """What can be read after five seconds: what waits for it does not wait for ever."""
+def pipe() -> Iterator[tuple[int, int]]:
+    """Its reading and its writing end."""
     reader, writer = os.pipe()
-    timer = threading.Timer(5.0, os.write, [writer, b"x"])
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.fixture
+def later(pipe: tuple[int, int]) -> Iterator[int]:
+    """What can be read after half a minute: what waits for it does not wait for ever."""
+    reader, writer = pipe
+    timer = threading.Timer(30.0, os.write, [writer, b"x"])
     timer.start()
     yield reader
     timer.cancel()
     timer.join()
-    os.close(reader)
-    os.close(writer)
 
 
 def test_a_signal_right_before_the_wait_is_not_missed(later: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,19 +124,28 @@ def test_a_signal_right_before_the_wait_is_not_missed(later: int, monkeypatch: p
     assert real([later], [], [], 0)[0] == [], "the signal was noticed only with the input"
 
 
-def test_the_wait_goes_on_after_a_signal_that_interrupts_nothing(later: int) -> None:
+def test_the_wait_goes_on_after_a_signal_that_interrupts_nothing(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
     heard: list[int] = []
+    typed: list[bool] = []
     before = signal.signal(signal.SIGUSR1, lambda number, _frame: heard.append(number))
-    sender = threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGUSR1])
+
+    def signal_and_type() -> None:
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        until(lambda: heard, "the signal to be heard")
+        time.sleep(1)
+        typed.append(True)
+        os.write(writer, b"x")
+
+    sender = threading.Thread(target=signal_and_type)
     sender.start()
     try:
-        began = time.monotonic()
-        wait_for_input(later)
-        waited = time.monotonic() - began
+        wait_for_input(reader)
+        assert typed, "the wait ended with the signal"
     finally:
         sender.join()
         signal.signal(signal.SIGUSR1, before)
     assert heard == [signal.SIGUSR1]
-    assert waited > 1
-    assert os.read(later, 1) == b"x"
+    assert os.read(reader, 1) == b"x"
     assert signal.set_wakeup_fd(-1) == -1

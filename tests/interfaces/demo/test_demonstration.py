@@ -21,6 +21,8 @@ from lonelycat.interfaces.demo.policy import demo_policy
 from lonelycat.interfaces.demo.scenes import SCENES, Expectation, Play, Scene
 from lonelycat.interfaces.demo.throwaway import Throwaway
 
+pytestmark = pytest.mark.timeout(400)
+
 
 def demo(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG")}
@@ -30,7 +32,7 @@ def demo(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**kept, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=380,
     )
 
 

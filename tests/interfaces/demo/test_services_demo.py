@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.debian import program
+from tests.patience import until
 
 from lonelycat.errors import StateError
 from lonelycat.governance.policy_file import load_policy
@@ -55,12 +55,8 @@ def runs_below(directory: Path) -> list[str]:
     return found
 
 
-def nothing_runs_below(directory: Path, seconds: float = 60.0) -> bool:
-    until = time.monotonic() + seconds
-    while (found := runs_below(directory)) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not found
-    return True
+def await_nothing_below(directory: Path) -> None:
+    until(lambda: not runs_below(directory), lambda: f"the end of {runs_below(directory)}", pause=0.1)
 
 
 def test_every_scene_ends_as_told_and_nothing_is_left(short: Path) -> None:
@@ -73,7 +69,7 @@ def test_every_scene_ends_as_told_and_nothing_is_left(short: Path) -> None:
     assert not wrong
     assert sum(len(scene["expectations"]) for scene in answer["scenes"]) > 25
     assert list(short.iterdir()) == []
-    assert nothing_runs_below(short)
+    await_nothing_below(short)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
@@ -88,7 +84,7 @@ def test_nothing_runs_on_when_it_is_ended_in_the_middle(short: Path, number: sig
         demo.stdout.read()
         demo.wait(120)
     assert demo.returncode == (130 if number is signal.SIGINT else -signal.SIGKILL)
-    assert nothing_runs_below(short)
+    await_nothing_below(short)
     if number is signal.SIGINT:
         assert list(short.iterdir()) == []
 

@@ -14,8 +14,7 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,14 +224,6 @@ def answered(exit: int, out: bytes, err: bytes) -> Answer:
     assert facts["code"] != "INTERNAL_ERROR", facts
     assert facts["message"] or exit == 0, facts
     return Answer(exit, facts, text)
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until ``condition`` holds."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.005)
 
 
 def ended(processes: list[subprocess.Popen[bytes]]) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.interfaces.hostile.siege import BY, Siege, draft, ended, until
+from tests.interfaces.hostile.siege import BY, Siege, draft, ended
+from tests.patience import until
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.interfaces.hostile.siege import BY, Answer, Siege, created, draft, ended, sha, until, updated, whole
+from tests.interfaces.hostile.siege import BY, Answer, Siege, created, draft, ended, sha, updated, whole
+from tests.patience import until
 
 from lonelycat.executor.filesystem import FileSystem
 

@@ -11,7 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.interfaces.hostile.siege import BY, POLICY_PATH, Answer, Siege, draft, ended, sha, until
+from tests.interfaces.hostile.siege import BY, POLICY_PATH, Answer, Siege, draft, ended, sha
+from tests.patience import until
 
 from lonelycat.clock import SystemClock
 from lonelycat.executor.journal import JOURNAL

@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.interfaces.hostile.siege import BY, POLICY_PATH, Answer, Siege, draft, ended, patch, sha, until
+from tests.interfaces.hostile.siege import BY, POLICY_PATH, Answer, Siege, draft, ended, patch, sha
+from tests.patience import until
 
 from lonelycat.errors import StateError
 

@@ -7,12 +7,12 @@ import os
 import signal
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS, until
 from tests.unit.checks.probing import Asking
 from tests.unit.checks.server_fixtures import database, grpc_target, prometheus_url, redis_server, supervisor_server
 
@@ -39,10 +39,14 @@ class Marker:
         return found
 
     def await_carriers(self, wanted: bool) -> list[int]:
-        """Wait until there are some (or none), for at most ten seconds; return those there are."""
-        until = time.monotonic() + 10
-        while bool(found := self.carriers()) != wanted and time.monotonic() < until:
-            time.sleep(0.01)
+        """Wait until there are some (or none); return those there are."""
+        found: list[int] = []
+
+        def come_about() -> bool:
+            found[:] = self.carriers()
+            return bool(found) == wanted
+
+        until(come_about, lambda: f"processes that carry the marker: {wanted}, and there are {found}")
         return found
 
 
@@ -88,7 +92,7 @@ def raw_server() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
                 with contextlib.suppress(OSError):
                     handle(connection)
                 with contextlib.suppress(OSError):  # what is left unread resets the connection, and the answer with it
-                    connection.settimeout(1.0)
+                    connection.settimeout(PATIENCE_SECONDS)
                     connection.shutdown(socket.SHUT_WR)
                     while connection.recv(65536):
                         pass

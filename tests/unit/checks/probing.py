@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.patience import PATIENCE_SECONDS
 
 from lonelycat.checks.health.checker import HealthChecker
 from lonelycat.checks.health.kind import Mark
@@ -14,6 +18,8 @@ from lonelycat.governance.policy import HealthCheck
 from lonelycat.settings import Limits
 
 Ask = Callable[..., CheckResult]
+Raw = Callable[[Callable[[socket.socket], None]], int]
+"""Serves each connection by a handler, and returns the port."""
 
 
 class Asking:
@@ -22,11 +28,37 @@ class Asking:
     def __init__(self, workspace: Path) -> None:
         self.checker = HealthChecker(workspace, SystemClock(), Limits(max_output_bytes=20_000))
 
-    def __call__(self, kind: str, within: float = 10.0, mark: Mark | None = None, **parameters: Any) -> CheckResult:
+    def __call__(
+        self, kind: str, within: float = PATIENCE_SECONDS, mark: Mark | None = None, **parameters: Any
+    ) -> CheckResult:
         return self.checker.run("it", once(kind, within, parameters), within, mark)
 
-    def mark(self, kind: str, within: float = 10.0, **parameters: Any) -> Mark | None:
+    def to_the_limit(self, kind: str, **parameters: Any) -> CheckResult:
+        """Ask what does not answer, with a longer limit if the probe's own process had no time to start in it."""
+        for within in (1.5, 6.0, 24.0):
+            seen = self(kind, within, **parameters)
+            if seen.code != "HEALTH_TIMEOUT":
+                break
+        return seen
+
+    def mark(self, kind: str, within: float = PATIENCE_SECONDS, **parameters: Any) -> Mark | None:
         return self.checker.mark("it", once(kind, within, parameters), within)
+
+
+def decided(act: Ask) -> CheckResult:
+    """Act, and again where the time was over in the middle of a last question, which is a failure of its own."""
+    for _ in range(5):
+        found = act()
+        if found.code != "SERVICE_MANAGER_TIMEOUT":
+            break
+    return found
+
+
+def silent(connection: socket.socket) -> None:
+    """Take whatever comes and say nothing, for as long as the other side waits."""
+    with contextlib.suppress(OSError):
+        while connection.recv(65536):
+            pass
 
 
 def once(kind: str, within: float, parameters: dict[str, Any]) -> HealthCheck:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,25 +12,17 @@ from tests.servers.grpc_health import grpc_health
 from tests.servers.postgres import Postgres, postgres
 from tests.servers.prometheus import prometheus
 from tests.servers.redis import Redis, redis
-from tests.servers.supervisord import Supervisord, supervisord
+from tests.servers.supervisord import WAITING, Supervisord, python_program, supervisord
 
-PROGRAMS = f"""
-[program:web]
-command={sys.executable} -c "import time; time.sleep(600)"
-startsecs=0
-[program:dead]
-command={sys.executable} -c "import sys; sys.exit(3)"
-startsecs=5
-startretries=1000
-[program:off]
-command=/bin/true
-autostart=false
-[group:pair]
-programs=one
-[program:one]
-command={sys.executable} -c "import time; time.sleep(600)"
-startsecs=0
-"""
+PROGRAMS = "\n".join(
+    [
+        python_program("web", WAITING, "startsecs=0"),
+        python_program("dead", "import sys; sys.exit(3)", "startsecs=5", "startretries=1000"),
+        python_program("off", WAITING, "autostart=false"),
+        "[group:pair]\nprograms=one",
+        python_program("one", WAITING, "startsecs=0"),
+    ]
+)
 METRICS = b"""
 # TYPE shop_errors gauge
 shop_errors 3

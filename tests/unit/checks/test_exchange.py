@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from lonelycat.checks.health.exchange import Call, ExchangeError, Target, exchange
 from lonelycat.clock import SystemClock
@@ -46,12 +47,12 @@ def hasty(place: Path, answer: bytes) -> Iterator[Target]:
 def test_a_refusal_that_comes_before_all_is_sent_is_read(short: Path) -> None:
     clock = SystemClock()
     with hasty(short / "s", b"HTTP/1.0 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno") as target:
-        answer = exchange(target, LONG, clock.monotonic() + 10, clock)
+        answer = exchange(target, LONG, clock.monotonic() + PATIENCE_SECONDS, clock)
     assert (answer.status, answer.body, answer.complete) == (401, b"no", True)
 
 
 def test_no_answer_at_all_is_told_as_what_happened(short: Path) -> None:
     clock = SystemClock()
     with hasty(short / "s", b"") as target, pytest.raises(ExchangeError) as caught:
-        exchange(target, LONG, clock.monotonic() + 10, clock)
+        exchange(target, LONG, clock.monotonic() + PATIENCE_SECONDS, clock)
     assert caught.value.way == "CONNECT"

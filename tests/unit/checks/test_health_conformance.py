@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
-from tests.servers.supervisord import Supervisord
+from tests.servers.supervisord import PASSWORD, USER, Supervisord
 
+from lonelycat.checks.health import conformance
 from lonelycat.checks.health.conformance import Subject, contract
 from lonelycat.checks.health.registry import BUILT_IN, health_kind
 
@@ -47,10 +49,14 @@ def port() -> Iterator[int]:
 @pytest.fixture
 def subject(
     request: pytest.FixtureRequest, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Subject]:
-    def of(kind: str) -> Subject:
+) -> Callable[[str, bool], Subject]:
+    """Return a function that makes the subject of a kind, with a short limit where it is to be reached."""
+    for patience in ("_GRACE_SECONDS", "_SETTLING_SECONDS"):
+        monkeypatch.setattr(conformance, patience, PATIENCE_SECONDS)
+
+    def of(kind: str, hangs: bool) -> Subject:
         make = globals()[f"_{kind}"]
-        seconds = 3.0 if health_kind(kind).isolated else 1.0
+        seconds = PATIENCE_SECONDS if not hangs else 3.0 if health_kind(kind).isolated else 1.0
         cases = make(request.getfixturevalue, workspace, monkeypatch)
         return Subject(kind, **cases, workspace=workspace, seconds=seconds)
 
@@ -66,8 +72,9 @@ def subject(
         if promise not in OF_SERVERS or kind not in WITHOUT_SERVER
     ],
 )
-def test_contract(subject: Callable[[str], Subject], kind: str, promise: str) -> None:
-    (test,) = (test for test in contract(subject(kind)) if test.name == promise)
+def test_contract(subject: Callable[[str, bool], Subject], kind: str, promise: str) -> None:
+    hangs = promise in ("fails_in_time_on_silence", "fails_in_time_on_dripping", "leaves_nothing_behind")
+    (test,) = (test for test in contract(subject(kind, hangs)) if test.name == promise)
     test()
 
 
@@ -146,8 +153,8 @@ def _prometheus(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
 
 def _supervisor(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
     server: Supervisord = get("supervisor_server")
-    monkeypatch.setenv("SUPERVISOR_PASSWORD", "l0velace")
-    user = {"username": "ada", "password_env": "SUPERVISOR_PASSWORD"}
+    monkeypatch.setenv("SUPERVISOR_PASSWORD", PASSWORD)
+    user = {"username": USER, "password_env": "SUPERVISOR_PASSWORD"}
     at = {"url": f"http://127.0.0.1:{server.port}", **user}
     return {
         "passing": {"program": "web", "no_restart": True, **at},

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.patience import PATIENCE_SECONDS
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
 from tests.servers.running import free_port
@@ -45,7 +46,7 @@ def example(kind: str, *places: tuple[str, object]) -> HealthCheck:
     head = 'version: 1\nname: example\nexecutor:\n  allowed_paths: ["**"]\n'
     (check,) = load_policy((head + text).encode()).policy.health_checks.values()
     assert check.kind == kind
-    return check.model_copy(update={"attempts": 1, "timeout": 10.0})
+    return check.model_copy(update={"attempts": 1, "timeout": PATIENCE_SECONDS})
 
 
 def codes(kind: str) -> list[str]:

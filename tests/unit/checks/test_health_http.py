@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 from tests.servers.certificates import certificates
-from tests.unit.checks.probing import Asking
+from tests.unit.checks.probing import Asking, Raw, silent
 
 from lonelycat.checks.health.kind import ProbeContext, ProbeResult
 from lonelycat.checks.health.registry import health_kind
 from lonelycat.clock import SystemClock
 from lonelycat.settings import Limits
-
-Raw = Callable[[Callable[[socket.socket], None]], int]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -74,7 +73,7 @@ def server() -> Iterator[Any]:
 def probe(workspace: Path) -> Callable[..., ProbeResult]:
     kind = health_kind("http")
 
-    def run(url: str, within: float = 10.0, **parameters: Any) -> ProbeResult:
+    def run(url: str, within: float = PATIENCE_SECONDS, **parameters: Any) -> ProbeResult:
         context = ProbeContext(workspace, SystemClock(), Limits())
         return kind.probe(context, kind.parameters.model_validate({"url": url, **parameters}), within)
 
@@ -226,15 +225,10 @@ def dripping(first: bytes, drop: bytes) -> Callable[[socket.socket], None]:
     return handle
 
 
-def hanging(connection: socket.socket) -> None:
-    while connection.recv(65536):
-        pass
-
-
 @pytest.mark.parametrize(
     "handle",
     [
-        hanging,
+        silent,
         dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
         dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
         dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
@@ -249,7 +243,7 @@ def test_an_answer_that_never_ends_is_cut_at_the_limit(raw_server: Raw, probe: A
 
 
 def test_a_hanging_tls_handshake_is_cut(raw_server: Raw, probe: Any) -> None:
-    assert probe(f"https://127.0.0.1:{raw_server(hanging)}/", within=0.5).code == "HEALTH_HTTP_TIMEOUT"
+    assert probe(f"https://127.0.0.1:{raw_server(silent)}/", within=0.5).code == "HEALTH_HTTP_TIMEOUT"
 
 
 @pytest.fixture

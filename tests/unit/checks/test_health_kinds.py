@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
+from tests.unit.checks.probing import Raw, silent
 
 from lonelycat.checks.health.kind import ProbeContext, ProbeResult
 from lonelycat.checks.health.registry import health_kind, validate_health_check
@@ -24,12 +26,10 @@ from lonelycat.errors import PolicyError, RefusedError
 from lonelycat.governance.policy import HealthCheck
 from lonelycat.settings import Limits
 
-Raw = Callable[[Callable[[socket.socket], None]], int]
-
 
 @pytest.fixture
 def probe(workspace: Path) -> Callable[..., ProbeResult]:
-    def run(kind: str, within: float = 10.0, **parameters: Any) -> ProbeResult:
+    def run(kind: str, within: float = PATIENCE_SECONDS, **parameters: Any) -> ProbeResult:
         one = health_kind(kind)
         context = ProbeContext(workspace, SystemClock(), Limits(max_output_bytes=10_000))
         return one.probe(context, one.parameters.model_validate(parameters), within)
@@ -69,7 +69,7 @@ def test_tcp_banner(raw_server: Raw, probe: Any) -> None:
     assert probe("tcp", port=raw_server(lambda c: None), banner="^220 ").code == "HEALTH_TCP_BANNER"
     assert probe("tcp", port=raw_server(flood), banner="^220 ").code == "HEALTH_TCP_BANNER"
     assert probe("tcp", port=raw_server(drip), banner="^220 ", within=0.4).code == "HEALTH_TCP_TIMEOUT"
-    assert probe("tcp", port=raw_server(lambda c: time.sleep(1)), banner="2", within=0.2).code == "HEALTH_TCP_TIMEOUT"
+    assert probe("tcp", port=raw_server(silent), banner="2", within=0.2).code == "HEALTH_TCP_TIMEOUT"
 
 
 def test_tcp_a_full_backlog_times_out(probe: Any) -> None:
@@ -166,7 +166,8 @@ def test_process_by_arguments_and_name(probe: Any, sleeper: Any, marker: Any, wo
     ],
 )
 def test_command(probe: Any, script: str, parameters: dict[str, Any], code: str | None) -> None:
-    seen = probe("command", argv=["sh", "-c", script], within=1.0 if "600" in script else 20.0, **parameters)
+    within = 1.0 if "600" in script else PATIENCE_SECONDS
+    seen = probe("command", argv=["sh", "-c", script], within=within, **parameters)
     assert (seen.ok, seen.code) == (code is None, code)
 
 

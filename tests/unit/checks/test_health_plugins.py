@@ -158,7 +158,7 @@ def use(workspace: Path, checks: str) -> None:
 def test_an_installed_kind_is_used_like_a_built_in_one(
     tmp_path: Path, workspace: Path, environment: Environment
 ) -> None:
-    use(workspace, "says: {kind: word, with: {path: state.txt}, attempts: 1}\n")
+    use(workspace, "says: {kind: word, with: {path: state.txt}, attempts: 1, timeout: 60}\n")
     seen = environment.lonelycat(workspace, "policy", "check")
     assert seen["code"] == "HEALTH_KIND_UNKNOWN" and seen["exit_code"] == 2
     assert "health_checks.says.kind" in seen["message"] and "prometheus" in seen["hint"]
@@ -172,8 +172,12 @@ def test_an_installed_kind_is_used_like_a_built_in_one(
     assert (seen["exit_code"], seen["code"], seen["results"][0]["code"]) == (4, "HEALTH_FAILING", "HEALTH_WORD_MISSING")
     listed = environment.lonelycat(workspace, "health", "list")
     assert {"name": "word", "from": "lonelycat_word 1.2"} in listed["kinds"]
-    use(workspace, "says: {kind: word, with: {path: hang}, attempts: 1, timeout: 1.5}\n")
-    assert environment.lonelycat(workspace, "health", "run")["results"][0]["code"] == "HEALTH_WORD_TIMEOUT"
+    for seconds in (1.5, 6, 24):  # HEALTH_TIMEOUT: the probe's process was ended before it had started
+        use(workspace, f"says: {{kind: word, with: {{path: hang}}, attempts: 1, timeout: {seconds}}}\n")
+        code = environment.lonelycat(workspace, "health", "run")["results"][0]["code"]
+        if code != "HEALTH_TIMEOUT":
+            break
+    assert code == "HEALTH_WORD_TIMEOUT"
     use(workspace, "says: {kind: word, with: {pth: state.txt}}\n")
     assert environment.lonelycat(workspace, "policy", "check")["code"] == "HEALTH_PARAMETERS"
 
@@ -218,7 +222,7 @@ AUTHORS_TEST = """
 import pytest
 from lonelycat.checks.health.conformance import Subject, contract
 
-WORD = Subject("word", passing={"path": "/etc/passwd", "word": "root"}, failing={"path": "/etc/passwd"})
+WORD = Subject("word", passing={"path": "/etc/passwd", "word": "root"}, failing={"path": "/etc/passwd"}, seconds=60)
 
 @pytest.mark.parametrize("test", contract(WORD), ids=str)
 def test_contract(test):
@@ -243,7 +247,10 @@ BREAKS = {
 }
 ALL_BAD = """
 import json
+from lonelycat.checks.health import conformance
 from lonelycat.checks.health.conformance import ConformanceError, Subject, contract
+
+conformance._GRACE_SECONDS = 60  # where these tests run, the machine may be very busy
 
 def reaching(port):
     return {"port": port, "good": True}
@@ -269,6 +276,7 @@ def test_the_suite_is_three_lines_in_an_authors_tests(tmp_path: Path, environmen
     assert "9 passed" in done.stdout, done.stdout
 
 
+@pytest.mark.timeout(400)
 def test_the_suite_sees_every_broken_promise(tmp_path: Path, environment: Environment) -> None:
     points = {name.replace("_", "-"): f"badkinds:KIND_{name}" for name in BREAKS}
     environment.install(wheel(tmp_path, "lonelycat_bad", {"badkinds": BAD}, points))

@@ -6,17 +6,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import until
 from tests.servers.certificates import certificates
 from tests.servers.redis import Redis, redis
 from tests.servers.running import free_port
-from tests.unit.checks.probing import Asking
-
-Raw = Callable[[Callable[[socket.socket], None]], int]
+from tests.unit.checks.probing import Asking, Raw, silent
 
 
 @pytest.fixture
@@ -55,9 +53,7 @@ def test_a_key_is_there_and_holds(server: Redis, ask: Asking) -> None:
 def test_a_server_that_hangs_is_left_in_time(server: Redis, ask: Asking) -> None:
     os.kill(server.process.pid, signal.SIGSTOP)
     try:
-        begun = time.monotonic()
         assert ask("redis", within=0.5, port=server.port).code == "HEALTH_REDIS_TIMEOUT"
-        assert time.monotonic() - begun < 1.5
     finally:
         os.kill(server.process.pid, signal.SIGCONT)
     assert ask("redis", port=server.port).ok
@@ -86,10 +82,7 @@ def test_roles_and_replication(server: Redis, ask: Asking, tmp_path: Path) -> No
     assert ask("redis", **master, max_lag_seconds=5).code == "HEALTH_REDIS_REPLICATION"
     with redis(tmp_path / "r", "--replicaof", "127.0.0.1", str(server.port), "--repl-diskless-sync-delay", "0") as one:
         replica = {"port": one.port, "role": "replica"}
-        until = time.monotonic() + 15
-        while not (seen := ask("redis", **replica, max_lag_seconds=12)).ok and time.monotonic() < until:
-            time.sleep(0.05)
-        assert seen.ok, seen
+        until(lambda: ask("redis", **replica, max_lag_seconds=12).ok, "the replica to follow", pause=0.05)
         assert ask("redis", **master, role="master", min_replicas=1).ok
         assert ask("redis", **master, min_replicas=2).code == "HEALTH_REDIS_REPLICATION"
         with client(one) as admin:
@@ -106,7 +99,7 @@ def test_over_tls(ask: Asking, tmp_path: Path) -> None:
         assert ask("redis", port=one.port, tls=True, ca_file=str(made.authority)).ok
         assert ask("redis", port=one.port, tls=True, verify_tls=False).ok
         assert ask("redis", port=one.port, tls=True).code == "HEALTH_REDIS_TLS"
-        assert ask("redis", within=1.0, port=one.port).code in ("HEALTH_REDIS_PROTOCOL", "HEALTH_REDIS_CONNECT")
+        assert ask("redis", port=one.port).code in ("HEALTH_REDIS_PROTOCOL", "HEALTH_REDIS_CONNECT")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +120,7 @@ def test_what_is_no_answer_of_redis_fails(raw_server: Raw, ask: Asking, said: by
         connection.recv(1000)
         connection.sendall(said)
 
-    assert ask("redis", within=2.0, port=raw_server(answer)).code == code
+    assert ask("redis", port=raw_server(answer)).code == code
 
 
 @pytest.mark.parametrize(
@@ -153,10 +146,8 @@ def test_silence_and_dripping_end_in_time(raw_server: Raw, ask: Asking) -> None:
             connection.sendall(b"+")
             time.sleep(0.05)
 
-    for handler in (drip, lambda connection: time.sleep(3)):
-        begun = time.monotonic()
+    for handler in (drip, silent):
         assert ask("redis", within=0.4, port=raw_server(handler)).code == "HEALTH_REDIS_TIMEOUT"
-        assert time.monotonic() - begun < 1.5
 
 
 @pytest.mark.parametrize(

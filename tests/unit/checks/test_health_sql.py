@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import until
 from tests.servers.postgres import Postgres, postgres
 from tests.servers.running import free_port
-from tests.unit.checks.probing import Asking
+from tests.unit.checks.probing import Asking, Raw, silent
 
 from lonelycat.checks.health.migrations import heads
 from lonelycat.errors import PolicyError, StepFailedError
-
-Raw = Callable[[Callable[[socket.socket], None]], int]
 
 
 @pytest.fixture
@@ -77,14 +74,12 @@ def test_nobody_listens_and_no_such_database(ask: Asking, url: str, database: Po
         ({"query": "SELECT 1 FROM gone", "equals": 1}, "HEALTH_SQL_QUERY"),
         ({"query": "SELEC 1", "equals": 1}, "HEALTH_SQL_QUERY"),
         ({"query": "CREATE TABLE made_by_a_check (i int)", "equals": 1}, "HEALTH_SQL_QUERY"),
-        ({"query": "SELECT pg_sleep(9)", "equals": 1}, "HEALTH_SQL_TIMEOUT"),
+        ({"query": "SELECT pg_sleep(600)", "equals": 1}, "HEALTH_SQL_TIMEOUT"),
     ],
 )
 def test_what_a_query_gives_is_compared(url: str, ask: Asking, expected: dict[str, Any], code: str | None) -> None:
-    begun = time.monotonic()
-    seen = ask("sql", within=3.0, url_env="APP_DATABASE", **expected)
+    seen = (ask.to_the_limit if code == "HEALTH_SQL_TIMEOUT" else ask)("sql", url_env="APP_DATABASE", **expected)
     assert seen.code == code, seen
-    assert time.monotonic() - begun < 4.0
 
 
 def test_a_query_that_writes_is_refused(url: str, database: Postgres, ask: Asking) -> None:
@@ -102,23 +97,19 @@ def test_a_locked_table_is_not_waited_for(url: str, database: Postgres, ask: Ask
         with other.transaction():
             other.execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
             count = {"query": "SELECT count(*) FROM busy", "equals": 0}
-            assert ask("sql", within=2.0, url_env="APP_DATABASE", **count).code == "HEALTH_SQL_TIMEOUT"
+            assert ask.to_the_limit("sql", url_env="APP_DATABASE", **count).code == "HEALTH_SQL_TIMEOUT"
         assert ask("sql", url_env="APP_DATABASE", **count).ok
 
 
 def test_a_database_that_hangs_does_not_hang_the_check(
     url: str, database: Postgres, ask: Asking, raw_server: Raw
 ) -> None:
-    silent = raw_server(lambda connection: time.sleep(3))
-    begun = time.monotonic()
-    seen = ask("sql", within=1.5, url=f"postgresql+psycopg://postgres@127.0.0.1:{silent}/postgres")
-    assert seen.code == "HEALTH_SQL_TIMEOUT" and time.monotonic() - begun < 3.0
+    nowhere = f"postgresql+psycopg://postgres@127.0.0.1:{raw_server(silent)}/postgres"
+    assert ask.to_the_limit("sql", url=nowhere).code == "HEALTH_SQL_TIMEOUT"
     group = database.process.pid
     os.killpg(group, signal.SIGSTOP)
     try:
-        begun = time.monotonic()
-        assert ask("sql", within=1.5, url_env="APP_DATABASE").code == "HEALTH_SQL_TIMEOUT"
-        assert time.monotonic() - begun < 3.0
+        assert ask.to_the_limit("sql", url_env="APP_DATABASE").code == "HEALTH_SQL_TIMEOUT"
     finally:
         os.killpg(group, signal.SIGCONT)
     assert ask("sql", url_env="APP_DATABASE").ok
@@ -260,9 +251,8 @@ def test_replication_lag_of_both_sides(database: Postgres, ask: Asking, tmp_path
     assert seen.code == "HEALTH_SQL_REPLICATION" and "no replica" in seen.message
     with postgres(tmp_path / "replica", template=database) as replica:
         monkeypatch.setenv("REPLICA", replica.url())
-        deadline = time.monotonic() + 20
-        while not (seen := ask("sql", url_env="REPLICA", **lag)).ok and time.monotonic() < deadline:
-            time.sleep(0.2)
+        until(lambda: ask("sql", url_env="REPLICA", **lag).ok, "the replica to follow", pause=0.2)
+        seen = ask("sql", url_env="REPLICA", **lag)
         assert seen.ok and "lags 0.0 s" in seen.message, seen
         assert ask("sql", url_env="PRIMARY", **lag).ok
         with replica.connect() as connection:

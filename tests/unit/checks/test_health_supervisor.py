@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.patience import until
 from tests.servers.running import free_port
-from tests.servers.supervisord import Supervisord
-from tests.unit.checks.probing import Asking
+from tests.servers.supervisord import PASSWORD, USER, Supervisord
+from tests.unit.checks.probing import Asking, Raw
 
 from lonelycat.errors import LonelyCatError
-
-Raw = Callable[[Callable[[socket.socket], None]], int]
 
 
 @pytest.fixture
@@ -40,8 +37,8 @@ def test_only_running_passes(server: Supervisord, ask: Asking) -> None:
 def test_over_http_with_a_password(server: Supervisord, ask: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
     at = {"url": f"http://127.0.0.1:{server.port}", "program": "web"}
     assert ask("supervisor", **at).code == "HEALTH_SUPERVISOR_ERROR"
-    monkeypatch.setenv("SUPERVISOR_PASSWORD", "l0velace")
-    user = {"username": "ada", "password_env": "SUPERVISOR_PASSWORD"}
+    monkeypatch.setenv("SUPERVISOR_PASSWORD", PASSWORD)
+    user = {"username": USER, "password_env": "SUPERVISOR_PASSWORD"}
     assert ask("supervisor", **at, **user).ok
     monkeypatch.setenv("SUPERVISOR_PASSWORD", "wr0ng-word")
     seen = ask("supervisor", **at, **user)
@@ -57,9 +54,8 @@ def test_a_restart_is_seen_and_uptime_counts(server: Supervisord, ask: Asking) -
     server.control("restart", "web")
     assert ask("supervisor", **at).ok
     assert ask("supervisor", **at, no_restart=True, mark=mark).code == "HEALTH_SUPERVISOR_RESTARTED"
-    assert ask("supervisor", **at, min_uptime_seconds=60).code == "HEALTH_SUPERVISOR_UPTIME"
-    time.sleep(1.1)
-    assert ask("supervisor", **at, min_uptime_seconds=1).ok
+    assert ask("supervisor", **at, min_uptime_seconds=3600).code == "HEALTH_SUPERVISOR_UPTIME"
+    until(lambda: ask("supervisor", **at, min_uptime_seconds=1).ok, "an uptime of a second", pause=0.1)
 
 
 def test_a_program_that_is_down_has_no_mark(server: Supervisord, ask: Asking) -> None:
@@ -72,9 +68,7 @@ def test_a_supervisord_that_hangs_or_is_gone(server: Supervisord, ask: Asking) -
     at = {"socket": str(server.socket), "program": "web"}
     os.kill(server.process.pid, signal.SIGSTOP)
     try:
-        begun = time.monotonic()
         assert ask("supervisor", within=0.5, **at).code == "HEALTH_SUPERVISOR_TIMEOUT"
-        assert time.monotonic() - begun < 1.5
     finally:
         os.kill(server.process.pid, signal.SIGCONT)
     assert ask("supervisor", **at).ok

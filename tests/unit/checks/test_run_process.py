@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS, until
 
 from lonelycat.checks import containment
 from lonelycat.checks import process as process_module
@@ -39,7 +39,9 @@ class Runner:
     def __init__(self, sees_host: bool, cwd: Path, env: dict[str, str]) -> None:
         self.sees_host, self.cwd, self.env = sees_host, cwd, env
 
-    def __call__(self, *argv: str, timeout: float = 30, limit: int = 10_000, **more: Any) -> ProcessResult:
+    def __call__(
+        self, *argv: str, timeout: float = PATIENCE_SECONDS, limit: int = 10_000, **more: Any
+    ) -> ProcessResult:
         env = {**self.env, **more.pop("env", {})}
         return run_process(
             argv, cwd=self.cwd, env=env, timeout=timeout, max_output_bytes=limit, sees_host=self.sees_host, **more
@@ -126,7 +128,11 @@ def test_a_sleeper_is_ended_at_the_limit_and_one_that_ignores_sigterm_too(run: R
 
 
 def test_a_command_may_clean_up_when_its_time_is_over(run: Runner) -> None:
-    done = run("sh", "-c", "trap 'echo cleaned; exit 0' TERM; while :; do sleep 0.05; done", timeout=0.5)
+    for seconds in (0.5, 4, 30):  # it has to have set its trap when its time is over
+        code = "trap 'echo cleaned; exit 0' TERM; touch armed; while :; do sleep 0.05; done"
+        done = run("sh", "-c", code, timeout=seconds)
+        if (run.cwd / "armed").exists():
+            break
     assert done.timed_out and not done.ok
     assert b"cleaned" in done.output
 
@@ -267,9 +273,7 @@ def test_when_lonelycat_is_killed_its_commands_and_their_daemons_die(how: str, t
     ready = tmp_path / "ready"
     code = DAEMONISE.format(ready=str(ready), closed=()) + f"time.sleep(600) # {marker.text}"
     with subprocess.Popen([PYTHON, "-c", PARENT, how, code, str(tmp_path)]) as parent:
-        until = time.monotonic() + 20
-        while not ready.exists() and time.monotonic() < until:
-            time.sleep(0.01)
+        until(ready.exists, "the daemon")
         assert len(marker.carriers()) >= 3
         parent.kill()
     assert marker.await_carriers(False) == []

@@ -10,14 +10,15 @@ import json
 import socketserver
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.checks.documented import documented
+from tests.unit.checks.probing import decided
 
 from lonelycat.checks.result import CheckResult
 from lonelycat.checks.services.registry import validate_service
@@ -72,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         engine = self.engine
         engine.requests.append(f"GET {self.path}")
         if engine.hangs:
-            engine.release.wait(20)
+            engine.release.wait()
         if self.path == "/containers/shop/json":
             self.answer(200, json.dumps({"Id": "0" * 64, "State": engine.state()}).encode())
         elif self.path.startswith("/containers/shop/logs?"):
@@ -108,7 +109,9 @@ def engine() -> Iterator[Engine]:
             thread.join()
 
 
-def act(workspace: Path, engine: Engine, action: str = "restart", within: float = 10.0, **given: Any) -> CheckResult:
+def act(
+    workspace: Path, engine: Engine, action: str = "restart", within: float = PATIENCE_SECONDS, **given: Any
+) -> CheckResult:
     parameters = {"container": "shop", "socket": str(engine.path), "settle_seconds": 0.3, **given}
     service = Service.model_validate({"kind": "docker", "action": action, "with": parameters})
     return ServiceRestarter(workspace, SystemClock(), Limits()).restart("shop", service, within)
@@ -140,7 +143,8 @@ def test_what_does_not_come_up_fails(
 ) -> None:
     for name, value in change.items():
         setattr(engine, name, value)
-    found = act(workspace, engine, within=2.0)
+    within = 2.0 if code == "SERVICE_RESTART_TIMEOUT" else PATIENCE_SECONDS
+    found = decided(lambda: act(workspace, engine, within=within))
     assert (found.ok, found.code) == (False, code), found
     assert said in found.message
     if "works" not in change:
@@ -178,9 +182,7 @@ def test_unknown_unreachable_silent_and_senseless(engine: Engine, workspace: Pat
     engine.state = lambda: {"Status": "running"}  # type: ignore[method-assign]  # not the documented shape
     assert act(workspace, engine).code == "SERVICE_MANAGER_ANSWER"
     engine.hangs = True
-    begun = time.monotonic()
     assert act(workspace, engine, within=0.5).code == "SERVICE_MANAGER_TIMEOUT"
-    assert time.monotonic() - begun < 4
 
 
 @pytest.mark.parametrize("container", ["", "../x", "a/b", "a?b", "a b", "-x"])
@@ -191,6 +193,6 @@ def test_a_name_that_is_none_is_refused(container: str) -> None:
 
 def test_the_documented_example(engine: Engine, workspace: Path) -> None:
     name, service = documented("docker", socket=str(engine.path))
-    found = ServiceRestarter(workspace, SystemClock(), Limits()).restart(name, service, 10.0)
+    found = ServiceRestarter(workspace, SystemClock(), Limits()).restart(name, service, PATIENCE_SECONDS)
     assert found.ok, found
     assert "POST /containers/shop/restart?t=5" in engine.requests

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.debian import need_root, program
+from tests.patience import PATIENCE_SECONDS, until
 from tests.unit.checks.documented import documented
 
 from lonelycat.checks.result import CheckResult
@@ -28,7 +28,8 @@ from lonelycat.settings import Limits
 UNITS = {
     "shop": "ExecStart=/bin/sleep 600",
     "web": "ExecStart=/bin/sleep 600\nExecReload=/bin/kill -HUP $MAINPID",
-    "reloading": "ExecStart=/bin/sh -c \"trap 'echo again >> {home}/said' HUP; while :; do sleep 0.05; done\"\n"
+    "reloading": "ExecStart=/bin/sh -c \"trap 'echo again >> {home}/said' HUP; echo up > {home}/said; "
+    'while :; do sleep 0.05; done"\n'
     "ExecReload=/bin/kill -HUP $MAINPID",
     "dying": 'ExecStart=/bin/sh -c "echo no database here >&2; exit 7"',
     "late": 'ExecStart=/bin/sh -c "sleep 0.4; exit 7"',
@@ -57,15 +58,17 @@ def manager() -> Iterator[Path]:
                 env=environment, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
             )  # fmt: skip
         try:
-            until = time.monotonic() + 20
-            while not (home / "systemd" / "private").exists() and process.poll() is None and time.monotonic() < until:
-                time.sleep(0.05)
-            assert (home / "systemd" / "private").exists(), (home / "log").read_text()
+            until(
+                lambda: (home / "systemd" / "private").exists() or process.poll() is not None,
+                lambda: (home / "log").read_text(),
+                pause=0.05,
+            )
+            assert process.poll() is None, (home / "log").read_text()
             yield home
         finally:
             process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20)  # it stops its units first
+                process.wait(PATIENCE_SECONDS)  # it stops its units first
             process.kill()
             process.wait()
 
@@ -75,7 +78,7 @@ def ask(manager: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(manager))
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
 
-    def act(unit: str, action: str = "restart", within: float = 15.0, **given: Any) -> CheckResult:
+    def act(unit: str, action: str = "restart", within: float = PATIENCE_SECONDS, **given: Any) -> CheckResult:
         parameters = {"unit": f"{unit}.service", "scope": "user", "settle_seconds": 0.3, **given}
         service = Service.model_validate({"kind": "systemd", "action": action, "with": parameters})
         return ServiceRestarter(workspace, SystemClock(), Limits()).restart(unit, service, within)
@@ -93,19 +96,23 @@ def test_a_restart_is_a_new_invocation(ask: Any) -> None:
 def test_reload_and_signal_go_to_what_runs(ask: Any, manager: Path) -> None:
     assert ask("reloading", "reload").code == "SERVICE_NOT_RUNNING"
     assert ask("reloading").ok
+    _await_words(manager, "up")
     assert ask("reloading", "reload").ok
+    _await_words(manager, "up again")
     assert ask("reloading", "signal", signal="HUP").ok
-    until = time.monotonic() + 5
-    while (manager / "said").read_text().count("again") < 2 and time.monotonic() < until:
-        time.sleep(0.05)
-    assert (manager / "said").read_text() == "again\nagain\n"
-    found = ask("reloading", "signal", signal="USR1")
+    _await_words(manager, "up again again")
+    found = ask("reloading", "signal", signal="USR1", settle_seconds=30)
     assert (found.ok, found.code) == (False, "SERVICE_RESTART_FAILED"), "USR1 ends it"
+
+
+def _await_words(manager: Path, words: str) -> None:
+    said = manager / "said"
+    until(lambda: said.exists() and said.read_text().split() == words.split(), f"{words!r} of the unit")
 
 
 @pytest.mark.parametrize("unit", ["dying", "late", "once-broken"])
 def test_what_does_not_stay_up_fails(ask: Any, unit: str) -> None:
-    found = ask(unit, settle_seconds=1.0)
+    found = ask(unit, settle_seconds=30)
     assert (found.ok, found.code) == (False, "SERVICE_RESTART_FAILED"), found
     assert found.output
 
@@ -116,10 +123,8 @@ def test_a_oneshot_unit_has_done_its_work_when_it_ended_well(ask: Any) -> None:
 
 
 def test_a_start_that_hangs_is_a_timeout_and_systemctl_is_gone(ask: Any) -> None:
-    begun = time.monotonic()
     found = ask("hanging", within=1.0)
     assert (found.ok, found.code) == (False, "SERVICE_RESTART_TIMEOUT"), found
-    assert time.monotonic() - begun < 6
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
@@ -152,5 +157,5 @@ def test_a_name_that_is_no_unit_is_refused(unit: str) -> None:
 
 def test_the_documented_example(ask: Any, workspace: Path) -> None:
     name, service = documented("systemd")
-    found = ServiceRestarter(workspace, SystemClock(), Limits()).restart(name, service, 15.0)
+    found = ServiceRestarter(workspace, SystemClock(), Limits()).restart(name, service, PATIENCE_SECONDS)
     assert found.ok, found

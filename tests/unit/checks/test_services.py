@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_SECONDS, until
 
 from lonelycat.checks.identity import Identity, identify
 from lonelycat.checks.pidfile import read_pid_file, write_pid_file
@@ -36,7 +37,7 @@ FORKING = "import os, time; os.fork(); os.fork(); print('up', flush=True); time.
 @pytest.fixture
 def restart(workspace: Path) -> Iterator[Callable[..., CheckResult]]:
     def run(
-        kind: str = "process", within: float = 30.0, pass_fds: tuple[int, ...] = (), **parameters: Any
+        kind: str = "process", within: float = PATIENCE_SECONDS, pass_fds: tuple[int, ...] = (), **parameters: Any
     ) -> CheckResult:
         service = Service.model_validate({"kind": kind, "with": parameters})
         return ServiceRestarter(workspace, SystemClock(), Limits(), pass_fds).restart("web", service, within)
@@ -56,14 +57,9 @@ def pid_path(workspace: Path) -> Path:
     return workspace / ".lonelycat" / "run" / "web.pid"
 
 
-def log_says(workspace: Path, text: str, times: int = 1) -> bool:
-    until = time.monotonic() + 10
+def await_log(workspace: Path, text: str, times: int = 1) -> None:
     log = workspace / ".lonelycat" / "run" / "web.log"
-    while time.monotonic() < until:
-        if log.exists() and log.read_text().count(text) >= times:
-            return True
-        time.sleep(0.01)
-    return False
+    until(lambda: log.exists() and log.read_text().count(text) >= times, f"{text!r} in the log, {times} times")
 
 
 def test_the_first_restart_starts_and_the_second_replaces(restart: Any, workspace: Path, marker: Any) -> None:
@@ -75,12 +71,12 @@ def test_the_first_restart_starts_and_the_second_replaces(restart: Any, workspac
     second = restart(argv=script(SLEEP, marker), settle_seconds=0.1, must_be_running=True)
     assert second.ok and second.details["pid"] != first.details["pid"]
     assert marker.carriers() == [second.details["pid"]]
-    assert log_says(workspace, "up", 2)
+    await_log(workspace, "up", 2)
 
 
 def test_a_stubborn_service_is_killed_after_its_grace(restart: Any, workspace: Path, marker: Any) -> None:
     assert restart(argv=script(STUBBORN, marker)).ok
-    assert log_says(workspace, "up")
+    await_log(workspace, "up")
     result = restart(argv=script(STUBBORN, marker), grace_seconds=0.2)
     assert result.ok
     assert marker.carriers() == [result.details["pid"]]
@@ -88,13 +84,13 @@ def test_a_stubborn_service_is_killed_after_its_grace(restart: Any, workspace: P
 
 def test_grace_is_cut_to_the_time_that_is_left(restart: Any, workspace: Path, marker: Any) -> None:
     assert restart(argv=script(STUBBORN, marker)).ok
-    assert log_says(workspace, "up")
+    await_log(workspace, "up")
     assert restart(argv=script(STUBBORN, marker), grace_seconds=600, settle_seconds=0.1, within=3).ok
 
 
 def test_workers_of_the_service_are_stopped_with_it(restart: Any, workspace: Path, marker: Any) -> None:
     assert restart(argv=script(FORKING, marker)).ok
-    assert log_says(workspace, "up", 4)
+    await_log(workspace, "up", 4)
     assert len(marker.carriers()) == 4
     result = restart(argv=script(SLEEP, marker))
     assert result.ok
@@ -165,14 +161,14 @@ def test_a_foreign_pid_file_that_names_the_service_is_believed(restart: Any, wor
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as old:
         (workspace / "x.pid").write_text(str(old.pid))
         assert restart(argv=argv, pid_file="x.pid").ok
-        assert old.wait(10) == -signal.SIGTERM
+        assert old.wait(PATIENCE_SECONDS) == -signal.SIGTERM
     shebang = workspace / "serve"
     shebang.write_text(f"#!{sys.executable}\nimport time; time.sleep(600)\n")
     shebang.chmod(0o755)
     with subprocess.Popen(["./serve", marker.text], cwd=workspace) as old:
         (workspace / "y.pid").write_text(str(old.pid))
         assert restart(argv=["./serve", marker.text], pid_file="y.pid").ok
-        assert old.wait(10) == -signal.SIGTERM
+        assert old.wait(PATIENCE_SECONDS) == -signal.SIGTERM
 
 
 def test_a_signal_needs_the_whole_identity(bystander: Any) -> None:
@@ -183,7 +179,7 @@ def test_a_signal_needs_the_whole_identity(bystander: Any) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         bystander.wait(0.3)
     send_signal(here, signal.SIGTERM)
-    assert bystander.wait(10) == -signal.SIGTERM
+    assert bystander.wait(PATIENCE_SECONDS) == -signal.SIGTERM
 
 
 def test_a_zombie_is_nobody(bystander: Any) -> None:
@@ -282,7 +278,7 @@ def test_a_crash_in_a_restart_is_a_failure(restart: Any, marker: Any, monkeypatc
     ],
 )
 def test_a_restart_command(restart: Any, daemon: bool, text: str, fields: dict[str, Any], code: str | None) -> None:
-    within = 1.0 if "600" in text else 20.0
+    within = 1.0 if "600" in text else PATIENCE_SECONDS
     result = restart("command", within, argv=["sh", "-c", text], starts_daemon=daemon, **fields)
     assert (result.ok, result.code) == (code is None, code)
     if "echo" in text:
@@ -305,7 +301,7 @@ def test_a_restart_command_leaves_a_daemon_only_when_told(restart: Any, marker: 
 
 def test_a_restart_command_can_signal_the_host(restart: Any, bystander: Any) -> None:
     assert restart("command", argv=["kill", "-TERM", str(bystander.pid)]).ok
-    assert bystander.wait(10) == -signal.SIGTERM
+    assert bystander.wait(PATIENCE_SECONDS) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(

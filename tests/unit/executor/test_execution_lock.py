@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from lonelycat.errors import LockTimeoutError, StateError
 from lonelycat.executor.execution_lock import LockHolder, LockManager
@@ -307,7 +308,7 @@ def test_a_waiter_on_a_removed_guard_does_not_run_beside_the_next(root: Path) ->
 
     thread = threading.Thread(target=wait)
     thread.start()
-    assert waiting.wait(30)
+    assert waiting.wait(PATIENCE_SECONDS)
     locks = root / ".lonelycat/locks"
     for name in os.listdir(locks):
         (locks / name).unlink()
@@ -413,7 +414,7 @@ def test_who_waits_for_a_root_that_is_replaced_waits_for_the_new_one(root: Path)
 
     thread = threading.Thread(target=wait)
     thread.start()
-    assert waiting.wait(30)
+    assert waiting.wait(PATIENCE_SECONDS)
     root.rename(root.with_name("away"))
     root.mkdir()
     second = _holder(root, "exec_second")

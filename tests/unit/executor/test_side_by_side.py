@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from lonelycat.changes.changeset import FileChange
 from lonelycat.errors import StepFailedError
@@ -29,7 +30,7 @@ class _Recording(FileSystem):
         self.worked = threading.Event()
 
     def syncfs(self, fd: int) -> None:
-        assert self.worked.wait(10), "the work waits for the barrier"
+        assert self.worked.wait(PATIENCE_SECONDS), "the work waits for the barrier"
         if self.fails:
             raise OSError(errno.EIO, "the disk")
         super().syncfs(fd)

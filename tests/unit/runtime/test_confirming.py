@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.acceptance.ground import Ground, Proposed, until
+from tests.acceptance.ground import Ground, Proposed
+from tests.patience import until
 from tests.unit.runtime.served import CHANGES, SleptClock, make_sick, status_moves, watched
 
 from lonelycat import ExecutionResult, FileChange, LonelyCat, LonelyCatError

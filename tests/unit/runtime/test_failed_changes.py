@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.acceptance.ground import Ground, Proposed
+from tests.patience import until
 from tests.unit.runtime.served import CHANGES, SleptClock, make_sick, watched
 
 from lonelycat import ExecutionResult, FileChange, Verdict
@@ -216,8 +217,7 @@ def test_an_interrupt_is_not_the_changes_fault(ground: Ground) -> None:
     ground.policy["verification"]["look"]["argv"] = ground.argv("(outside / 'on').touch(); time.sleep(60)")
     ground.begin()
     process = ground.start("execute", ground.keep(CHANGES).plan.id)
-    while not (ground.outside / "on").exists():
-        assert process.poll() is None
+    until((ground.outside / "on").exists, "the verification to run")
     process.send_signal(signal.SIGINT)
     assert ground.answer(process).facts["code"] == "INTERRUPTED"
     assert _is_free(ground)
@@ -227,8 +227,7 @@ def test_a_dead_executor_is_not_the_changes_fault(ground: Ground) -> None:
     ground.policy["verification"]["look"]["argv"] = ground.argv("(outside / 'on').touch(); time.sleep(60)")
     ground.begin()
     process = ground.start("execute", ground.keep(CHANGES).plan.id)
-    while not (ground.outside / "on").exists():
-        assert process.poll() is None
+    until((ground.outside / "on").exists, "the verification to run")
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert ground.run("recover").exit == 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.acceptance.ground import Ground
+from tests.unit.runtime.dying import assert_dies, die
 
 from lonelycat import FileChange
 from lonelycat.checks.services.restarter import ServiceRestarter
@@ -42,10 +43,10 @@ def _die_in(monkeypatch: pytest.MonkeyPatch, service: str, *, after: bool) -> No
 
     def dying(self: ServiceRestarter, name: str, *rest: Any) -> Any:
         if name == service and not after:
-            os._exit(9)
+            die()
         done = restart(self, name, *rest)
         if name == service:
-            os._exit(9)
+            die()
         return done
 
     monkeypatch.setattr(ServiceRestarter, "restart", dying)
@@ -53,11 +54,7 @@ def _die_in(monkeypatch: pytest.MonkeyPatch, service: str, *, after: bool) -> No
 
 def _executed_by_one_who_dies(ground: Ground) -> None:
     plan_id = ground.keep(CHANGES).plan.id
-    child = os.fork()
-    if child == 0:
-        ground.cat().execute(plan_id)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert_dies(lambda: ground.cat().execute(plan_id))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +82,7 @@ def test_recovery_restarts_exactly_those_whose_restart_had_begun(
 
 def test_nothing_is_restarted_when_it_died_before_the_first(served: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ServiceChecks, "restart", lambda *_: os._exit(9))
+        patch.setattr(ServiceChecks, "restart", die)
         _executed_by_one_who_dies(served)
     assert served.run("recover").exit == 0
     assert served.noted("restarts") == []
@@ -233,9 +230,6 @@ def test_health_that_is_worse_after_recovery_is_no_success_even_without_a_restar
     ground.write({"app/settings.txt": "old\n", "state/well": "yes\n"})
     ground.begin()
 
-    def die(*_: object) -> None:
-        os._exit(9)
-
     with monkeypatch.context() as patch:
         patch.setattr(ServiceChecks, "verify", die)
         _executed_by_one_who_dies(ground)
@@ -277,7 +271,7 @@ def test_a_rollback_starts_again_what_ended_when_it_was_to_reload(ground: Ground
     wiring = Wiring(Settings.for_workspace(ground.root))
     service = wiring.policy().loaded.policy.services["web"]
     restarter = ServiceRestarter(ground.root, SystemClock(), Limits())
-    started = restarter.restart("web", service.model_copy(update={"action": "restart"}), 10)
+    started = restarter.restart("web", service.model_copy(update={"action": "restart"}), 60)
     assert started.ok, started.message
     result = ground.execute(ground.judge(CHANGES))
     try:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.acceptance.ground import Ground, Proposed
+from tests.patience import until
 
 from lonelycat import ExecutionResult, Executor, FileChange, LockManager
 from lonelycat.executor.filesystem import FileSystem
@@ -122,8 +123,7 @@ def test_without_locking_somebody_elses_lock_is_respected_at_once(begun: Ground)
     second = begun.judge(CHANGES)
     process = begun.start("execute", first.plan.id)
     try:
-        while not (begun.outside / "in").exists():
-            assert process.poll() is None
+        until((begun.outside / "in").exists, "the first execution to verify")
         result = Executor(begun.root, use_locking=False).execute(second.plan, second.changeset, second.decision)
         assert (result.success, result.error_code) == (False, "LOCK_TIMEOUT")
         (begun.outside / "go").touch()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.acceptance.ground import Ground
+from tests.unit.runtime.dying import assert_dies, die
 
 from lonelycat import ExecutionResult, FileChange
 from lonelycat.executor.filesystem import FileSystem
@@ -50,8 +50,8 @@ class SlowCalls(FileSystem):
 
 @pytest.fixture
 def brief(ground: Ground) -> Ground:
-    """A workspace whose policy gives a step a second and a half, and an execution a minute."""
-    ground.policy["executor"]["constraints"] = {"max_execution_time": 60, "max_step_time": 1.5}
+    """A workspace whose policy gives a step three seconds, and an execution a minute."""
+    ground.policy["executor"]["constraints"] = {"max_execution_time": 60, "max_step_time": 3}
     return ground
 
 
@@ -165,7 +165,7 @@ def test_settle(brief: Ground) -> None:
             self.applied = True
 
         def syncfs(self, fd: int) -> None:
-            time.sleep(2 if self.applied else 0)
+            time.sleep(4 if self.applied else 0)
             super().syncfs(fd)
 
     result = brief.execute_wired(brief.judge(CHANGES), filesystem=Late(0))
@@ -174,9 +174,9 @@ def test_settle(brief: Ground) -> None:
 
 def test_the_whole_execution(ground: Ground) -> None:
     """Each step keeps its own limit, and all together do not keep theirs."""
-    ground.policy["executor"]["constraints"] = {"max_execution_time": 2, "max_step_time": 1.5}
+    ground.policy["executor"]["constraints"] = {"max_execution_time": 5, "max_step_time": 4}
     ground.policy["verification"] = {
-        name: {"argv": ground.argv("time.sleep(1)"), "timeout": 60} for name in ("one", "two", "three")
+        name: {"argv": ground.argv("time.sleep(2.5)"), "timeout": 60} for name in ("one", "two", "three")
     }
     before = ground.begin().tree()
     result = ground.execute(ground.judge(CHANGES))
@@ -204,7 +204,7 @@ def _hangs_on_the_old_files(ground: Ground) -> None:
     ground.policy["executor"]["constraints"] = {
         "max_execution_time": 60,
         "max_step_time": 30,
-        "max_rollback_time": 1,
+        "max_rollback_time": 2,
     }
     code = f"time.sleep(0 if {NEW} or not (outside / 'hang').exists() else 100)"
     ground.policy["services"] = {
@@ -218,7 +218,7 @@ def test_a_rollback_gives_up_on_services_but_never_on_files(ground: Ground) -> N
     _hangs_on_the_old_files(ground)
     ground.policy["verification"]["look"]["argv"] = ground.argv("sys.exit(3)")
     before = ground.begin().tree()
-    slow = SlowCalls(0.1, "move")  # 20 files out of the way: two seconds, twice the rollback's time
+    slow = SlowCalls(0.2, "move")  # 20 files out of the way: four seconds, twice the rollback's time
     result = ground.execute_wired(ground.judge(CHANGES), filesystem=slow)
     assert result.status is Status.ROLLBACK_FAILED
     assert ground.tree() == before, "files go back however long it takes"
@@ -244,16 +244,9 @@ def test_recovery_has_the_same_limit(ground: Ground, monkeypatch: pytest.MonkeyP
     before = ground.begin().tree()
     plan_id = ground.keep(CHANGES).plan.id
 
-    def die(*_: object) -> None:
-        os._exit(9)
-
     with monkeypatch.context() as patch:
         patch.setattr(ServiceChecks, "verify", die)
-        child = os.fork()
-        if child == 0:
-            ground.cat().execute(plan_id)
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        assert_dies(lambda: ground.cat().execute(plan_id))
     (recovered,) = ground.cat().recover().recovered
     assert str(recovered.outcome) == "failed"
     assert ground.tree() == before

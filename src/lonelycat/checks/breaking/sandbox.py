@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lonelycat.checks.breaking.report import HealthTestReport
+from lonelycat.checks.deadline import when_over
 from lonelycat.errors import StateError
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_profiles import HealthTest
@@ -129,21 +130,25 @@ def _run(argv: list[str], environment: dict[str, str], job: str, on_event: Event
             argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
         ) as process,
     ):
-        timer = threading.Timer(seconds, process.kill)
-        timer.start()
+        over = threading.Event()
+
+        def end() -> None:
+            over.set()  # first: the end may be seen before this thread is done
+            process.kill()
+
         try:
-            return _followed(process, job, on_event)
+            with when_over(seconds, end):
+                return _followed(process, job, on_event)
         except EOFError:
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - _ERROR_TAIL))
             said = errors.read().decode("utf-8", "replace").strip()
-            late = not timer.is_alive()
+            late = over.is_set()
             raise StateError(
                 "HEALTH_TEST_TIMEOUT" if late else "HEALTH_TEST_CRASHED",
                 f"the sandbox was ended after {seconds:g} s" if late else f"the sandbox ended without a report: {said}",
                 "Nothing of it is left; the live services were not touched.",
             ) from None
         finally:
-            timer.cancel()
             process.kill()
 
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from lonelycat.checks.deadline import when_over
 from lonelycat.checks.health.network import connect
 from lonelycat.clock import Clock
 
@@ -197,14 +198,8 @@ def cut_at(sockets: list[socket.socket], seconds: float, cut: threading.Event) -
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
 
-    timer = threading.Timer(max(0.0, seconds), shut)
-    timer.daemon = True
-    timer.start()
-    try:
+    with when_over(seconds, shut):
         yield
-    finally:
-        timer.cancel()
-        timer.join()
 
 
 def tls_context(trust: Trust) -> ssl.SSLContext:

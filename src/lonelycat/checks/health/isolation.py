@@ -15,11 +15,11 @@ import json
 import os
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from lonelycat.checks.deadline import when_over
 from lonelycat.checks.health.kind import Mark, ProbeContext, ProbeResult, failed
 from lonelycat.checks.process import run_process
 from lonelycat.clock import SystemClock
@@ -109,14 +109,8 @@ def _answer_at_the_deadline(job: dict[str, Any], answer: int) -> Iterator[None]:
         _write(answer, json.dumps(_told(failed(code, f"no answer within {job['timeout']:g} s"))).encode())
         os._exit(0)
 
-    timer = threading.Timer(max(0.0, job["deadline"] - SystemClock().monotonic()), late)
-    timer.daemon = True
-    timer.start()
-    try:
+    with when_over(job["deadline"] - SystemClock().monotonic(), late):
         yield
-    finally:
-        timer.cancel()
-        timer.join()
 
 
 def _write(answer: int, said: bytes) -> None:

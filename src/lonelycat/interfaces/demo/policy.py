@@ -17,18 +17,7 @@ executor:
 categories:
   prices: {{paths: ["app/prices.json"], risk: HIGH, description: what customers pay}}
   service: {{paths: ["app/**"], risk: MEDIUM, description: the web service}}
-approvals:
-  methods: [key]
-  approvers:
-    {approver}: {{public_key: "{public_key}"}}
-verification:
-  unit-tests:
-    description: the shop's own tests
-    argv: ["{{python}}", -m, unittest, -v, tests/test_pages.py]
-    env: {{PYTHONDONTWRITEBYTECODE: "1"}}
-    judges: ["tests/**"]
-    timeout: 20
-    no_tests: {{exit_codes: [5], output_patterns: ["Ran 0 tests"], require_output_pattern: "Ran [1-9]"}}
+{person_and_tests}
 health_checks:
   web-answers:
     kind: http
@@ -48,6 +37,26 @@ services:
 """
 
 
+_PERSON_AND_TESTS = """\
+approvals:
+  methods: [key]
+  approvers:
+    {approver}: {{public_key: "{public_key}"}}
+verification:
+  unit-tests:
+    description: the shop's own tests
+    argv: ["{{python}}", -m, unittest, -v, {tests}]
+    env: {{PYTHONDONTWRITEBYTECODE: "1"}}
+    judges: ["tests/**"]
+    timeout: 20
+    no_tests: {{exit_codes: [5], output_patterns: ["Ran 0 tests"], require_output_pattern: "Ran [1-9]"}}"""
+
+
+def person_and_tests(*, public_key: str, tests: str) -> str:
+    """Return the sections, as YAML, of who approves and of what verifies: the file ``tests``."""
+    return _PERSON_AND_TESTS.format(approver=APPROVER, public_key=public_key, tests=tests)
+
+
 def demo_policy(*, port: int, public_key: str) -> str:
     """Return the policy as YAML.
 
@@ -55,4 +64,5 @@ def demo_policy(*, port: int, public_key: str) -> str:
         port: the loopback port of the web service.
         public_key: base64 of the approver's Ed25519 public key.
     """
-    return _TEMPLATE.format(port=port, public_key=public_key, approver=APPROVER)
+    shared = person_and_tests(public_key=public_key, tests="tests/test_pages.py")
+    return _TEMPLATE.format(port=port, person_and_tests=shared)

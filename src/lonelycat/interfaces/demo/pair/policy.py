@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lonelycat.interfaces.demo.policy import APPROVER
+from lonelycat.interfaces.demo.policy import person_and_tests
 
 _TEMPLATE = """\
 version: 1
@@ -15,18 +15,7 @@ executor:
 categories:
   service: {{paths: ["app/**"], risk: MEDIUM, description: the web service}}
   schema: {{paths: ["migrations/**", app/migrate.py], risk: HIGH, description: the shape of stored data}}
-approvals:
-  methods: [key]
-  approvers:
-    {approver}: {{public_key: "{public_key}"}}
-verification:
-  unit-tests:
-    description: the shop's own tests
-    argv: ["{{python}}", -m, unittest, -v, tests/test_shop.py]
-    env: {{PYTHONDONTWRITEBYTECODE: "1"}}
-    judges: ["tests/**"]
-    timeout: 20
-    no_tests: {{exit_codes: [5], output_patterns: ["Ran 0 tests"], require_output_pattern: "Ran [1-9]"}}
+{person_and_tests}
 health_checks:
   schema-at-head:
     description: the database has the migrations that the files have, and no others
@@ -124,4 +113,5 @@ def services_policy(*, port: int, run: str, public_key: str) -> str:
         run: the directory of the sockets.
         public_key: base64 of the approver's Ed25519 public key.
     """
-    return _TEMPLATE.format(port=port, run=run, base=run.rpartition("/")[0], public_key=public_key, approver=APPROVER)
+    shared = person_and_tests(public_key=public_key, tests="tests/test_shop.py")
+    return _TEMPLATE.format(port=port, run=run, base=run.rpartition("/")[0], person_and_tests=shared)
