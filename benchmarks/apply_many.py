@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.workspace import fill, govern, text, throwaway
+from benchmarks.workspace import BASE, fill, govern, text, throwaway
 
 from lonelycat import ChangePlan, ChangeSet, Executor, FileChange, WriteGate
 from lonelycat.governance.decision import GovernanceDecision
@@ -79,10 +79,10 @@ def lonelycat(root: Path, paths: list[str], before: int, after: int) -> float:
     return seconds
 
 
-def take_turns(files: int, rounds: int) -> tuple[list[float], list[float], list[float]]:
+def take_turns(files: int, rounds: int, below: Path = BASE) -> tuple[list[float], list[float], list[float]]:
     """Return the seconds of LonelyCat, the naive loop and git in ``rounds`` rounds, after one that does not count."""
     ours, loops, gits = [], [], []
-    with throwaway() as root:
+    with throwaway(below) as root:
         paths = fill(root, files)
         subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
         govern(root)
@@ -95,8 +95,13 @@ def take_turns(files: int, rounds: int) -> tuple[list[float], list[float], list[
 
 
 def measure(files: int = 1000, rounds: int = ROUNDS) -> Ratios:
-    """Take turns ``rounds`` times."""
-    ours, loops, gits = take_turns(files, rounds)
+    """Take turns ``rounds`` times on the disk at hand."""
+    return measure_in(BASE, files, rounds)
+
+
+def measure_in(below: Path, files: int, rounds: int) -> Ratios:
+    """Take turns ``rounds`` times in a throwaway directory below ``below``."""
+    ours, loops, gits = take_turns(files, rounds, below)
     return Ratios(
         files,
         statistics.median(ours),
