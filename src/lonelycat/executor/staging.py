@@ -133,7 +133,7 @@ class Stager:
             if source is not None and replaced is not None and not replaced.identity.is_link:
                 self._carry_over(fd, source, replaced, permissions)
             else:
-                self._settle_mode(fd, permissions)
+                self._settle_mode(fd, os.fstat(fd), permissions)
             if durable:
                 self._filesystem.fsync(fd)
         finally:
@@ -167,17 +167,18 @@ class Stager:
 
     def _carry_over(self, fd: int, source: FileOperation, replaced: Found, permissions: int) -> None:
         """Carry over what git does not track: owner, the other permission bits, extended attributes."""
-        if (replaced.status.st_uid, replaced.status.st_gid) != (os.geteuid(), os.getegid()):
+        made, old = os.fstat(fd), replaced.status
+        if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):  # its group may be the directory's, not ours
             with suppress(PermissionError):
-                self._filesystem.set_owner(fd, replaced.status.st_uid, replaced.status.st_gid)
-        self._settle_mode(fd, permissions)
+                self._filesystem.set_owner(fd, old.st_uid, old.st_gid)
+        self._settle_mode(fd, made, permissions)
         if replaced.attributes:
             with _tolerating_no_attributes():
                 self._copy_extended_attributes(fd, source, replaced.attributes)
 
-    def _settle_mode(self, fd: int, permissions: int) -> None:
+    def _settle_mode(self, fd: int, made: os.stat_result, permissions: int) -> None:
         """Set the mode where creating the file has not already: nearly always the umask leaves it as asked."""
-        if stat.S_IMODE(os.fstat(fd).st_mode) != permissions:
+        if stat.S_IMODE(made.st_mode) != permissions:
             self._filesystem.set_mode(fd, permissions)
 
     def _copy_extended_attributes(self, fd: int, source: FileOperation, names: tuple[str, ...]) -> None:
