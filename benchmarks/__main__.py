@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks import (
     apply_many,
     check_start,
+    file_systems,
     gate_decision,
     growth,
     history,
@@ -24,11 +25,11 @@ from benchmarks import (
     recovery,
     sandbox,
 )
+from benchmarks.tables import Row, in_ms, table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "performance.md"
 BEGIN, END = "<!-- measured by make bench: begin -->\n", "<!-- measured by make bench: end -->\n"
-Row = tuple[str, ...]
 
 
 def against_peers() -> list[Row]:
@@ -42,19 +43,19 @@ def against_peers() -> list[Row]:
     return [
         (
             f"{many.files} small updates, against a loop of write, fsync, rename",
-            f"{many.to_naive:.2f} × ({_ms(many.lonelycat)} to {_ms(many.naive)})",
+            f"{many.to_naive:.2f} × ({in_ms(many.lonelycat)} to {in_ms(many.naive)})",
             "1.0 ×",
             "0.25 ×",
         ),
         (
             f"{many.files} small updates, against `git apply` (neither durable nor atomic)",
-            f"{many.to_git:.1f} × ({_ms(many.lonelycat)} to {_ms(many.git)})",
+            f"{many.to_git:.1f} × ({in_ms(many.lonelycat)} to {in_ms(many.git)})",
             "3 ×",
             "2 ×",
         ),
         (
             f"{tool.files} small updates, whole process, against pyinfra (neither durable nor atomic)",
-            f"{1 / tool.ratio:.2f} × ({_ms(tool.lonelycat)} to {_ms(tool.pyinfra)})",
+            f"{1 / tool.ratio:.2f} × ({in_ms(tool.lonelycat)} to {in_ms(tool.pyinfra)})",
             "",
             "",
         ),
@@ -69,7 +70,7 @@ def against_peers() -> list[Row]:
         ),
         (
             "`lonelycat check` on a one-file patch, against the bare interpreter's start",
-            f"{start.ratio:.1f} × ({_ms(start.check)} to {_ms(start.interpreter)})",
+            f"{start.ratio:.1f} × ({in_ms(start.check)} to {in_ms(start.interpreter)})",
             "20 ×",
             "10 ×",
         ),
@@ -86,7 +87,7 @@ def _growth_rows(found: list[growth.Growth]) -> list[Row]:
     return [
         (
             f"{row.files:,}",
-            _ms(row.lonelycat),
+            in_ms(row.lonelycat),
             f"{row.lonelycat / row.naive:.2f} ×",
             f"{row.lonelycat / row.git:.1f} ×",
             f"{row.memory_mib:.0f} MiB",
@@ -96,13 +97,15 @@ def _growth_rows(found: list[growth.Growth]) -> list[Row]:
 
 
 def _history_rows(found: list[history.Cost]) -> list[Row]:
-    return [(f"{row.rows:,}", _ms(row.execute), f"{row.to_none:.2f} ×", f"{row.database_mib:.0f} MiB") for row in found]
+    return [
+        (f"{row.rows:,}", in_ms(row.execute), f"{row.to_none:.2f} ×", f"{row.database_mib:.0f} MiB") for row in found
+    ]
 
 
 def _recovery_rows(found: list[recovery.Recovery]) -> list[Row]:
     by_files: dict[int, list[str]] = {}
     for row in found:
-        by_files.setdefault(row.files, []).append(_ms(row.seconds))
+        by_files.setdefault(row.files, []).append(in_ms(row.seconds))
     return [(f"{files:,}", *times) for files, times in by_files.items()]
 
 
@@ -111,7 +114,7 @@ def _reader_rows() -> list[Row]:
         (
             f"{row.files:,}",
             f"{row.open * 1000:.1f} ms" if row.files > 1 else "none: one rename",
-            _ms(row.transaction),
+            in_ms(row.transaction),
             f"{row.marks * 1000:.3f} ms",
         )
         for row in map(reader_window.measure, reader_window.FILES)
@@ -119,25 +122,16 @@ def _reader_rows() -> list[Row]:
 
 
 def _sandbox_rows(found: list[sandbox.Overhead]) -> list[Row]:
-    return [(row.suite, row.way, _ms(row.seconds), f"{row.ratio:.2f} ×") for row in found]
+    return [(row.suite, row.way, in_ms(row.seconds), f"{row.ratio:.2f} ×") for row in found]
 
 
 def _sandbox_section(found: list[sandbox.Overhead]) -> str:
     return (
         "### Sandbox and rehearsal\n\nA whole execution of a one-file change, verified by a test suite in each way;"
         " medians, and the median of the paired ratios.\n\n"
-        + _table(("suite", "verified", "whole execution", "against without a sandbox"), _sandbox_rows(found))
+        + table(("suite", "verified", "whole execution", "against without a sandbox"), _sandbox_rows(found))
         + "\n![What a sandbox and a rehearsal cost](images/sandbox-overhead.svg)\n"
     )
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"
-
-
-def _table(heads: Row, rows: list[Row]) -> str:
-    lines = [heads, ("---",) * len(heads), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 Measured = tuple[list[growth.Growth], list[history.Cost], list[recovery.Recovery]]
@@ -145,28 +139,30 @@ Measured = tuple[list[growth.Growth], list[history.Cost], list[recovery.Recovery
 
 def measured() -> tuple[str, Measured, list[sandbox.Overhead]]:
     """Measure everything; return the page's section and what its pictures are drawn from."""
-    tables = _table(("what", "measured", "limit", "aim"), against_peers())
+    tables = table(("what", "measured", "limit", "aim"), against_peers())
     sizes, costs, recovered = growth.measure(), history.measure(), recovery.measure()
     overheads = sandbox.measure()
+    disks = file_systems.measure()
     earlier = sorted({row.rows for row in recovered})
     text = (
         f"One run of `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, Linux {platform.release()},"
         f" Python {platform.python_version()}, {_file_system()}.\n\n{tables}\n"
-        "### By the number of files\n\n"
+        + file_systems.section(disks)
+        + "### By the number of files\n\n"
         "Memory is the peak of proposing and executing a git range of that many files.\n\n"
-        + _table(
+        + table(
             ("files", "LonelyCat", "against the loop", "against `git apply`", "peak memory above the interpreter"),
             _growth_rows(sizes),
         )
         + "\n![Time by the number of files](images/growth-time.svg)\n\n"
         "![Memory by the number of files](images/growth-memory.svg)\n\n"
         "### By what is on record\n\nA one-file execution; the ratio is to the same with nothing on record.\n\n"
-        + _table(
+        + table(
             ("executions on record", "the next execution", "against none", "size of the database"), _history_rows(costs)
         )
         + "\n![The next execution by the executions on record](images/growth-history.svg)\n\n"
         "### Recovery\n\nThe executor was killed with everything applied and nothing committed.\n\n"
-        + _table(
+        + table(
             ("files in the transaction", *(f"with {rows:,} earlier executions" for rows in earlier)),
             _recovery_rows(recovered),
         )
@@ -174,7 +170,7 @@ def measured() -> tuple[str, Measured, list[sandbox.Overhead]]:
         "### Readers\n\nThe window in which a program that does not ask can see half of a change, from the first"
         " rename to the last, and what an execution spends on those that ask"
         " ([ADR 19](adr/0019-readers-ask-they-do-not-lock.md)).\n\n"
-        + _table(("updates in one change set", "window", "the whole transaction", "both marks"), _reader_rows())
+        + table(("updates in one change set", "window", "the whole transaction", "both marks"), _reader_rows())
         + f"\n{_sandbox_section(overheads)}"
     )
     return text, (sizes, costs, recovered), overheads

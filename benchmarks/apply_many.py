@@ -1,7 +1,8 @@
 """1000 small updates in one change set: LonelyCat against the naive durable loop and against ``git apply``.
 
-Run alone: ``python -m benchmarks.apply_many [FILES]``. The three take turns in one run, so that a machine that speeds
-up or slows down does it to all of them; what is quoted is the median of the ratios, round by round.
+Run alone: ``python -m benchmarks.apply_many [FILES]``. The three, and the protocol's system calls alone, take turns in
+one run, so that a machine that speeds up or slows down does it to all of them; what is quoted is the median of the
+ratios, round by round.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.workspace import fill, govern, text, throwaway
+from benchmarks.bare_calls import bare_calls
+from benchmarks.workspace import BASE, fill, govern, text, throwaway
 
 from lonelycat import ChangePlan, ChangeSet, Executor, FileChange, WriteGate
 from lonelycat.governance.decision import GovernanceDecision
@@ -24,12 +26,17 @@ ROUNDS = 7
 
 @dataclass(frozen=True)
 class Ratios:
-    """Medians: seconds of each, and LonelyCat's time in units of the two others."""
+    """Medians: seconds of each, and LonelyCat's time in units of the two others.
+
+    Attributes:
+        bare: of the protocol's system calls alone.
+    """
 
     files: int
     lonelycat: float
     naive: float
     git: float
+    bare: float
     to_naive: float
     to_git: float
 
@@ -79,31 +86,50 @@ def lonelycat(root: Path, paths: list[str], before: int, after: int) -> float:
     return seconds
 
 
-def take_turns(files: int, rounds: int) -> tuple[list[float], list[float], list[float]]:
-    """Return the seconds of LonelyCat, the naive loop and git in ``rounds`` rounds, after one that does not count."""
-    ours, loops, gits = [], [], []
-    with throwaway() as root:
+@dataclass(frozen=True)
+class Turns:
+    """Seconds of each, round by round."""
+
+    lonelycat: list[float] = field(default_factory=list)
+    naive: list[float] = field(default_factory=list)
+    git: list[float] = field(default_factory=list)
+    bare: list[float] = field(default_factory=list)
+
+
+def take_turns(files: int, rounds: int, below: Path = BASE) -> Turns:
+    """Return the seconds that each took in ``rounds`` rounds, after one that does not count."""
+    turns = Turns()
+    with throwaway(below) as root:
         paths = fill(root, files)
         subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
         govern(root)
         for number in range(rounds + 1):
-            first, second, third = 3 * number + 1, 3 * number + 2, 3 * number + 3
-            loops.append(naive_loop(root, paths, first))
-            ours.append(lonelycat(root, paths, first, second))
-            gits.append(git_apply(root, paths, second, third))
-    return ours[1:], loops[1:], gits[1:]
+            if number == 1:
+                turns = Turns()
+            at = 4 * number
+            turns.naive.append(naive_loop(root, paths, at + 1))
+            turns.lonelycat.append(lonelycat(root, paths, at + 1, at + 2))
+            turns.git.append(git_apply(root, paths, at + 2, at + 3))
+            turns.bare.append(bare_calls(root, paths, at + 3, at + 4))
+    return turns
 
 
 def measure(files: int = 1000, rounds: int = ROUNDS) -> Ratios:
-    """Take turns ``rounds`` times."""
-    ours, loops, gits = take_turns(files, rounds)
+    """Take turns ``rounds`` times on the disk at hand."""
+    return measure_in(BASE, files, rounds)
+
+
+def measure_in(below: Path, files: int, rounds: int) -> Ratios:
+    """Take turns ``rounds`` times in a throwaway directory below ``below``."""
+    turns = take_turns(files, rounds, below)
     return Ratios(
         files,
-        statistics.median(ours),
-        statistics.median(loops),
-        statistics.median(gits),
-        statistics.median(mine / other for mine, other in zip(ours, loops, strict=True)),
-        statistics.median(mine / other for mine, other in zip(ours, gits, strict=True)),
+        statistics.median(turns.lonelycat),
+        statistics.median(turns.naive),
+        statistics.median(turns.git),
+        statistics.median(turns.bare),
+        statistics.median(mine / other for mine, other in zip(turns.lonelycat, turns.naive, strict=True)),
+        statistics.median(mine / other for mine, other in zip(turns.lonelycat, turns.git, strict=True)),
     )
 
 

@@ -49,12 +49,12 @@ def measure(sizes: tuple[int, ...] = SIZES) -> list[Growth]:
 
 
 def _measure(files: int, rounds: int) -> Growth:
-    ours, loops, gits = take_turns(files, rounds)
+    turns = take_turns(files, rounds)
     return Growth(
         files,
-        statistics.median(ours),
-        statistics.median(loops),
-        statistics.median(gits),
+        statistics.median(turns.lonelycat),
+        statistics.median(turns.naive),
+        statistics.median(turns.git),
         memory(files),
     )
 

@@ -24,14 +24,15 @@ shadow: [UNSCANNED_CONTENT]
 """
 
 
-@contextmanager
-def throwaway() -> Iterator[Path]:
-    """Yield an empty directory on a real disk, removed afterwards.
+BASE = Path("/var/tmp")  # noqa: S108 — throwaway directories get names of their own
+"""It is on disk where ``/tmp`` may be in memory; and it is seldom used, so that looking for a free inode, which a
+well-used ext4 directory makes slow for everybody, does not drown what is measured."""
 
-    ``/var/tmp`` is on disk where ``/tmp`` may be in memory; and it is seldom used, so that looking for a free inode,
-    which a well-used ext4 directory makes slow for everybody, does not drown what is measured.
-    """
-    root = Path(tempfile.mkdtemp(prefix="lonelycat-bench-", dir="/var/tmp"))
+
+@contextmanager
+def throwaway(below: Path = BASE) -> Iterator[Path]:
+    """Yield an empty directory below ``below``, on a real disk unless said otherwise, removed afterwards."""
+    root = Path(tempfile.mkdtemp(prefix="lonelycat-bench-", dir=below))
     try:
         yield root
     finally:

@@ -96,10 +96,8 @@ def _content_parts(
     before, after = old or b"", new or b""
     mode = b" " + entry.old_mode.encode() if entry.old_mode is not None and entry.old_mode == entry.new_mode else b""
     binary = is_binary(before) or is_binary(after)
-    ids = tuple(
-        (_NO_ID if data is None else blob_id(data, _NO_ID))[: None if binary else _ABBREVIATED] for data in (old, new)
-    )
-    out.append(b"index %s..%s%s\n" % (ids[0].encode(), ids[1].encode(), mode))
+    digits = None if binary else _ABBREVIATED
+    out.append(b"index %s..%s%s\n" % (_id(old)[:digits], _id(new)[:digits], mode))
     if binary:
         if max(len(before), len(after)) > MAX_BINARY_BYTES:
             out.append(_differ(entry, *names))
@@ -111,6 +109,10 @@ def _content_parts(
     out.append(b"--- %s\n" % (b"/dev/null" if old is None else _named(names[0])))
     out.append(b"+++ %s\n" % (b"/dev/null" if new is None else _named(names[1])))
     _hunks(split_lines(before), split_lines(after), out)
+
+
+def _id(data: bytes | None) -> bytes:
+    return (_NO_ID if data is None else blob_id(data, _NO_ID)).encode()
 
 
 def _differ(entry: DiffEntry, old_name: bytes, new_name: bytes) -> bytes:
@@ -163,10 +165,10 @@ def _range(begin: int, end: int) -> bytes:
 
 
 def _marked(mark: bytes, lines: list[bytes], out: list[bytes]) -> None:
-    for line in lines:
-        out += (mark, line)
-    if lines and not lines[-1].endswith(b"\n"):  # only a text's last line can lack its end
-        out.append(b"\n\\ No newline at end of file\n")
+    if lines:
+        out += (mark, mark.join(lines))
+        if not lines[-1].endswith(b"\n"):  # only a text's last line can lack its end
+            out.append(b"\n\\ No newline at end of file\n")
 
 
 def _named(name: bytes) -> bytes:
@@ -176,7 +178,7 @@ def _named(name: bytes) -> bytes:
 
 def is_binary(data: bytes) -> bool:
     """Tell whether git would take ``data`` for binary: a NUL in the first 8000 bytes."""
-    return b"\0" in data[:_SNIFFED_BYTES]
+    return data.find(b"\0", 0, _SNIFFED_BYTES) >= 0
 
 
 def quoted(path: str) -> bytes:

@@ -49,7 +49,7 @@ class Stager:
         self._open_blob = open_blob
         self._chunk = chunk
         self._stop = stop
-        self.old_contents = SmallContents()
+        self.old_contents = SmallContents(stop)
         self._unsettled: list[FileOperation] = []
 
     def prepare(self, plan: OperationPlan, identity: dict[str, object]) -> Intent:
@@ -133,7 +133,7 @@ class Stager:
             if source is not None and replaced is not None and not replaced.identity.is_link:
                 self._carry_over(fd, source, replaced, permissions)
             else:
-                self._settle_mode(fd, permissions)
+                self._settle_mode(fd, os.fstat(fd), permissions)
             if durable:
                 self._filesystem.fsync(fd)
         finally:
@@ -167,17 +167,18 @@ class Stager:
 
     def _carry_over(self, fd: int, source: FileOperation, replaced: Found, permissions: int) -> None:
         """Carry over what git does not track: owner, the other permission bits, extended attributes."""
-        if (replaced.status.st_uid, replaced.status.st_gid) != (os.geteuid(), os.getegid()):
+        made, old = os.fstat(fd), replaced.status
+        if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):  # its group may be the directory's, not ours
             with suppress(PermissionError):
-                self._filesystem.set_owner(fd, replaced.status.st_uid, replaced.status.st_gid)
-        self._settle_mode(fd, permissions)
+                self._filesystem.set_owner(fd, old.st_uid, old.st_gid)
+        self._settle_mode(fd, made, permissions)
         if replaced.attributes:
             with _tolerating_no_attributes():
                 self._copy_extended_attributes(fd, source, replaced.attributes)
 
-    def _settle_mode(self, fd: int, permissions: int) -> None:
+    def _settle_mode(self, fd: int, made: os.stat_result, permissions: int) -> None:
         """Set the mode where creating the file has not already: nearly always the umask leaves it as asked."""
-        if stat.S_IMODE(os.fstat(fd).st_mode) != permissions:
+        if stat.S_IMODE(made.st_mode) != permissions:
             self._filesystem.set_mode(fd, permissions)
 
     def _copy_extended_attributes(self, fd: int, source: FileOperation, names: tuple[str, ...]) -> None:
@@ -213,12 +214,16 @@ class SmallContents:
     """The bytes of small old files, as they were read to be hashed, so that the evidence need not read them again.
 
     Bounded: whatever the change set, it holds at most ``TOTAL_BYTES``.
+
+    Args:
+        stop: called between the chunks of a file; raises to stop.
     """
 
     FILE_BYTES = 64 * 1024
     TOTAL_BYTES = 4 * 1024 * 1024
 
-    def __init__(self) -> None:
+    def __init__(self, stop: Callable[[], None] = lambda: None) -> None:
+        self._stop = stop
         self._by_path: dict[str, bytes] = {}
         self._left = self.TOTAL_BYTES
         self._path = ""
@@ -231,6 +236,7 @@ class SmallContents:
 
     def _take(self, data: bytes) -> None:
         if not self._is_first:  # not a small file
+            self._stop()
             self._left += len(self._by_path.pop(self._path, b""))
         elif len(data) <= min(self.FILE_BYTES, self._left):
             self._by_path[self._path] = data
@@ -252,7 +258,7 @@ def check_base(
 
     Args:
         contents: keeps the bytes of small files as they are read.
-        stop: called before every file, and of one that is kept while it is read; raises to stop.
+        stop: called before every file; raises to stop.
 
     Raises:
         ConflictError: it is not; names every path.
@@ -263,7 +269,7 @@ def check_base(
     going = {operation.path for operation in operations if operation.new is None}
     for operation in operations:
         stop()
-        difference = _check_one(tree, operation, found, going, contents, stop)
+        difference = _check_one(tree, operation, found, going, contents)
         if difference is not None:
             differences.append(difference)
     if differences:
@@ -277,11 +283,10 @@ def _check_one(
     found: dict[str, Found],
     going: set[str],
     contents: SmallContents | None,
-    stop: Callable[[], None],
 ) -> Conflict | None:
     path = operation.path
     try:
-        there = tree.look(path, None if contents is None else _stopping(contents.reading(path), stop))
+        there = tree.look(path, None if contents is None else contents.reading(path))
     except LonelyCatError as error:
         if operation.old is None and _makes_room(error.code, path, going):
             return None
@@ -294,14 +299,6 @@ def _check_one(
     if actual == operation.old:
         return None
     return difference(path, code_of_difference(operation.old, actual), operation.old, actual)
-
-
-def _stopping(take: Callable[[bytes], None], stop: Callable[[], None]) -> Callable[[bytes], None]:
-    def taking(data: bytes) -> None:
-        stop()
-        take(data)
-
-    return taking
 
 
 def _makes_room(code: str, path: str, going: set[str]) -> bool:

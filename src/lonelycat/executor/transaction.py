@@ -155,20 +155,26 @@ class Transaction:
             )
         stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk, stop)
         self._old_contents = stager.old_contents
-        self._intent = stager.prepare(plan_operations(changes), identity)
-        if stager.is_settled:
+        intent = self._intent = stager.prepare(plan_operations(changes), identity)
+        body: dict[str, object] = {}
+
+        def beside_the_disk() -> None:
             meanwhile()
+            body.update(intent.to_body())
+
+        if stager.is_settled:
+            beside_the_disk()
         else:
-            wait_and_work(stager.settle, meanwhile)
+            wait_and_work(stager.settle, beside_the_disk)
         self._old_contents = SmallContents()  # who wanted them has looked
         stop()
         self._check_fence()
         journal = JournalWriter(self._filesystem, self._stage, self._fence)
-        journal.begin(self._intent.to_body())
+        journal.begin(body)
         self._filesystem.fsync(self._stage)
         self._filesystem.fsync(self._transactions)
         self._journal = journal
-        return self._intent
+        return intent
 
     def abandon(self) -> None:
         """Remove a transaction that changed nothing; what cannot be removed is left to recovery."""

@@ -257,15 +257,17 @@ class PinnedTree:
 
     def _hash(self, fd: int, size: int, sink: Callable[[bytes], object] | None) -> str:
         """Return the SHA-256 of what ``fd`` holds; ``size`` is what it should be, and saves a look for the end."""
-        digest = hashlib.sha256()
         wanted = min(self._chunk, size + 1)
-        while data := self.filesystem.read(fd, wanted):
-            digest.update(data)
+        data = self.filesystem.read(fd, wanted)
+        digest = hashlib.sha256(data)
+        while data:
             if sink is not None:
                 sink(data)
             if len(data) == size < wanted:
                 break
             wanted = self._chunk
+            data = self.filesystem.read(fd, wanted)
+            digest.update(data)
         return digest.hexdigest()
 
     def _look_at_link(self, directory: int, name: str, path: str, links: int) -> Found | None:

@@ -102,6 +102,8 @@ def _assignments(data: bytes) -> Iterator[SecretMatch]:
 
 
 def _urls(data: bytes) -> Iterator[SecretMatch]:
+    if b"://" not in data:  # a patch has many an @ and often no URL
+        return
     at = data.find(b"@")
     while at != -1:
         scheme = data.rfind(b"://", max(0, at - 200), at)

@@ -99,6 +99,8 @@ def _collect(value: object, texts: set[str]) -> bool:
         for item in waiting.pop():
             if isinstance(item, str):
                 texts.add(item)
+            elif item is None:
+                continue
             elif isinstance(item, dict):
                 keys = tuple(item)
                 if keys not in harmless_keys:

@@ -9,9 +9,10 @@ Invariants:
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import to_json
 
 from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
 from lonelycat.changes.diff import DiffEntry, render_file
@@ -28,7 +29,6 @@ from lonelycat.runtime.steps import ExecutionContext
 
 CHANGESET = "changeset.json"
 DIFF = "diff.patch"
-_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _MAX_DIFF_BYTES = 1024 * 1024
 """A file above this many bytes is named in ``diff.patch`` without its contents."""
 
@@ -62,7 +62,9 @@ class Evidence:
                 old = None if operation.old is None else self._old(transaction, operation)
                 if isinstance(old, BlobRef):
                     blobs.add(old.sha256)
-                inverse.add((b"," if number else b"") + _COMPACT.encode(_inverse(change, old)).encode("utf-8"))
+                if number:
+                    inverse.add(b",")
+                inverse.add(to_json(_inverse(change, old)))  # a tenth of the time of the standard library's
                 diff.add(render_file(_entry(change, old, self._new(change))))
             inverse.add(b"]}")
 

@@ -210,6 +210,16 @@ def test_an_update_carries_over_owner_mode_and_attributes(root: Path, owned: Pat
     assert owned.read_bytes() == b"new" and _facts(owned) == before
 
 
+def test_a_file_keeps_its_group_where_a_new_one_gets_the_directorys(root: Path) -> None:
+    """As after ``chgrp -R`` and ``chmod -R g+s`` on a shared checkout, or on a file system mounted with ``grpid``."""
+    (root / "a").write_bytes(b"old")
+    _run(root, FileChange.create("b", b"b"))
+    os.chown(root / ".lonelycat/tx", -1, 2345)
+    (root / ".lonelycat/tx").chmod(0o2700)
+    _run(root, FileChange.update("a", b"old", b"new"))
+    assert (root / "a").read_bytes() == b"new" and (root / "a").stat().st_gid == os.getegid()
+
+
 @pytest.mark.parametrize("new_content", [None, b"edited"])
 def test_a_rename_carries_over_owner_mode_and_attributes(new_content: bytes | None, root: Path, owned: Path) -> None:
     before = _facts(owned)

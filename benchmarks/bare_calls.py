@@ -1,0 +1,71 @@
+"""The system calls of the protocol alone, for many small updates: what no checking and no recording can go below.
+
+It stages, applies, makes durable and removes with the same calls in the same order, hashes what it reads and writes,
+and does nothing else: no decision, no lock, no journal, no evidence, no history. What an execution takes beyond this is
+LonelyCat's own; what this takes beyond the naive loop or ``git apply`` is the protocol's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from benchmarks.workspace import text
+
+from lonelycat.executor.filesystem import FileSystem
+
+
+def bare_calls(root: Path, paths: list[str], before: int, after: int) -> float:
+    """Replace revision ``before`` of ``paths`` by ``after``; return seconds."""
+    contents = [text(number, after) for number in range(len(paths))]
+    wanted = [hashlib.sha256(text(number, before)).digest() for number in range(len(paths))]
+    places = [path.rpartition("/")[::2] for path in paths]
+    fs = FileSystem()
+    begun = time.perf_counter()
+    transaction = f"bare-{after}"  # by its name ext4 chooses where its files go: never twice in the same place
+    stages = fs.open_root(root / ".lonelycat/tx")
+    fs.spread(stages)
+    fs.make_directory(stages, transaction, 0o700)
+    stage = fs.open_beneath(stages, transaction)
+    top = fs.open_root(root)
+    directories = {directory: fs.open_beneath(top, directory) for directory, _ in places}
+    _stage(fs, stage, [(directories[directory], name) for directory, name in places], contents, wanted)
+    fs.syncfs(stage)
+    for number, (directory, name) in enumerate(places):
+        fs.exchange(stage, f"{number:06d}.new", directories[directory], name)
+        assert _digest(fs, stage, f"{number:06d}.new") == wanted[number]
+    fs.syncfs(stage)
+    for name in fs.list(stage):
+        fs.unlink(stage, name)
+    fs.remove_directory(stages, transaction)
+    seconds = time.perf_counter() - begun
+    for fd in (stages, stage, top, *directories.values()):
+        fs.close(fd)
+    return seconds
+
+
+def _stage(
+    fs: FileSystem, stage: int, places: list[tuple[int, str]], contents: list[bytes], wanted: list[bytes]
+) -> None:
+    for number, (directory, name) in enumerate(places):
+        assert _digest(fs, directory, name, attributes=True) == wanted[number]
+    for number, (directory, name) in enumerate(places):
+        fs.hard_link(directory, name, stage, f"{number:06d}.old")
+    for number, data in enumerate(contents):
+        fd = fs.create_file(stage, f"{number:06d}.new", 0o644)
+        hashlib.sha256(data).digest()
+        fs.write(fd, data)
+        os.fstat(fd)
+        fs.close(fd)
+
+
+def _digest(fs: FileSystem, directory: int, name: str, *, attributes: bool = False) -> bytes:
+    fd = fs.open_file(directory, name)
+    size = os.fstat(fd).st_size
+    digest = hashlib.sha256(fs.read(fd, size + 1)).digest()
+    if attributes:
+        fs.kept_attributes(fd)
+    fs.close(fd)
+    return digest
