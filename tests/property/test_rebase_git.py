@@ -1,7 +1,8 @@
 """A rebase against git: the text that `git apply` or `git merge-file` makes, or a refusal.
 
 Both are asked about each example. ``git apply`` moves a hunk to where its context stands; ``git merge-file`` merges the
-two edits of the old text. Whoever of them answers has to answer as we do, and one of them has to.
+two edits of the old text. Whoever of them answers has to answer as we do, and one of them has to. Where they answer
+differently there is more than one way to join the two edits: any answer would be a guess, and only a refusal is right.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 from tests.tally import tally
 
@@ -47,11 +48,29 @@ def _whole(lines: Sequence[bytes]) -> list[bytes]:
     return [line if line.endswith(b"\n") else line + b"\n" for line in lines]
 
 
+Texts = tuple[bytes, bytes, bytes]
+"""The text before a change, after it, and as it is today."""
+
+
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[bytes, bytes, bytes]:
-    """The text before a change, after it, and as it is today."""
+def histories(draw: st.DrawFn) -> Texts:
     old = draw(old_text)
     return old, draw(edited(old, 3)), draw(edited(old, 3))
+
+
+@st.composite
+def repetitive(draw: st.DrawFn) -> Texts:
+    """Few lines of two or three kinds: there is always more than one way to compare them."""
+    few = st.lists(st.sampled_from(WORDS[: draw(st.integers(2, 3))]), max_size=3)
+    old = draw(st.lists(few, min_size=1, max_size=4).map(lambda runs: [line for run in runs for line in run]))
+    texts = [old]
+    for _ in range(2):
+        lines = list(old)
+        for _ in range(draw(st.integers(1, 2))):
+            at = draw(st.integers(0, len(lines)))
+            lines[at : at + draw(st.integers(0, 2))] = draw(few)
+        texts.append(lines)
+    return b"".join(texts[0]), b"".join(texts[1]), b"".join(texts[2])
 
 
 def git_apply(folder: Path, old: bytes, new: bytes, today: bytes) -> bytes | None:
@@ -69,6 +88,8 @@ def git_merge(folder: Path, old: bytes, new: bytes, today: bytes) -> bytes | Non
 
 
 def held_against_git(old: bytes, new: bytes, today: bytes) -> None:
+    if new == old:
+        return
     placed = place_hunks(old, new, today)
     if isinstance(placed, Misfit):
         event("refused")
@@ -84,18 +105,27 @@ def held_against_git(old: bytes, new: bytes, today: bytes) -> None:
     assert all(answer == placed.data for answer in answers)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=SLOW)
-@given(histories())
-def test_a_rebase_is_what_git_makes_or_a_refusal(texts: tuple[bytes, bytes, bytes]) -> None:
-    old, new, today = texts
-    if new != old:
-        held_against_git(old, new, today)
+ADDED_BY_BOTH = (b"one\ntwo\none\n", b"one\none\ntwo\none\none\n", b"one\ntwo\none\none\n")
+"""`git apply` adds another line to the last run, `git merge-file` takes the two additions for one."""
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
+@given(st.one_of(histories(), repetitive()))
+@example(ADDED_BY_BOTH)
+def test_a_rebase_is_what_git_makes_or_a_refusal(texts: Texts) -> None:
+    held_against_git(*texts)
 
 
 @pytest.mark.long
 @settings(max_examples=3_000, deadline=None, suppress_health_check=SLOW)
 @given(histories())
-def test_long_a_rebase_is_what_git_makes_or_a_refusal(texts: tuple[bytes, bytes, bytes]) -> None:
-    old, new, today = texts
-    if new != old:
-        held_against_git(old, new, today)
+def test_long_a_rebase_is_what_git_makes_or_a_refusal(texts: Texts) -> None:
+    held_against_git(*texts)
+
+
+@pytest.mark.long
+@settings(max_examples=3_000, deadline=None, suppress_health_check=SLOW)
+@given(repetitive())
+@example(ADDED_BY_BOTH)
+def test_long_a_rebase_of_repetitive_text_is_what_git_makes_or_a_refusal(texts: Texts) -> None:
+    held_against_git(*texts)

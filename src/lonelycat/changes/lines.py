@@ -48,7 +48,7 @@ def _regions(old: Sequence[bytes], new: Sequence[bytes], span: Region, budget: l
             yield span
         return
     start_a, start_b = a, b
-    for anchor_a, anchor_b in (*_anchors(old, new, span), (a_end, b_end)):
+    for anchor_a, anchor_b in (*anchors(old, new, span), (a_end, b_end)):
         yield from _greedy(old, new, _trimmed(old, new, (start_a, anchor_a, start_b, anchor_b)), budget)
         start_a, start_b = anchor_a + 1, anchor_b + 1
 
@@ -66,7 +66,7 @@ def _first_difference(mine: Sequence[bytes], other: Sequence[bytes]) -> int:
     return next(compress(count(), map(ne, mine, other)), min(len(mine), len(other)))
 
 
-def _anchors(old: Sequence[bytes], new: Sequence[bytes], span: Region) -> list[tuple[int, int]]:
+def anchors(old: Sequence[bytes], new: Sequence[bytes], span: Region) -> list[tuple[int, int]]:
     """Return the longest increasing chain of pairs of equal lines that are unique on both sides."""
     a, a_end, b, b_end = span
     where_old = _unique(old, a, a_end)

@@ -2,8 +2,8 @@
 
 Invariants:
 - A hunk's full old side, context included, stands in today's file exactly once (overlapping places counted), and what
-  it changes are the very lines that were there: untouched since, not equal ones that were moved or written anew.
-  So no line of context is given up, nothing is guessed, and nothing is done twice.
+  it changes are the very lines that were there, whichever way the texts are compared: untouched since, not equal ones
+  that were moved or written anew. So no line of context is given up, nothing is guessed, and nothing is done twice.
 - So a hunk without context on one side, because the file began or ended there, needs that it still does.
 - What is about the whole file (a creation, deletion, rename, mode, link or binary content) holds only where today's
   file is what it was before the change, or already what it is after it.
@@ -23,8 +23,9 @@ from lonelycat.changes.changeset import SYMLINK, FileChange, Mode, Operation
 from lonelycat.changes.conflict import Conflict
 from lonelycat.changes.diff import hunk_regions, hunk_span, is_binary
 from lonelycat.changes.digest import sha256_hex
+from lonelycat.changes.doubt import Doubt, doubts
 from lonelycat.changes.formats.base import Side, change_between
-from lonelycat.changes.lines import Region, changed_regions, split_lines
+from lonelycat.changes.lines import split_lines
 from lonelycat.changes.paths import printable
 
 MAX_TEXT_BYTES = 1024 * 1024
@@ -33,7 +34,7 @@ _MAX_HUNKS = 2_000
 _SHOWN = 80
 _NOT_THE_SAME = (
     "the very lines that were there, beside the same ones",
-    "new lines beside them, or equal lines that were moved or written anew",
+    "new lines beside them or beside their equals, or equal lines that were moved or written anew",
 )
 
 
@@ -157,7 +158,7 @@ def place_hunks(old: bytes, new: bytes, today: bytes) -> Placed | Misfit:
     if len(groups) > _MAX_HUNKS:
         return Misfit(_MAX_HUNKS + 1, 1, f"at most {_MAX_HUNKS} hunks", f"{len(groups)} of them")
     text = _Text(today)
-    kept = _Kept(changed_regions(before, text.lines))
+    kept, ours = _Kept(doubts(before, text.lines)), _Kept(doubts(before, after))
     parts: list[bytes] = []
     offsets: list[int] = []
     position = 0
@@ -168,7 +169,7 @@ def place_hunks(old: bytes, new: bytes, today: bytes) -> Placed | Misfit:
         if len(places) != 1:
             return _why_not(text, number, wanted, made, kept.now(begin))
         (place,) = places
-        if kept.shift(group[0][0], group[-1][1]) != place - begin or place < position:
+        if kept.shift(*ours.reach(group[0][0], group[-1][1])) != place - begin or place < position:
             return Misfit(number, place + 1, *_NOT_THE_SAME)
         parts += [*text.lines[position:place], *made]
         position = place + len(wanted)
@@ -177,27 +178,33 @@ def place_hunks(old: bytes, new: bytes, today: bytes) -> Placed | Misfit:
 
 
 class _Kept:
-    """Which of the old lines are untouched today.
+    """Which of the old lines are certainly untouched.
 
     Args:
-        regions: where today's text differs from the old one, in order.
+        found: where the other text may differ from the old one, in order.
     """
 
-    def __init__(self, regions: Sequence[Region]) -> None:
-        self._regions = regions
-        self._ends = [region[1] for region in regions]
+    def __init__(self, found: Sequence[Doubt]) -> None:
+        self._doubts = found
+        self._begins = [doubt.begin for doubt in found]
+        self._ends = [doubt.end for doubt in found]
 
     def now(self, line: int) -> int:
         """Return where the old line would be today if it, and what follows it, were untouched."""
         before = bisect_right(self._ends, line)
-        return line + (self._regions[before - 1][3] - self._regions[before - 1][1] if before else 0)
+        return line + (self._doubts[before - 1].shift if before else 0)
 
     def shift(self, begin: int, end: int) -> int | None:
-        """Return by how much the old lines from ``begin`` to ``end`` moved; None if they, or their edges, changed."""
+        """Return by how much the old lines from ``begin`` to ``end`` moved; None if they or their edges may differ."""
         after = bisect_left(self._ends, begin)
-        if after < len(self._regions) and self._regions[after][0] <= end:
+        if after < len(self._doubts) and self._doubts[after].begin <= end:
             return None
-        return self._regions[after - 1][3] - self._regions[after - 1][1] if after else 0
+        return self._doubts[after - 1].shift if after else 0
+
+    def reach(self, begin: int, end: int) -> tuple[int, int]:
+        """Return the old lines from ``begin`` to ``end`` with all doubts that touch them."""
+        touching = self._doubts[bisect_left(self._ends, begin) : bisect_right(self._begins, end)]
+        return (min(begin, touching[0].begin), max(end, touching[-1].end)) if touching else (begin, end)
 
 
 class _Text:

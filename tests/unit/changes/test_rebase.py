@@ -83,6 +83,33 @@ def test_what_was_done_already_is_not_done_twice() -> None:
     assert isinstance(place_hunks(old, new, b"line\n" + new), Misfit)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "today"),
+    [
+        # Both add a line to the same run: the comparison puts one at its head, one at its end.
+        (b"one two one", b"one one two one one", b"one two one one"),
+        (b"one two two", b"two one two two two", b"one two two two"),
+        # ... here because it moved the end of the file into what the hunk adds
+        (b"two four one four", b"two one four one four five four", b"four two four one four three five"),
+        # Any of today's four is the new one, so between which two of them the hunk belongs is not known.
+        (b"two one one one", b"two one two one one", b"two two one one one two one"),
+        # Both take one away.
+        (b"a b x x x x c d", b"a b x x x c d e", b"0 a b x x x c d"),
+    ],
+)
+def test_beside_equal_lines_of_which_any_may_be_the_new_one_nothing_is_guessed(
+    old: bytes, new: bytes, today: bytes
+) -> None:
+    texts = [b"".join(word + b"\n" for word in text.split()) for text in (old, new, today)]
+    assert isinstance(place_hunks(*texts), Misfit)
+
+
+def test_equal_lines_that_nobody_touched_are_no_reason_to_refuse() -> None:
+    old = b"a\n" + b"x\n" * 5 + OLD
+    new = b"a\n" + b"x\n" * 5 + NEW
+    assert place_hunks(old, new, b"a\n" + b"x\n" * 6 + OLD) == Placed(b"a\n" + b"x\n" * 6 + NEW, (1,))
+
+
 # -- whole changes -----------------------------------------------------------------------------------------------
 
 UPDATE = FileChange.update("f", OLD, NEW)
