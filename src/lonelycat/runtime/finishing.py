@@ -7,7 +7,8 @@ Invariants:
   before is back. Otherwise the workspace is frozen until a person has looked.
 - The rollback has its own time limit, for restarts and health; the execution's does not bind it, and neither stops
   files from going back.
-- A change that did not work goes into quarantine by its digest; what failed for another reason does not.
+- A change that did not work goes into quarantine by its digest; what failed for another reason does not. What was only
+  rehearsed does not either, unless it fails the tests as they were: nothing but a person lets it pass them.
 - An execution that another executor has overtaken records nothing and freezes nothing: the other one has.
 """
 

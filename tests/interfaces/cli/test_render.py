@@ -36,14 +36,31 @@ def a_step(name: str, message: str) -> StepRecord:
     return StepRecord(index=1, name=name, status="ok", started_at=NOW, duration_seconds=1.0, message=message)
 
 
+def test_a_rehearsal_shows_the_tests_as_they_were_and_what_they_said() -> None:
+    from lonelycat.checks.result import CheckResult
+    from lonelycat.errors import StepFailedError
+    from lonelycat.interfaces.cli.rehearsing import show_rehearsal
+    from lonelycat.runtime.rehearsal import RehearsalReport
+
+    new = CheckResult("tests", "verify", True, None, "tests: passed: 2 passed", 1.0)
+    old = CheckResult("tests", "verify", False, "VERIFY_TESTS_REWRITTEN", "tests: it fails", 1.0, b"20 != 22\n")
+    for error in (None, StepFailedError("VERIFY_TESTS_REWRITTEN", "tests: it fails", "")):
+        lines = written(show_rehearsal, RehearsalReport(error, (new,), (old,))).splitlines()[1:]
+        assert [line.strip() for line in lines] == [
+            "\u2714 tests: passed: 2 passed   1.0 s", "\u2718 tests: it fails   1.0 s", "20 != 22",
+        ]  # fmt: skip
+
+
 def test_what_tests_counted_stands_behind_their_step() -> None:
     steps = [
         a_step("verify:tests", "tests: passed: 12 passed, 1 skipped"),
         a_step("verify:syntax", "syntax: passed"),
+        a_step("old-tests:tests", "tests: passed: 11 passed, by the tests as they were"),
         a_step("verify:slow", "slow: passed: 3 passed (flaky: it passed only at try 2)"),
         a_step("health:web", "web: it answers"),
     ]
-    tests, syntax, slow, health = written(show_steps, steps).splitlines()
+    tests, syntax, old, slow, health = written(show_steps, steps).splitlines()
+    assert old.endswith("11 passed, by the tests as they were")
     assert tests.endswith("12 passed, 1 skipped") and slow.endswith("3 passed (flaky: it passed only at try 2)")
     assert syntax.rstrip().endswith("s") and health.rstrip().endswith("s")
 
