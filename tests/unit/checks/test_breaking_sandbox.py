@@ -30,3 +30,10 @@ def test_one_that_ends_by_itself_has_crashed_and_what_it_said_is_told() -> None:
         sandbox._run(["sh", "-c", "echo broken >&2"], {"PATH": "/usr/bin:/bin"}, "{}", lambda event: None, 600)
     assert caught.value.code == "HEALTH_TEST_CRASHED"
     assert "broken" in caught.value.message
+
+
+def test_one_that_ends_in_the_middle_of_a_line_has_crashed() -> None:
+    script = """printf '{"event": "sta'"""
+    with pytest.raises(StateError) as caught:
+        sandbox._run(["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, "{}", lambda event: None, 600)
+    assert caught.value.code == "HEALTH_TEST_CRASHED"

@@ -159,6 +159,8 @@ def _followed(process: subprocess.Popen[str], job: str, on_event: Event) -> Heal
         process.stdin.write(job)
         process.stdin.close()
     for line in process.stdout:
+        if not line.endswith("\n"):
+            break  # it was ended in the middle of its say
         event: dict[str, Any] = json.loads(line)
         if event["event"] == "report":
             return HealthTestReport.model_validate_json(json.dumps(event["report"]))
