@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -203,3 +205,16 @@ def test_a_workspace_that_is_none_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(lonelycat.LonelyCatError) as refused:
             make(tmp_path / "nowhere")
         assert refused.value.code == "WORKSPACE_MISSING"
+
+
+def test_a_workspace_whose_disk_does_not_answer_is_an_error_with_a_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(place: Path) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(place))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(lonelycat.LonelyCatError) as refused:
+        lonelycat.LonelyCat.open(tmp_path)
+    assert refused.value.code == "IO_ERROR"
+    assert refused.value.hint

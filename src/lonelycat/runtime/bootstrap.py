@@ -47,7 +47,7 @@ class Wiring:
         ids: IdSource | None = None,
         filesystem: FileSystem | None = None,
     ) -> None:
-        if not settings.workspace.is_dir():
+        if not _is_directory(settings.workspace):
             raise InputError(
                 "WORKSPACE_MISSING", f"{settings.workspace} is not a directory", "Name the workspace with -C."
             )
@@ -170,3 +170,12 @@ class Wiring:
             contents=self.contents(policy, blobs),
             known_pins=policy.loaded.pins,
         )
+
+
+def _is_directory(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except OSError as error:
+        from lonelycat.runtime.steps import as_machine_error
+
+        raise as_machine_error(error) or error from error
