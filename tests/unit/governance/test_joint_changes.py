@@ -40,6 +40,8 @@ def _split(*changes: FileChange, judges: tuple[str, ...] = ()) -> tuple[list[str
         FileChange.update("tests/data/expected.json", "1", "2"),
         FileChange.update("conftest.py", "a", "b"),
         FileChange.update("pytest.ini", "a", "b"),
+        FileChange.update(".pytest.ini", "a", "b"),
+        FileChange.update(".pytest.toml", "a", "b"),
         FileChange.update("tests/run.sh", "a", "a", new_mode="100755"),
     ],
     ids=lambda change: f"{change.operation} {change.paths[0]}",
@@ -94,6 +96,21 @@ def test_the_policy_says_what_judges() -> None:
 def test_code_that_comes_from_or_goes_to_a_document_is_code() -> None:
     moved = FileChange.rename("src/shop.py", "docs/shop.md", "a")
     assert _split(moved, FileChange.update("tests/test_shop.py", "a", "b")) is not None
+
+
+@pytest.mark.parametrize(
+    "path", ["docs/pages.py", "src/doc/reader.go", "README.py", "VERSION.rb", "CMakeLists.txt"]
+)
+def test_a_program_is_code_wherever_it_lies(path: str) -> None:
+    """A package may be called doc; and a test that did not need the program passes as before."""
+    test = FileChange.update("tests/test_pages.py", "a", "b")
+    assert _split(FileChange.update(path, "a", "b"), test) == (["tests/test_pages.py"], [path])
+
+
+def test_a_new_configuration_goes_by_any_of_its_names() -> None:
+    new = [FileChange.create(name, "a") for name in (".pytest.ini", ".pytest.toml", "pytest.ini", "pytest.toml")]
+    split = _split(*new, FileChange.update("tests/test_shop.py", "a", "b"), CODE)
+    assert split is not None and split[1] == ["src/shop.py"]
 
 
 def test_rewritten_names_what_was_there_sorted() -> None:
