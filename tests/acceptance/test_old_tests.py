@@ -233,6 +233,19 @@ def test_the_policy_may_not_look(shop: Ground) -> None:
     assert (result.success, result.warnings, _checks(result)) == (True, (), ["verify:tests"])
 
 
+def test_no_secret_in_the_name_of_a_test_is_told(shop: Ground) -> None:
+    """Nor the part of one that is left where a name is cut."""
+    token = "ghp_" + "a1B2c3D4e5F6g7H8i9" * 2
+    named = [f"test_{token}", "test_" + "x" * 45 + f"_{token}"]
+    tests = TESTS + "".join(f"\n    def {name}(self):\n        self.assertEqual(price(2), 20)\n" for name in named)
+    _begin(shop, {TEST: tests})
+    changes = (BREAKS[0], FileChange.update(TEST, tests, tests.replace("20", "22")))
+    checked, tried = _run(shop, "check", changes, "--rehearse"), _run(shop, "run", changes)
+    assert checked.facts["code"] == tried.facts["code"] == "VERIFY_TESTS_REWRITTEN"
+    told = [json.dumps(answer.facts) for answer in (checked, tried)]
+    assert all("REDACTED" in text and "ghp_a1" not in text for text in told)
+
+
 # -- what cannot be told ----------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ Invariants:
 - The second run is always in a sandbox, on an overlay; it never sees the live tree but as what lies below that.
 - Passing is kept quiet but for its step. Failing, and whatever keeps the run from telling, is a failure of the change,
   unless a person decides or the policy only wants it reported; then it is a warning. It is never silent.
+- Secrets are masked in what the second run said, before anything of it is told or kept.
 - What takes a kept change back is not held to the tests of that change.
 """
 
@@ -29,6 +30,7 @@ from lonelycat.governance.joint_changes import JointChange, joint_change
 from lonelycat.governance.policy import Policy
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import OLD_TESTS, ServiceChecks
+from lonelycat.runtime.findings import redacted
 from lonelycat.runtime.inverses import inverse_changes, is_revert
 from lonelycat.runtime.overlay import put_together
 from lonelycat.runtime.steps import ExecutionContext
@@ -100,7 +102,7 @@ class OldTests(NamedTuple):
     def _judge_one(self, found: CheckResult, joint: JointChange, overlay: Rehearsed | LonelyCatError) -> None:
         name = found.name
         with self.context.step(f"{OLD_TESTS}:{name}") as step:
-            again = self._run_again(name, joint, overlay)
+            again = redacted(self._run_again(name, joint, overlay))
             told = _told(again, joint)
             self.checks.old_tests.append(told)
             step.output, step.message = told.output, told.message
