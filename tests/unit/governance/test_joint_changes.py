@@ -98,9 +98,7 @@ def test_code_that_comes_from_or_goes_to_a_document_is_code() -> None:
     assert _split(moved, FileChange.update("tests/test_shop.py", "a", "b")) is not None
 
 
-@pytest.mark.parametrize(
-    "path", ["docs/pages.py", "src/doc/reader.go", "README.py", "VERSION.rb", "CMakeLists.txt"]
-)
+@pytest.mark.parametrize("path", ["docs/pages.py", "src/doc/reader.go", "README.py", "VERSION.rb", "CMakeLists.txt"])
 def test_a_program_is_code_wherever_it_lies(path: str) -> None:
     """A package may be called doc; and a test that did not need the program passes as before."""
     test = FileChange.update("tests/test_pages.py", "a", "b")
