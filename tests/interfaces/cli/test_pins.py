@@ -53,3 +53,19 @@ def test_where_nobody_answers_it_says_so(cli: Any, pinned: tuple[Path, Path, str
     (root / WORKFLOW).write_text(CI.format("v1", "x"))
     none = cli("-C", root, "policy", "pins", "--json")
     assert (none.code, none.json["code"]) == (2, "PINS_NONE")
+
+
+def test_known_pins_that_nobody_asked_for_are_not_adopted_in_silence(cli: Any, tmp_path: Path) -> None:
+    """They belong to the policy that ``init`` adopts, and say what somebody wrote who was there before it."""
+    root, commit = tmp_path / "seeded", "1" * 40
+    pins = root / "agent/policies/pins.json"
+    (root / ".github/workflows").mkdir(parents=True)
+    (root / WORKFLOW).write_text(CI.format(commit, "v1.0.0"))
+    pins.parent.mkdir(parents=True)
+    pins.write_text(json.dumps({"format": 1, "repositories": {"acme/setup": {"v1.0.0": commit}}}))
+    before = pins.read_bytes()
+    done = cli("-C", root, "init", "--offline", "--json")
+    assert (done.code, done.json["kept"], pins.read_bytes()) == (0, ["agent/policies/pins.json"], before)
+    assert "was there before" in done.json["summary"][-1], "and nothing that was read is said of it"
+    again = cli("-C", root, "init", "--offline", "--json")
+    assert again.json["kept"][:2] == ["agent/policies/pins.json", "agent/policies/default.yaml"]
