@@ -46,6 +46,14 @@ def test_it_prints_the_file(cli: Any, pinned: tuple[Path, Path, str]) -> None:
     assert again.code == 0 and again.json["plan_id"] is None
 
 
+def test_a_place_is_meant_from_where_the_command_runs(cli: Any, pinned: tuple[Path, Path, str]) -> None:
+    root, mirrors, _ = pinned
+    facts = cli("-C", root, "policy", "pins", "--from", f"../{mirrors.name}", "--json", cwd=root)
+    assert (facts.code, facts.json["known"], facts.json["unseen"]) == (3, 1, {})
+    intent = cli("-C", root, "show", facts.json["plan_id"], "--json").json["intent"]
+    assert str(mirrors) in intent, "whoever approves it reads from where, wherever they are"
+
+
 def test_where_nobody_answers_it_says_so(cli: Any, pinned: tuple[Path, Path, str], tmp_path: Path) -> None:
     root, _, _ = pinned
     refused = cli("-C", root, "policy", "pins", "--from", tmp_path / "gone", "--json")
