@@ -216,6 +216,14 @@ def test_a_new_test_cannot_make_the_old_ones_agree(shop: Ground) -> None:
     assert _do(_begin(shop), BREAKS[0], GROWS[1], sly).error_code == "VERIFY_TESTS_REWRITTEN"
 
 
+@pytest.mark.parametrize("mode", ["in_place", "rehearse"])
+def test_nor_can_one_that_is_moved_to_where_it_is_a_test(shop: Ground, mode: str) -> None:
+    _begin(shop, {"app/spare.py": ""}, mode=mode)
+    agrees = "import app.price\napp.price.price = lambda n: n * 10\n" + TESTS
+    sly = FileChange.rename("app/spare.py", "tests/test_a.py", "", new_content=agrees)
+    assert _do(shop, BREAKS[0], GROWS[1], sly).error_code == "VERIFY_TESTS_REWRITTEN"
+
+
 def test_expectations_that_a_test_reads_are_part_of_it(shop: Ground) -> None:
     reads = TESTS.replace("20)", "int(open('tests/expected.txt').read()))")
     _begin(shop, {TEST: reads, "tests/expected.txt": "20"})

@@ -86,6 +86,11 @@ BUILD = (
         "INSTALL_HOOK",
     ),
     Case(
+        "conftest.py by a move, with the code",
+        lambda: [rename("scripts/run.sh", "tests/sub/conftest.py"), append("src/app/core.py", b"X = 1\n")],
+        "WEAKENED_TESTS",
+    ),
+    Case(
         "conftest.py with the code",
         lambda: [append("tests/conftest.py", b"X = 1\n"), append("src/app/core.py", b"X = 1\n")],
         "WEAKENED_TESTS",

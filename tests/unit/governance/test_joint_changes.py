@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lonelycat import FileChange
-from lonelycat.governance.joint_changes import JointChange, joint_change
+from lonelycat.governance.joint_changes import joint_change
 from lonelycat.governance.policy import Policy
 
 CODE = FileChange.update("src/shop.py", "a", "b")
@@ -25,7 +25,7 @@ def _policy(*judges: str) -> Policy:
 
 def _split(*changes: FileChange, judges: tuple[str, ...] = ()) -> tuple[list[str], list[str]] | None:
     joint = joint_change(changes, _policy(*judges))
-    return None if joint is None else ([each.path for each in joint.tests], [each.path for each in joint.rest])
+    return None if joint is None else (list(joint.left_out), [each.path for each in joint.rest])
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def _split(*changes: FileChange, judges: tuple[str, ...] = ()) -> tuple[list[str
     ids=lambda change: f"{change.operation} {change.paths[0]}",
 )
 def test_a_test_that_was_there_before_is_left_out(test: FileChange) -> None:
-    assert _split(test, CODE) == ([test.path], ["src/shop.py"])
+    assert _split(test, CODE) == (sorted(test.paths), ["src/shop.py"])
     joint = joint_change([CODE, test], _policy())
     assert joint is not None and joint.rewritten == (test.paths[0],)
 
@@ -83,8 +83,22 @@ def test_new_tests_go_and_new_data_stays() -> None:
         )
     ]
     old = FileChange.update("tests/test_shop.py", "a", "b")
-    left_out = ["tests/test_new.py", "tests/conftest.py", "tests/__init__.py", "tests/test_shop.py"]
+    left_out = ["tests/__init__.py", "tests/conftest.py", "tests/test_new.py", "tests/test_shop.py"]
     assert _split(*new, old, CODE) == (left_out, ["tests/data/new.json", "tests/lib.py", "src/shop.py"])
+
+
+@pytest.mark.parametrize("new", ["conftest.py", "tests/test_new.py", "pytest.ini"])
+def test_what_becomes_a_test_is_new_and_what_it_was_is_gone(new: str) -> None:
+    """A file that is moved to where it is a test would stay in the run of the old ones, and could speak for them."""
+    moved, old = FileChange.rename("src/spare.py", new, "a"), FileChange.update("tests/test_shop.py", "a", "b")
+    joint = joint_change([moved, old, CODE], _policy())
+    assert joint is not None and joint.rewritten == ("tests/test_shop.py",)
+    assert joint.left_out == (new, "tests/test_shop.py")
+    rest = [(each.operation.value, each.path) for each in joint.rest]
+    assert rest == [("delete", "src/spare.py"), ("update", "src/shop.py")]
+    assert _split(moved, old) == ([new, "tests/test_shop.py"], ["src/spare.py"]), (
+        "code that is gone is a change of code"
+    )
 
 
 def test_the_policy_says_what_judges() -> None:
@@ -112,7 +126,11 @@ def test_a_new_configuration_goes_by_any_of_its_names() -> None:
 
 
 def test_rewritten_names_what_was_there_sorted() -> None:
-    joint = JointChange(
-        (FileChange.delete("t/b", "x"), FileChange.create("t/c", "x"), FileChange.rename("t/a", "t/z", "x")), ()
-    )
-    assert joint.rewritten == ("t/a", "t/b")
+    changes = [
+        FileChange.delete("tests/test_b.py", "x"),
+        FileChange.create("tests/test_c.py", "x"),
+        FileChange.rename("tests/test_a.py", "tests/test_z.py", "x"),
+    ]
+    joint = joint_change([*changes, CODE], _policy())
+    assert joint is not None and joint.rewritten == ("tests/test_a.py", "tests/test_b.py")
+    assert joint.left_out == ("tests/test_a.py", "tests/test_b.py", "tests/test_c.py", "tests/test_z.py")
