@@ -216,6 +216,14 @@ def test_a_new_test_cannot_make_the_old_ones_agree(shop: Ground) -> None:
     assert _do(_begin(shop), BREAKS[0], GROWS[1], sly).error_code == "VERIFY_TESTS_REWRITTEN"
 
 
+@pytest.mark.parametrize("mode", ["in_place", "rehearse"])
+def test_nor_can_one_that_is_moved_to_where_it_is_a_test(shop: Ground, mode: str) -> None:
+    _begin(shop, {"app/spare.py": ""}, mode=mode)
+    agrees = "import app.price\napp.price.price = lambda n: n * 10\n" + TESTS
+    sly = FileChange.rename("app/spare.py", "tests/test_a.py", "", new_content=agrees)
+    assert _do(shop, BREAKS[0], GROWS[1], sly).error_code == "VERIFY_TESTS_REWRITTEN"
+
+
 def test_expectations_that_a_test_reads_are_part_of_it(shop: Ground) -> None:
     reads = TESTS.replace("20)", "int(open('tests/expected.txt').read()))")
     _begin(shop, {TEST: reads, "tests/expected.txt": "20"})
@@ -231,6 +239,19 @@ def test_the_policy_may_only_report_it(shop: Ground) -> None:
 def test_the_policy_may_not_look(shop: Ground) -> None:
     result = _do(_begin(shop, joint_changes="ignore"), *BREAKS)
     assert (result.success, result.warnings, _checks(result)) == (True, (), ["verify:tests"])
+
+
+def test_no_secret_in_the_name_of_a_test_is_told(shop: Ground) -> None:
+    """Nor the part of one that is left where a name is cut."""
+    token = "ghp_" + "a1B2c3D4e5F6g7H8i9" * 2
+    named = [f"test_{token}", "test_" + "x" * 45 + f"_{token}"]
+    tests = TESTS + "".join(f"\n    def {name}(self):\n        self.assertEqual(price(2), 20)\n" for name in named)
+    _begin(shop, {TEST: tests})
+    changes = (BREAKS[0], FileChange.update(TEST, tests, tests.replace("20", "22")))
+    checked, tried = _run(shop, "check", changes, "--rehearse"), _run(shop, "run", changes)
+    assert checked.facts["code"] == tried.facts["code"] == "VERIFY_TESTS_REWRITTEN"
+    told = [json.dumps(answer.facts) for answer in (checked, tried)]
+    assert all("REDACTED" in text and "ghp_a1" not in text for text in told)
 
 
 # -- what cannot be told ----------------------------------------------------------------------------------------------

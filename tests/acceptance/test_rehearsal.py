@@ -241,3 +241,22 @@ def test_secrets_in_what_a_rehearsal_says_are_masked(rehearsing: Ground) -> None
     rehearsing.begin()
     answer = rehearsing.run("check", "--patch", _patch(rehearsing), "--intent", "x", "--rehearse")
     assert secret not in json.dumps(answer.facts["rehearsal"])
+
+
+@pytest.mark.parametrize("code", ["", "open('report.xml', 'a').close()", "import os; os.rename('report.xml', 'r.xml')"])
+def test_a_report_that_comes_with_the_change_is_not_one_of_its_run(rehearsing: Ground, code: str) -> None:
+    """It was put in place after the step had begun, but before the command did."""
+    _look(rehearsing, code, results={"report": "report.xml"})
+    rehearsing.begin()
+    brings = FileChange.create("report.xml", "<testsuite><testcase/></testsuite>")
+    result = rehearsing.execute(rehearsing.judge([*CHANGES, brings]))
+    told = "VERIFY_REPORT_MISSING" if "rename" in code else "VERIFY_REPORT_STALE"
+    assert (result.status, result.error_code) == (Status.REJECTED, told)
+
+
+def test_a_report_that_the_run_writes_anew_is_one(rehearsing: Ground) -> None:
+    text = "<testsuite><testcase/></testsuite>"
+    _look(rehearsing, f"open('report.xml', 'w').write({text!r})", results={"report": "report.xml"})
+    rehearsing.begin()
+    result = rehearsing.execute(rehearsing.judge([*CHANGES, FileChange.create("report.xml", text)]))
+    assert result.status is Status.COMPLETED

@@ -86,6 +86,21 @@ BUILD = (
         "INSTALL_HOOK",
     ),
     Case(
+        "what was there before becomes conftest.py",
+        lambda: [rename("src/app/hooks.py", "src/conftest.py")],
+        "INSTALL_HOOK",
+    ),
+    Case(
+        "it becomes conftest.py and grows",
+        lambda: [rename("src/app/hooks.py", "src/conftest.py", FILES["src/app/hooks.py"] + b"X = 1\n")],
+        "INSTALL_HOOK",
+    ),
+    Case(
+        "conftest.py by a move, with the code",
+        lambda: [rename("scripts/run.sh", "tests/sub/conftest.py"), append("src/app/core.py", b"X = 1\n")],
+        "WEAKENED_TESTS",
+    ),
+    Case(
         "conftest.py with the code",
         lambda: [append("tests/conftest.py", b"X = 1\n"), append("src/app/core.py", b"X = 1\n")],
         "WEAKENED_TESTS",

@@ -42,6 +42,7 @@ FILES: dict[str, bytes] = {
     "src/app/__init__.py": b'"""Sample."""\n',
     "src/app/core.py": b"def total(numbers):\n    return sum(numbers)\n\n\ndef parse(text):\n"
     b"    return [int(part) for part in text.split(',')]\n",
+    "src/app/hooks.py": b"def pytest_runtestloop():\n    return True\n",
     "src/app/web.js": b"export const port = 8080;\n",
     "src/app/data.json": b'{"limit": 10}\n',
     **{f"src/app/plugins/p{number:02}.py": b"NAME = %d\n" % number for number in range(14)},

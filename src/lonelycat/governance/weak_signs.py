@@ -19,7 +19,7 @@ TEST_GLOBS = (
     "*.{test,spec}.{js,jsx,ts,tsx,mjs,cjs,mts,cts}", "*{Test,Tests,IT,Spec}.{java,kt,cs,swift,scala,groovy,php}",
 )  # fmt: skip
 JUDGE_CONFIGURATION = (
-    "conftest.py", "pytest.{ini,toml}", ".coveragerc", "tox.ini", "noxfile.py",
+    "conftest.py", "{,.}pytest.{ini,toml}", ".coveragerc", "tox.ini", "noxfile.py",
     "{jest,vitest,karma,playwright,cypress}.*", ".mocharc*", ".rspec", "phpunit.xml*",
     "**/{test,tests}/{__init__.py,run.sh,runner.*}",
     ".nycrc*", "codecov.{yml,yaml}",
@@ -28,6 +28,9 @@ NOT_CODE_GLOBS = (
     "*.{md,rst,txt,adoc,markdown,po,pot,png,jpg,jpeg,gif,svg,ico,webp,pdf}",
     "**/{doc,docs,changelog.d,newsfragments,.changeset,LICENSES}/**",
     "{CHANGELOG,CHANGES,HISTORY,NEWS,README,LICENSE,COPYING,AUTHORS,CONTRIBUTORS,NOTICE,VERSION}*",
+    # But a program is code wherever it lies: a package may be called doc.
+    "!*.{py,pyi,pyx,js,mjs,cjs,jsx,ts,mts,cts,tsx,go,rs,c,h,cc,cpp,hpp,java,kt,scala,groovy,swift,cs,rb,php,ex,exs,lua,pl,pm}",
+    "!CMakeLists.txt",
 )  # fmt: skip
 
 _COMMENT = late_pattern(rb"^[ \t]*(?:#|//|--|;)[^\n]*", re.MULTILINE)

@@ -52,7 +52,9 @@ def initialise(wiring: Wiring, *, offline: bool = False) -> InitReport:
     for name in ("locks", "tx"):
         filesystem.close(open_state_directory(filesystem, settings.workspace, name))
     created: list[str] = []
-    kept: list[str] = []
+    pins_name = str(Path(policy_name).with_name(settings.pins_path.name))
+    had_pins = settings.pins_path.exists()
+    kept = [pins_name] if had_pins else []
     summary: tuple[str, ...] = ()
     if settings.policy_path.exists():
         kept.append(policy_name)
@@ -60,10 +62,10 @@ def initialise(wiring: Wiring, *, offline: bool = False) -> InitReport:
         found = list_workspace(settings.workspace)
         fitted = fit_policy(found)
         load_policy(fitted.text.encode(), source="the fitted policy")
-        pins, about_pins = _known_pins(found, offline=offline)
-        if pins and not settings.pins_path.exists():
+        pins, about_pins = (None, (_seeded(pins_name),)) if had_pins else _known_pins(found, offline=offline)
+        if pins:
             _write_new(settings.pins_path, pins)
-            created.append(str(Path(policy_name).with_name(settings.pins_path.name)))
+            created.append(pins_name)
         _write_new(settings.policy_path, fitted.text.encode())
         created.append(policy_name)
         summary = (*fitted.summary, *about_pins)
@@ -89,6 +91,11 @@ def _write_new(path: Path, data: bytes) -> None:
             sync_file(file.fileno())
     except OSError as error:
         raise InputError("INIT_FAILED", f"{path} cannot be written: {error.strerror}", "Check its rights.") from error
+
+
+def _seeded(name: str) -> str:
+    """Return what to say of a file of known pins that came before the policy: nobody was asked about it."""
+    return f"pins: {name} was there before the policy and is now part of it; read it, or compare `policy pins --print`"
 
 
 def _known_pins(found: WorkspaceListing, *, offline: bool) -> tuple[bytes | None, tuple[str, ...]]:

@@ -8,6 +8,7 @@ Invariants:
 - The second run is always in a sandbox, on an overlay; it never sees the live tree but as what lies below that.
 - Passing is kept quiet but for its step. Failing, and whatever keeps the run from telling, is a failure of the change,
   unless a person decides or the policy only wants it reported; then it is a warning. It is never silent.
+- Secrets are masked in what the second run said, before anything of it is told or kept.
 - What takes a kept change back is not held to the tests of that change.
 """
 
@@ -25,10 +26,11 @@ from lonelycat.checks.verifier import Rehearsed
 from lonelycat.errors import LonelyCatError, StepFailedError
 from lonelycat.executor.staging import BlobOpener
 from lonelycat.executor.tree import PinnedTree
-from lonelycat.governance.joint_changes import JointChange, joint_change
+from lonelycat.governance.joint_changes import JointChange, departure, joint_change
 from lonelycat.governance.policy import Policy
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.checking import OLD_TESTS, ServiceChecks
+from lonelycat.runtime.findings import redacted
 from lonelycat.runtime.inverses import inverse_changes, is_revert
 from lonelycat.runtime.overlay import put_together
 from lonelycat.runtime.steps import ExecutionContext
@@ -93,14 +95,17 @@ class OldTests(NamedTuple):
 
     def _put_back(self, joint: JointChange) -> Sequence[FileChange]:
         """Return the changes that take those of the tests back, from the evidence that a revert would use."""
-        paths = {path for each in joint.tests for path in each.paths}
+        tests = frozenset(joint.left_out)
         inverse = inverse_changes(self.wiring.records, self.context.execution_id)
-        return [each for each in inverse if paths.issuperset(each.paths)]
+        whole = [each for each in inverse if tests.issuperset(each.paths)]
+        # What became a test goes, but not back to where it was none: that it is gone from there is the change's.
+        became = [departure(each) for each in inverse if len(each.paths) > 1 and each.path not in tests]
+        return [*whole, *(each for each in became if each.path in tests)]
 
     def _judge_one(self, found: CheckResult, joint: JointChange, overlay: Rehearsed | LonelyCatError) -> None:
         name = found.name
         with self.context.step(f"{OLD_TESTS}:{name}") as step:
-            again = self._run_again(name, joint, overlay)
+            again = redacted(self._run_again(name, joint, overlay))
             told = _told(again, joint)
             self.checks.old_tests.append(told)
             step.output, step.message = told.output, told.message
@@ -112,7 +117,7 @@ class OldTests(NamedTuple):
                 tests=found.details["tests"],
                 old_tests=again.details.get("tests"),
                 sandbox=again.details.get("sandbox"),
-                left_out=sorted(to_wire(path) for each in joint.tests for path in each.paths),
+                left_out=[to_wire(path) for path in joint.left_out],
             )
             if not told.ok and not self.approved and self.policy.executor.verification.joint_changes == "escalate":
                 code = told.code or REWRITTEN

@@ -100,7 +100,7 @@ def rehearse_alone(
         OldTests(context, checks, wiring, policy, open_blob, False, person_decides).judge()
     except (LonelyCatError, OSError) as failed:
         error = as_lonelycat_error(failed)
-    return RehearsalReport(error, tuple(map(redacted, checks.verified)), tuple(map(redacted, checks.old_tests)))
+    return RehearsalReport(error, tuple(map(redacted, checks.verified)), tuple(checks.old_tests))
 
 
 def _not_rehearsed(plan: ChangePlan, decision: GovernanceDecision) -> LonelyCatError | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lonelycat import FileChange
-from lonelycat.governance.joint_changes import JointChange, joint_change
+from lonelycat.governance.joint_changes import joint_change
 from lonelycat.governance.policy import Policy
 
 CODE = FileChange.update("src/shop.py", "a", "b")
@@ -25,7 +25,7 @@ def _policy(*judges: str) -> Policy:
 
 def _split(*changes: FileChange, judges: tuple[str, ...] = ()) -> tuple[list[str], list[str]] | None:
     joint = joint_change(changes, _policy(*judges))
-    return None if joint is None else ([each.path for each in joint.tests], [each.path for each in joint.rest])
+    return None if joint is None else (list(joint.left_out), [each.path for each in joint.rest])
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,14 @@ def _split(*changes: FileChange, judges: tuple[str, ...] = ()) -> tuple[list[str
         FileChange.update("tests/data/expected.json", "1", "2"),
         FileChange.update("conftest.py", "a", "b"),
         FileChange.update("pytest.ini", "a", "b"),
+        FileChange.update(".pytest.ini", "a", "b"),
+        FileChange.update(".pytest.toml", "a", "b"),
         FileChange.update("tests/run.sh", "a", "a", new_mode="100755"),
     ],
     ids=lambda change: f"{change.operation} {change.paths[0]}",
 )
 def test_a_test_that_was_there_before_is_left_out(test: FileChange) -> None:
-    assert _split(test, CODE) == ([test.path], ["src/shop.py"])
+    assert _split(test, CODE) == (sorted(test.paths), ["src/shop.py"])
     joint = joint_change([CODE, test], _policy())
     assert joint is not None and joint.rewritten == (test.paths[0],)
 
@@ -81,8 +83,22 @@ def test_new_tests_go_and_new_data_stays() -> None:
         )
     ]
     old = FileChange.update("tests/test_shop.py", "a", "b")
-    left_out = ["tests/test_new.py", "tests/conftest.py", "tests/__init__.py", "tests/test_shop.py"]
+    left_out = ["tests/__init__.py", "tests/conftest.py", "tests/test_new.py", "tests/test_shop.py"]
     assert _split(*new, old, CODE) == (left_out, ["tests/data/new.json", "tests/lib.py", "src/shop.py"])
+
+
+@pytest.mark.parametrize("new", ["conftest.py", "tests/test_new.py", "pytest.ini"])
+def test_what_becomes_a_test_is_new_and_what_it_was_is_gone(new: str) -> None:
+    """A file that is moved to where it is a test would stay in the run of the old ones, and could speak for them."""
+    moved, old = FileChange.rename("src/spare.py", new, "a"), FileChange.update("tests/test_shop.py", "a", "b")
+    joint = joint_change([moved, old, CODE], _policy())
+    assert joint is not None and joint.rewritten == ("tests/test_shop.py",)
+    assert joint.left_out == (new, "tests/test_shop.py")
+    rest = [(each.operation.value, each.path) for each in joint.rest]
+    assert rest == [("delete", "src/spare.py"), ("update", "src/shop.py")]
+    assert _split(moved, old) == ([new, "tests/test_shop.py"], ["src/spare.py"]), (
+        "code that is gone is a change of code"
+    )
 
 
 def test_the_policy_says_what_judges() -> None:
@@ -96,8 +112,25 @@ def test_code_that_comes_from_or_goes_to_a_document_is_code() -> None:
     assert _split(moved, FileChange.update("tests/test_shop.py", "a", "b")) is not None
 
 
+@pytest.mark.parametrize("path", ["docs/pages.py", "src/doc/reader.go", "README.py", "VERSION.rb", "CMakeLists.txt"])
+def test_a_program_is_code_wherever_it_lies(path: str) -> None:
+    """A package may be called doc; and a test that did not need the program passes as before."""
+    test = FileChange.update("tests/test_pages.py", "a", "b")
+    assert _split(FileChange.update(path, "a", "b"), test) == (["tests/test_pages.py"], [path])
+
+
+def test_a_new_configuration_goes_by_any_of_its_names() -> None:
+    new = [FileChange.create(name, "a") for name in (".pytest.ini", ".pytest.toml", "pytest.ini", "pytest.toml")]
+    split = _split(*new, FileChange.update("tests/test_shop.py", "a", "b"), CODE)
+    assert split is not None and split[1] == ["src/shop.py"]
+
+
 def test_rewritten_names_what_was_there_sorted() -> None:
-    joint = JointChange(
-        (FileChange.delete("t/b", "x"), FileChange.create("t/c", "x"), FileChange.rename("t/a", "t/z", "x")), ()
-    )
-    assert joint.rewritten == ("t/a", "t/b")
+    changes = [
+        FileChange.delete("tests/test_b.py", "x"),
+        FileChange.create("tests/test_c.py", "x"),
+        FileChange.rename("tests/test_a.py", "tests/test_z.py", "x"),
+    ]
+    joint = joint_change([*changes, CODE], _policy())
+    assert joint is not None and joint.rewritten == ("tests/test_a.py", "tests/test_b.py")
+    assert joint.left_out == ("tests/test_a.py", "tests/test_b.py", "tests/test_c.py", "tests/test_z.py")

@@ -88,7 +88,7 @@ def _make(
 def _watch(spec: Spec, supervisor: bytes, control: int, status: int, contents: int) -> Report:
     from lonelycat.checks.sandbox import effects
     from lonelycat.checks.sandbox.enter import enter, limit_resources
-    from lonelycat.checks.sandbox.keeping import keep
+    from lonelycat.checks.sandbox.keeping import keep, written_state
     from lonelycat.checks.sandbox.room import NEW, SUPERVISOR, Room
     from lonelycat.checks.sandbox.watch import Watch
 
@@ -96,6 +96,7 @@ def _watch(spec: Spec, supervisor: bytes, control: int, status: int, contents: i
     room.build()
     if not os.path.isdir(NEW + spec.cwd):
         return Report(error=f"there is no directory {spec.cwd!a} to run in")
+    before = written_state(NEW + spec.workspace, spec.kept) if spec.kept else None
     limit_resources(spec)
     inner_read, inner_write = os.pipe()
     command = (spec.interpreter, "-I", "-S", SUPERVISOR, "namespace", str(inner_read), str(status))
@@ -113,7 +114,7 @@ def _watch(spec: Spec, supervisor: bytes, control: int, status: int, contents: i
     code = watch.wait()
     watch.end()
     broken = f"the way into the sandbox ended with {code}" if code and code < 128 else None  # 137: killed by the kernel
-    kept = keep(NEW + spec.workspace, spec.kept, spec.max_kept_bytes) if spec.kept else None
+    kept = keep(NEW + spec.workspace, spec.kept, spec.max_kept_bytes, before) if spec.kept else None
     written = effects.in_workspace(room), effects.elsewhere(room)
     return Report(broken, watch.over, *written, room.copy is not None, kept)
 

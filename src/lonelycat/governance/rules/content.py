@@ -41,7 +41,7 @@ def judge(context: RuleContext) -> Iterator[Finding]:
     yield from _secrets(context, known)
     yield from _binary(context, binary)
     yield from hidden_text.judge(context, text)
-    yield from install_hooks.judge(text)
+    yield from install_hooks.judge(text, context.facts.members)
     yield from symlinks.judge(context)
     yield from _executable(context)
 

@@ -6,8 +6,9 @@ The governance paths cover files whose every line has such power; here a line is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from lonelycat.changes.changeset import Operation
 from lonelycat.governance.facts import ChangeFacts
 from lonelycat.governance.policy import Verdict
 from lonelycat.governance.rules.base import Finding
@@ -33,17 +34,41 @@ _HOOKS: dict[str, re.Pattern[bytes]] = {
 }  # fmt: skip
 
 
-def judge(text: list[tuple[ChangeFacts, bytes]]) -> Iterator[Finding]:
-    """Report added lines that hook into installation."""
-    hooked = []
-    for member, data in text:
-        name = member.change.path.rpartition("/")[2].lower()
-        pattern = _HOOKS.get(name) or (_HOOKS["gemspec"] if name.endswith(".gemspec") else None)
-        if pattern and any(member.adds_line(match.start(), match.end()) for match in pattern.finditer(data)):
-            hooked.append(member.change.path)
+def judge(text: list[tuple[ChangeFacts, bytes]], members: Sequence[ChangeFacts]) -> Iterator[Finding]:
+    """Report added lines that hook into installation, and files that get a name by which theirs do.
+
+    Args:
+        text: the changes that add bytes, with their new text.
+        members: all changes.
+    """
+    hooked = [member.change.path for member, data in text if _hooks(member, data)]
+    moved = (member for member in members if not member.adds_bytes and _gets_power(member))
+    hooked += [member.change.path for member in moved if member.new is None or _hooks(member, member.new)]
     if hooked:
         yield Finding(
             "INSTALL_HOOK", Verdict.NEED_APPROVAL, "builtin.install_hooks",
             "adds something that runs when the project is installed, built or tested",
             "A person has to look at what it runs.", tuple(hooked),
         )  # fmt: skip
+
+
+def _hooks(member: ChangeFacts, data: bytes) -> bool:
+    pattern = _pattern(member.change.path)
+    if pattern is None:
+        return False
+    new_power = _gets_power(member)
+    return any(new_power or member.adds_line(match.start(), match.end()) for match in pattern.finditer(data))
+
+
+def _gets_power(member: ChangeFacts) -> bool:
+    """Tell whether lines that were there before run now, because of the name that the file gets."""
+    change = member.change
+    if change.operation is not Operation.RENAME:
+        return False
+    pattern = _pattern(change.path)
+    return pattern is not None and pattern is not _pattern(change.paths[0])
+
+
+def _pattern(path: str) -> re.Pattern[bytes] | None:
+    name = path.rpartition("/")[2].lower()
+    return _HOOKS.get(name) or (_HOOKS["gemspec"] if name.endswith(".gemspec") else None)

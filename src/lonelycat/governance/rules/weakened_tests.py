@@ -90,9 +90,8 @@ def _weakened(member: ChangeFacts, judges: Judges, with_code: bool, balance: _Ba
     change = member.change
     before = change.old_path or change.path
     if not judges.is_test(before):
-        if change.operation is Operation.CREATE and with_code and judges.configures(change.path):
-            return _configured(member)
-        return None
+        arrives = change.operation in (Operation.CREATE, Operation.RENAME)
+        return _configured(member) if arrives and with_code and judges.configures(change.path) else None
     if change.operation is Operation.DELETE:
         return "is deleted" if not _is_data(before) and not _all_moved(member, balance) else None
     if change.operation is Operation.RENAME and (

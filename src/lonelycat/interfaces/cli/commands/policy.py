@@ -147,6 +147,8 @@ def pins(call: Invocation, place: PinsFrom = None, print_only: PrintOnly = False
     """Read what the tags of pinned actions and hooks point to, and propose to know it."""
     from lonelycat.interfaces.cli.pinning import pins_report, printed_pins
 
+    if place is not None and "://" not in place:
+        place = str(Path(place).resolve())  # git asks from elsewhere, and so does whoever reads the proposal
     if print_only:
         return printed_pins(call.service().read_pins(base=place))
     return pins_report(call.service().policy_pins(base=place, by=by))
