@@ -33,17 +33,25 @@ _HOOKS: dict[str, re.Pattern[bytes]] = {
 }  # fmt: skip
 
 
-def judge(text: list[tuple[ChangeFacts, bytes]]) -> Iterator[Finding]:
-    """Report added lines that hook into installation."""
-    hooked = []
-    for member, data in text:
-        name = member.change.path.rpartition("/")[2].lower()
-        pattern = _HOOKS.get(name) or (_HOOKS["gemspec"] if name.endswith(".gemspec") else None)
-        if pattern and any(member.adds_line(match.start(), match.end()) for match in pattern.finditer(data)):
-            hooked.append(member.change.path)
-    if hooked:
-        yield Finding(
-            "INSTALL_HOOK", Verdict.NEED_APPROVAL, "builtin.install_hooks",
-            "adds something that runs when the project is installed, built or tested",
-            "A person has to look at what it runs.", tuple(hooked),
-        )  # fmt: skip
+class InstallHooks:
+    """Collects the files that come to hook into installation."""
+
+    def __init__(self) -> None:
+        self._hooked: list[str] = []
+
+    def look(self, text: list[tuple[ChangeFacts, bytes]]) -> None:
+        """Look at the lines that the members of ``text`` add."""
+        for member, data in text:
+            name = member.change.path.rpartition("/")[2].lower()
+            pattern = _HOOKS.get(name) or (_HOOKS["gemspec"] if name.endswith(".gemspec") else None)
+            if pattern and any(member.adds_line(match.start(), match.end()) for match in pattern.finditer(data)):
+                self._hooked.append(member.change.path)
+
+    def findings(self) -> Iterator[Finding]:
+        """Report them."""
+        if self._hooked:
+            yield Finding(
+                "INSTALL_HOOK", Verdict.NEED_APPROVAL, "builtin.install_hooks",
+                "adds something that runs when the project is installed, built or tested",
+                "A person has to look at what it runs.", tuple(self._hooked),
+            )  # fmt: skip
