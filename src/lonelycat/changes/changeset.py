@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from lonelycat.changes.digest import flat_digest, sha256_hex
-from lonelycat.changes.model import Hash, Instant, LongTuple, Strict, WorkspacePath
+from lonelycat.changes.model import Hash, Instant, LongTuple, Numerous, Strict, WorkspacePath
 from lonelycat.changes.paths import check_names, check_path, to_wire
 from lonelycat.clock import RandomIds, SystemClock
 from lonelycat.errors import InputError
@@ -39,7 +39,7 @@ class Operation(StrEnum):
     RENAME = "rename"
 
 
-class BlobRef(Strict):
+class BlobRef(Numerous):
     """Content that lies in the content-addressed store instead of in the model.
 
     Attributes:
@@ -57,7 +57,7 @@ class BlobRef(Strict):
     def _check_place(self) -> Self:
         if self.pack is None and self.offset != 0:
             raise ValueError("offset belongs to a pack, and only there")
-        return self
+        return self._slimmed()
 
     @property
     def blob(self) -> str:
@@ -107,7 +107,7 @@ def _operation_from_json(value: object) -> object:
     return Operation(value) if isinstance(value, str) else value
 
 
-class FileChange(Strict):
+class FileChange(Numerous):
     """One file's change.
 
     Attributes:
@@ -151,7 +151,7 @@ class FileChange(Strict):
             raise ValueError("a delete has no content")
         if self.operation is Operation.UPDATE and (self.old_hash, self.old_mode) == (self.new_hash, self.new_mode):
             raise ValueError("an update must change bytes or mode")
-        return self
+        return self._slimmed()
 
     @classmethod
     def create(cls, path: str, content: bytes | str | BlobRef, *, mode: Mode = REGULAR) -> Self:
@@ -210,6 +210,10 @@ class FileChange(Strict):
             new_mode=new_mode or old_mode,
             content=after if _hash(before) != _hash(after) else None,
         )
+
+    def with_content_at(self, place: BlobRef) -> Self:
+        """Return the same change with its content in ``place``, which is not looked at."""
+        return self.model_copy(update={"content": place})._slimmed()
 
     @property
     def paths(self) -> tuple[str, ...]:

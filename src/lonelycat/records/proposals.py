@@ -126,7 +126,7 @@ def without_contents(changeset: ChangeSet) -> ChangeSet:
 def _without_content(change: FileChange) -> FileChange:
     if change.new_size is None or change.new_hash is None:
         return change
-    return change.model_copy(update={"content": BlobRef(sha256=change.new_hash, size=change.new_size)})
+    return change.with_content_at(BlobRef(sha256=change.new_hash, size=change.new_size))
 
 
 def read(connection: Connection, plan_id: str) -> StoredProposal | None:
