@@ -307,7 +307,7 @@ class ChangeSet(Strict):
 
 def checksum_of(changes: Sequence[FileChange]) -> str:
     """Return the SHA-256 over the RFC 8785 form of the changes."""
-    return flat_digest([change.canonical() for change in changes])
+    return flat_digest(change.canonical() for change in changes)
 
 
 def check_changes(changes: Sequence[FileChange], limits: Limits | None = None) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,6 +26,7 @@ _MAGIC = b"\x89LCJ"  # not ASCII, so that no JSON body can hold it
 _HEADER = len(_MAGIC) + 8
 _HASH = 32
 _CHUNK = 1024 * 1024
+_ITEMS = 1000
 
 
 class RecordType(StrEnum):
@@ -49,11 +51,33 @@ class JournalRecord:
 
 
 def _frame(record: JournalRecord, previous: bytes) -> tuple[bytes, bytes]:
-    body = json.dumps(
-        {"type": str(record.type), "fence": record.fence, "body": record.body}, separators=(",", ":")
-    ).encode("ascii")
-    checksum = hashlib.sha256(previous + body).digest()
-    return _MAGIC + b"%08x" % len(body) + body + checksum, checksum
+    parts = list(_json_parts({"type": str(record.type), "fence": record.fence, "body": record.body}))
+    state = hashlib.sha256(previous)
+    for part in parts:
+        state.update(part)
+    checksum = state.digest()
+    return b"".join((_MAGIC, b"%08x" % sum(map(len, parts)), *parts, checksum)), checksum
+
+
+def _json_parts(value: object) -> Iterator[bytes]:
+    """Yield the JSON of ``value`` as ``json.dumps`` would write it, long lists some items at a time."""
+    if isinstance(value, dict):
+        before = b"{"
+        for key, each in value.items():
+            yield before + _dumps(key) + b":"
+            yield from _json_parts(each)
+            before = b","
+        yield b"}" if value else b"{}"
+    elif isinstance(value, list) and len(value) > _ITEMS:
+        for start in range(0, len(value), _ITEMS):
+            yield (b"," if start else b"[") + _dumps(value[start : start + _ITEMS])[1:-1]
+        yield b"]"
+    else:
+        yield _dumps(value)
+
+
+def _dumps(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
 class JournalWriter:
