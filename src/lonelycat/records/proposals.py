@@ -152,7 +152,7 @@ def checked(stored: StoredProposal, public_key: str) -> Proposal:
             raise ValueError("the seal does not match")
         return Proposal(
             plan=ChangePlan.model_validate_json(values["plan"]),
-            changeset=ChangeSet.model_validate_json(values["changeset"]),
+            changeset=ChangeSet.from_stored(values["changeset"]),
             decision=GovernanceDecision.model_validate_json(values["decision"]),
             status=Status(values["status"]),
             approvals=tuple(GovernanceApproval.model_validate_json(text) for text in stored.approvals),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
+
 from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
+from lonelycat.errors import LonelyCatError
 
 
 def test_a_long_change_set_read_back_takes_a_third_of_what_its_fields_would() -> None:
@@ -15,7 +18,7 @@ def test_a_long_change_set_read_back_takes_a_third_of_what_its_fields_would() ->
     document = changeset.model_dump_json()
     tracemalloc.start()
     try:
-        again = ChangeSet.model_validate_json(document)
+        again = ChangeSet.from_stored(document)
         taken = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
@@ -35,3 +38,39 @@ def test_a_change_whose_content_lies_elsewhere_is_otherwise_the_same() -> None:
     assert FileChange.model_validate_json(moved.model_dump_json()) == moved
     edited = moved.model_copy(update={"new_mode": "100755"})
     assert edited != moved and edited.model_fields_set == moved.model_fields_set == set(FileChange.model_fields)
+
+
+ODD = FileChange.create('a"],[{]/\udc80\u00e9', b"\xff\x00")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [FileChange.create("a", "]},{")],
+        [ODD, FileChange.delete("b", "x"), FileChange.rename("c", "d", "", new_content='"changes":[')],
+        [FileChange.update("a", "x", "x", new_mode="100755")],
+    ],
+)
+def test_a_stored_change_set_is_read_back_as_it_was(changes: list[FileChange]) -> None:
+    changeset = ChangeSet.build(plan_id="plan_1", changes=changes, generated_by='"changes":[],')
+    assert ChangeSet.from_stored(changeset.model_dump_json()) == changeset
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"changes":[', '"changes": ['),
+        ('"changes":[', '"changes":[]],"changes":['),
+        ('{"id"', '{"changes":[],"id"'),
+        ("}],", "}"),
+        ("}],", "},],"),
+        ("}],", '},{"path":"b"}],'),
+        ('"checksum"', '"more":1,"checksum"'),
+        ('"checksum":"', '"checksum":"x'),
+    ],
+)
+def test_what_is_not_a_stored_change_set_is_refused(old: str, new: str) -> None:
+    text = ChangeSet.build(plan_id="plan_1", changes=[FileChange.create("a", "x")]).model_dump_json()
+    assert old in text
+    with pytest.raises((ValueError, LonelyCatError)):
+        ChangeSet.from_stored(text.replace(old, new, 1))
