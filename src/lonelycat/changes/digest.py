@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import islice
 from types import NoneType
 
+from lonelycat.changes.long_json import json_parts
 from lonelycat.patterns import late_pattern
 
 _EXACT = 2**53
@@ -30,7 +31,7 @@ def sha256_hex(data: bytes) -> str:
 def canonical_json(value: object) -> bytes:
     """Return the RFC 8785 (JSON Canonicalization Scheme) form of a JSON-compatible ``value``."""
     try:
-        return _ENCODER.encode(_plain(value)).encode("utf-8")
+        return b"".join(json_parts(_plain(value), _ENCODER.encode, sort=True))
     except (TypeError, UnicodeEncodeError):
         pass  # not in the plain subset; the whole of the RFC, and its errors, are rfc8785's
     import rfc8785

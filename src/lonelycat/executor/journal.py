@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lonelycat.changes.long_json import json_parts
 from lonelycat.errors import StateError
 from lonelycat.executor.filesystem import FileSystem, read_all
 
@@ -26,7 +26,6 @@ _MAGIC = b"\x89LCJ"  # not ASCII, so that no JSON body can hold it
 _HEADER = len(_MAGIC) + 8
 _HASH = 32
 _CHUNK = 1024 * 1024
-_ITEMS = 1000
 
 
 class RecordType(StrEnum):
@@ -51,7 +50,7 @@ class JournalRecord:
 
 
 def _frame(record: JournalRecord, previous: bytes) -> tuple[bytes, bytes]:
-    parts = list(_json_parts({"type": str(record.type), "fence": record.fence, "body": record.body}))
+    parts = list(json_parts({"type": str(record.type), "fence": record.fence, "body": record.body}, _encode))
     state = hashlib.sha256(previous)
     for part in parts:
         state.update(part)
@@ -59,25 +58,8 @@ def _frame(record: JournalRecord, previous: bytes) -> tuple[bytes, bytes]:
     return b"".join((_MAGIC, b"%08x" % sum(map(len, parts)), *parts, checksum)), checksum
 
 
-def _json_parts(value: object) -> Iterator[bytes]:
-    """Yield the JSON of ``value`` as ``json.dumps`` would write it, long lists some items at a time."""
-    if isinstance(value, dict):
-        before = b"{"
-        for key, each in value.items():
-            yield before + _dumps(key) + b":"
-            yield from _json_parts(each)
-            before = b","
-        yield b"}" if value else b"{}"
-    elif isinstance(value, list) and len(value) > _ITEMS:
-        for start in range(0, len(value), _ITEMS):
-            yield (b"," if start else b"[") + _dumps(value[start : start + _ITEMS])[1:-1]
-        yield b"]"
-    else:
-        yield _dumps(value)
-
-
-def _dumps(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+def _encode(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 class JournalWriter:
