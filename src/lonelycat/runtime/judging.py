@@ -129,11 +129,15 @@ def _weighed(wiring: Wiring, policy: PolicyInForce, plan: ChangePlan, changeset:
 
 
 def _kept(wiring: Wiring, policy: PolicyInForce, weighed: _Weighed, rebased_from: str | None = None) -> Judgement:
+    from lonelycat.runtime.free_memory import give_back_memory
+
     plan, changeset, decision, explanation, bases = weighed
+    give_back_memory(changeset)
     status = _STATUS[decision.verdict]
     wiring.records.save_proposal(plan, changeset, decision, status, bases=bases, rebased_from=rebased_from)
     if policy.trusted and not policy.shipped and not policy.pinned:
         wiring.adopt_policy(policy.loaded.sha256, by="lonelycat")
+    give_back_memory(changeset)
     return Judgement(plan, changeset, decision, status, explanation, stored=True)
 
 
