@@ -296,7 +296,7 @@ def _check_one(
     actual = there.identity if there else None
     if actual == operation.old:
         if there is not None and operation.old is not None:
-            found[path] = there._replace(identity=operation.old)  # the same, and in memory already
+            found[path] = Found(operation.old, there.status, there.attributes)  # the same hash, in memory already
         return None
     if there is not None:
         found[path] = there

@@ -16,6 +16,7 @@ import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,20 +52,14 @@ class FileStatus(NamedTuple):
     @classmethod
     def of(cls, status: os.stat_result) -> FileStatus:
         """Return what is asked of ``status``."""
-        return cls(
-            status.st_mode,
-            status.st_ino,
-            status.st_dev,
-            status.st_uid,
-            status.st_gid,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-        )
+        return cls._make(_ASKED(status))
 
     def is_of(self, other: FileStatus) -> bool:
         """Tell whether both are of the same file."""
         return (self.st_ino, self.st_dev) == (other.st_ino, other.st_dev)
+
+
+_ASKED = attrgetter(*FileStatus._fields)
 
 
 class Found(NamedTuple):

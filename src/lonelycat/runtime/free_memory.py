@@ -5,7 +5,7 @@ from __future__ import annotations
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.platforms import native_calls
 
-_MANY = 1000
+_MANY = 4000
 
 
 def give_back_memory(changeset: ChangeSet) -> None:
