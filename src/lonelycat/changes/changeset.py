@@ -9,6 +9,7 @@ Invariants:
 
 import base64
 import binascii
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from lonelycat.changes.digest import flat_digest, sha256_hex
-from lonelycat.changes.model import Hash, Instant, LongTuple, Strict, WorkspacePath
+from lonelycat.changes.model import Hash, Instant, LongTuple, Numerous, Strict, WorkspacePath
 from lonelycat.changes.paths import check_names, check_path, to_wire
 from lonelycat.clock import RandomIds, SystemClock
 from lonelycat.errors import InputError
@@ -39,7 +40,7 @@ class Operation(StrEnum):
     RENAME = "rename"
 
 
-class BlobRef(Strict):
+class BlobRef(Numerous):
     """Content that lies in the content-addressed store instead of in the model.
 
     Attributes:
@@ -57,7 +58,7 @@ class BlobRef(Strict):
     def _check_place(self) -> Self:
         if self.pack is None and self.offset != 0:
             raise ValueError("offset belongs to a pack, and only there")
-        return self
+        return self._slimmed()
 
     @property
     def blob(self) -> str:
@@ -107,7 +108,7 @@ def _operation_from_json(value: object) -> object:
     return Operation(value) if isinstance(value, str) else value
 
 
-class FileChange(Strict):
+class FileChange(Numerous):
     """One file's change.
 
     Attributes:
@@ -151,7 +152,7 @@ class FileChange(Strict):
             raise ValueError("a delete has no content")
         if self.operation is Operation.UPDATE and (self.old_hash, self.old_mode) == (self.new_hash, self.new_mode):
             raise ValueError("an update must change bytes or mode")
-        return self
+        return self._slimmed()
 
     @classmethod
     def create(cls, path: str, content: bytes | str | BlobRef, *, mode: Mode = REGULAR) -> Self:
@@ -210,6 +211,10 @@ class FileChange(Strict):
             new_mode=new_mode or old_mode,
             content=after if _hash(before) != _hash(after) else None,
         )
+
+    def with_content_at(self, place: BlobRef) -> Self:
+        """Return the same change with its content in ``place``, which is not looked at."""
+        return self.model_copy(update={"content": place})._slimmed()
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -284,6 +289,28 @@ class ChangeSet(Strict):
             generated_at=generated_at or SystemClock().now(),
         )
 
+    @classmethod
+    def from_stored(cls, text: str) -> Self:
+        """Return the change set whose ``model_dump_json`` is ``text``.
+
+        The changes are read one by one: parsed as one document they would take more memory than as models.
+
+        Raises:
+            ValueError: it is not.
+        """
+        head, mark, _ = text.partition(_CHANGES)
+        if not mark or '"changes"' in head:
+            raise ValueError("no list of changes stands where one is written")
+        position = len(head) + len(mark)
+        changes: list[FileChange] = []
+        scan = json.JSONDecoder().raw_decode
+        while not changes or text[position : position + 1] == ",":
+            start = position + 1 if changes else position
+            position = scan(text, start)[1]
+            changes.append(FileChange.model_validate_json(text[start:position]))
+        rest = json.loads(head + mark + text[position:])
+        return cls.model_validate({**rest, "changes": tuple(changes)})
+
     def integrity_error(self) -> str | None:
         """Return what is wrong with the checksum or an inline content's hash, or None if all of it is true.
 
@@ -301,9 +328,12 @@ class ChangeSet(Strict):
         return None
 
 
+_CHANGES = '"changes":['
+
+
 def checksum_of(changes: Sequence[FileChange]) -> str:
     """Return the SHA-256 over the RFC 8785 form of the changes."""
-    return flat_digest([change.canonical() for change in changes])
+    return flat_digest(change.canonical() for change in changes)
 
 
 def check_changes(changes: Sequence[FileChange], limits: Limits | None = None) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
+from itertools import islice
 from types import NoneType
 
+from lonelycat.changes.long_json import json_parts
 from lonelycat.patterns import late_pattern
 
 _EXACT = 2**53
+_ROWS = 1000
 _FLAT = frozenset({str, NoneType})
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
 
@@ -27,7 +31,7 @@ def sha256_hex(data: bytes) -> str:
 def canonical_json(value: object) -> bytes:
     """Return the RFC 8785 (JSON Canonicalization Scheme) form of a JSON-compatible ``value``."""
     try:
-        return _ENCODER.encode(_plain(value)).encode("utf-8")
+        return b"".join(json_parts(_plain(value), _ENCODER.encode, sort=True))
     except (TypeError, UnicodeEncodeError):
         pass  # not in the plain subset; the whole of the RFC, and its errors, are rfc8785's
     import rfc8785
@@ -61,12 +65,20 @@ def _plain(value: object) -> object:
     raise TypeError(f"{kind.__name__} has no plain form")
 
 
-def flat_digest(rows: list[dict[str, str | None]]) -> str:
+def flat_digest(rows: Iterable[dict[str, str | None]]) -> str:
     """Return :func:`canonical_digest` of rows whose keys are ASCII and whose values are text without surrogates.
 
-    For these the standard library writes the canonical form as it is; nothing has to be looked at first.
+    For these the standard library writes the canonical form as it is; nothing has to be looked at first. Some rows are
+    written at a time: of a long list neither all rows nor their text is in memory at once.
     """
-    return sha256_hex(_ENCODER.encode(rows).encode("utf-8"))
+    state = hashlib.sha256(b"[")
+    remaining = iter(rows)
+    between = b""
+    while some := list(islice(remaining, _ROWS)):
+        state.update(between + _ENCODER.encode(some)[1:-1].encode("utf-8"))
+        between = b","
+    state.update(b"]")
+    return state.hexdigest()
 
 
 def canonical_digest(value: object) -> str:

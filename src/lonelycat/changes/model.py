@@ -8,9 +8,11 @@ annotation from its text, at every start of the command line.
 """
 
 from datetime import datetime
-from typing import Annotated, Any
+from sys import intern
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -29,6 +31,25 @@ class Strict(BaseModel):
     """Base of all data models: frozen, strict, no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_bytes="base64", defer_build=True)
+
+
+class Numerous(Strict):
+    """Base of models that come in tens of thousands.
+
+    pydantic notes for each instance which fields were given: a set that takes more memory than all the rest of it and
+    that nobody asks for here. Instances of one class share one that names all fields.
+    """
+
+    _all_fields: ClassVar[set[str]] = set()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls._all_fields = set(cls.model_fields)
+
+    def _slimmed(self) -> Self:
+        object.__setattr__(self, "__pydantic_fields_set__", self._all_fields)
+        return self
 
 
 def as_tuple(value: object) -> object:
@@ -52,13 +73,14 @@ def _path_from_json(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("a path must be a string")
     # A name as it is has no backslash, and the quoted form of one always has: the two cannot be taken for each other.
-    return check_path(from_wire(value) if value.startswith('"') and "\\" in value else value)
+    return intern(check_path(from_wire(value) if value.startswith('"') and "\\" in value else value))
 
 
 def _instant(value: object) -> object:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$"), AfterValidator(intern)]
+"""Hashes and paths are kept once, however many models name them: plan, change set, both again when read back."""
 WorkspacePath = Annotated[str, PlainValidator(_path_from_json), PlainSerializer(to_wire, when_used="json")]
 Instant = Annotated[datetime, BeforeValidator(_instant)]

@@ -16,6 +16,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lonelycat.changes.long_json import json_parts
 from lonelycat.errors import StateError
 from lonelycat.executor.filesystem import FileSystem, read_all
 
@@ -49,11 +50,16 @@ class JournalRecord:
 
 
 def _frame(record: JournalRecord, previous: bytes) -> tuple[bytes, bytes]:
-    body = json.dumps(
-        {"type": str(record.type), "fence": record.fence, "body": record.body}, separators=(",", ":")
-    ).encode("ascii")
-    checksum = hashlib.sha256(previous + body).digest()
-    return _MAGIC + b"%08x" % len(body) + body + checksum, checksum
+    parts = list(json_parts({"type": str(record.type), "fence": record.fence, "body": record.body}, _encode))
+    state = hashlib.sha256(previous)
+    for part in parts:
+        state.update(part)
+    checksum = state.digest()
+    return b"".join((_MAGIC, b"%08x" % sum(map(len, parts)), *parts, checksum)), checksum
+
+
+def _encode(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 class JournalWriter:

@@ -293,11 +293,13 @@ def _check_one(
         if isinstance(error, ConflictError):
             return difference(path, error.code, operation.old, error.message)
         raise
-    if there is not None:
-        found[path] = there
     actual = there.identity if there else None
     if actual == operation.old:
+        if there is not None and operation.old is not None:
+            found[path] = Found(operation.old, there.status, there.attributes)  # the same hash, in memory already
         return None
+    if there is not None:
+        found[path] = there
     return difference(path, code_of_difference(operation.old, actual), operation.old, actual)
 
 

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.quarantine import quarantine
-from lonelycat.executor.tree import PinnedTree
+from lonelycat.executor.tree import FileStatus, PinnedTree
 from lonelycat.executor.undo_view import UndoView, holds
 
 Version = tuple[int, int, int, int]
 """Inode, size, time of the last writing and of the last change of a file."""
 
 
-def version(status: os.stat_result) -> Version:
+def version(status: os.stat_result | FileStatus) -> Version:
     """Return what changes whenever the file is written to."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 

@@ -16,6 +16,7 @@ import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,31 @@ _SAME = "the directory that was there"
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
+class FileStatus(NamedTuple):
+    """What is asked of a file's status, under the names of ``os.stat_result``, in a third of its memory."""
+
+    st_mode: int
+    st_ino: int
+    st_dev: int
+    st_uid: int
+    st_gid: int
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileStatus:
+        """Return what is asked of ``status``."""
+        return cls._make(_ASKED(status))
+
+    def is_of(self, other: FileStatus) -> bool:
+        """Tell whether both are of the same file."""
+        return (self.st_ino, self.st_dev) == (other.st_ino, other.st_dev)
+
+
+_ASKED = attrgetter(*FileStatus._fields)
+
+
 class Found(NamedTuple):
     """What a path holds, and the inode that holds it.
 
@@ -44,7 +70,7 @@ class Found(NamedTuple):
     """
 
     identity: Identity
-    status: os.stat_result
+    status: FileStatus
     attributes: tuple[str, ...] = ()
 
 
@@ -251,7 +277,7 @@ class PinnedTree:
             status = os.fstat(fd)
             self._refuse_object(path, status, links)
             identity = Identity(self._hash(fd, status.st_size, sink), git_mode(status))
-            return Found(identity, status, _kept_attributes(self.filesystem, fd) if whole else ())
+            return Found(identity, FileStatus.of(status), _kept_attributes(self.filesystem, fd) if whole else ())
         finally:
             self.filesystem.close(fd)
 
@@ -283,7 +309,7 @@ class PinnedTree:
             if error.errno == errno.EINVAL:
                 return None
             raise
-        return Found(Identity(sha256_hex(target), SYMLINK), status)
+        return Found(Identity(sha256_hex(target), SYMLINK), FileStatus.of(status))
 
     def _refuse_object(self, path: str, status: os.stat_result, links: int) -> None:
         if stat.S_ISDIR(status.st_mode):

@@ -34,7 +34,7 @@ def still_waits(operation: FileOperation, staged: Holding, current: Holding) -> 
     """Whether our own new file lies unused in the stage, so that an equal one in the tree is somebody else's."""
     if not isinstance(staged, Found) or not isinstance(current, Found) or staged.identity != operation.new:
         return False
-    return not os.path.samestat(staged.status, current.status)
+    return not staged.status.is_of(current.status)
 
 
 class UndoView:

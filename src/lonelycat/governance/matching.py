@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from sys import intern
 from typing import NamedTuple
 
 from lonelycat.changes.paths import fold
@@ -92,8 +93,14 @@ class _Parts(NamedTuple):
 
 @lru_cache(maxsize=16_384)
 def _parts(path: str) -> _Parts:
-    base = path[path.rfind("/") + 1 :]
-    return _Parts(base, base[base.rfind(".") :] if "." in base else "", frozenset(path.split("/")[:-1]))
+    directory, _, base = path.rpartition("/")
+    return _Parts(base, intern(base[base.rfind(".") :]) if "." in base else "", _components(directory))
+
+
+@lru_cache(maxsize=2048)
+def _components(directory: str) -> frozenset[str]:
+    """Return the names in ``directory``: one set for all paths below it."""
+    return frozenset(directory.split("/")) if directory else frozenset()
 
 
 class _Summary(NamedTuple):

@@ -57,6 +57,9 @@ class PlatformCalls(Protocol):
     def keeps_attribute(self, name: str) -> bool:
         """Whether a new version of a file gets this extended attribute of the old one."""
 
+    def give_back_memory(self) -> None:
+        """Return to the system what this process has freed and its allocator holds back, where that can be asked."""
+
     def is_remote(self, fd: int) -> bool:
         """Whether other hosts may reach the file system of ``fd`` too, and not see a lock that is taken here."""
 

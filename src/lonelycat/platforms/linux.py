@@ -65,6 +65,7 @@ class LinuxCalls:
         self._syncfs = libc.syncfs
         self._syncfs.argtypes = (ctypes.c_int,)
         self._fstatfs = libc.fstatfs
+        self._malloc_trim = getattr(libc, "malloc_trim", None)  # not every C library has it
 
     def open_beneath(self, root: int, path: str) -> int:
         """Open a directory below ``root`` in one call, or by walking where that call is refused."""
@@ -110,6 +111,11 @@ class LinuxCalls:
     def keeps_attribute(self, name: str) -> bool:
         """Whether it is the user's own, or an access list."""
         return name.startswith(("user.", "system.posix_acl_access"))
+
+    def give_back_memory(self) -> None:
+        """Ask the C library: it returns by itself only what is free at the very end of its heap."""
+        if self._malloc_trim is not None:
+            self._malloc_trim(0)
 
     def is_remote(self, fd: int) -> bool:
         """Whether statfs(2) names a type of file system that hosts share."""

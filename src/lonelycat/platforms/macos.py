@@ -162,6 +162,9 @@ class MacCalls:
         """Whether it is not one that only the system itself can set."""
         return name not in _SYSTEM_ATTRIBUTES
 
+    def give_back_memory(self) -> None:
+        """Leave it to the system, which takes it when it is short."""
+
     def is_remote(self, fd: int) -> bool:
         """Whether the volume is not marked as local; one that cannot be asked counts as remote."""
         buffer = ctypes.create_string_buffer(_STATFS_BYTES)

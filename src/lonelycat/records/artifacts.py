@@ -18,10 +18,12 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 
+from lonelycat.changes.long_json import json_parts
 from lonelycat.durable import make_durable
 from lonelycat.errors import InputError, StateError
 from lonelycat.platforms import native_calls
@@ -37,6 +39,8 @@ _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 _NOT_A_FILE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES})
 """What opening a file says when there is none that may be read; None for what was no regular file."""
 
+_ITEMS = 1000
+"""How many items of a long list are made, redacted and written at a time."""
 _INDENTED_UP_TO = 16 * 1024
 """A longer document is for programs; indenting it takes thirty times as long as writing it."""
 
@@ -100,6 +104,23 @@ class ArtifactDirectory:
     def write_json(self, name: str, value: object) -> None:
         """Write the JSON-compatible ``value``, redacted, as an indented document."""
         self._write(name, json_document(self._redactor.json(value)))
+
+    def write_long_json(self, name: str, document: dict[str, object], member: str, items: Iterable[object]) -> None:
+        """Write ``document`` with ``items`` as its list ``member``, as :meth:`write_json` would, some at a time."""
+        remaining = iter(items)
+        some = list(islice(remaining, _ITEMS))
+        if len(some) < _ITEMS:
+            self.write_json(name, {**document, member: some})
+            return
+        with self.writing(name, verbatim=True) as part:  # what is written is redacted here
+            shown = {key: _dumps(self._redactor.json({key: value}))[1:-1] for key, value in document.items()}
+            part.add(b"{" + b"".join(shown[key] + b", " for key in sorted(shown) if key < member))
+            part.add(_dumps(member) + b": [")
+            while some:
+                part.add(_dumps(self._redactor.json(some))[1:-1])
+                some = list(islice(remaining, _ITEMS))
+                part.add(b", " if some else b"]")
+            part.add(b"".join(b", " + shown[key] for key in sorted(shown) if key > member) + b"}\n")
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write ``data``, redacted."""
@@ -275,10 +296,18 @@ class ArtifactDirectory:
 
 def json_document(value: object) -> bytes:
     """Return the JSON-compatible ``value`` as a document: indented, for people, unless it is long."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    text = _dumps(value)
     if len(text) <= _INDENTED_UP_TO:
-        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-    return text.encode("utf-8") + b"\n"
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode("utf-8")
+    return text + b"\n"
+
+
+def _dumps(value: object) -> bytes:
+    return b"".join(json_parts(value, _encode, comma=", ", colon=": ", sort=True))
+
+
+def _encode(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

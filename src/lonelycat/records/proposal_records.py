@@ -33,7 +33,7 @@ class ProposalRecords(Foundation):
             return changeset
         packed = iter(self.blobs.put_together(inline))
         changes = tuple(
-            change.model_copy(update={"content": next(packed)}) if isinstance(change.content, bytes) else change
+            change.with_content_at(next(packed)) if isinstance(change.content, bytes) else change
             for change in changeset.changes
         )
         return changeset.model_copy(update={"changes": changes})

@@ -126,7 +126,7 @@ def without_contents(changeset: ChangeSet) -> ChangeSet:
 def _without_content(change: FileChange) -> FileChange:
     if change.new_size is None or change.new_hash is None:
         return change
-    return change.model_copy(update={"content": BlobRef(sha256=change.new_hash, size=change.new_size)})
+    return change.with_content_at(BlobRef(sha256=change.new_hash, size=change.new_size))
 
 
 def read(connection: Connection, plan_id: str) -> StoredProposal | None:
@@ -152,7 +152,7 @@ def checked(stored: StoredProposal, public_key: str) -> Proposal:
             raise ValueError("the seal does not match")
         return Proposal(
             plan=ChangePlan.model_validate_json(values["plan"]),
-            changeset=ChangeSet.model_validate_json(values["changeset"]),
+            changeset=ChangeSet.from_stored(values["changeset"]),
             decision=GovernanceDecision.model_validate_json(values["decision"]),
             status=Status(values["status"]),
             approvals=tuple(GovernanceApproval.model_validate_json(text) for text in stored.approvals),

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ class Evidence:
         self._directory.write_json("plan.json", request.plan.model_dump(mode="json"))
         self._directory.write_json("decision.json", request.decision.model_dump(mode="json"))
         self._directory.write_json("approvals.json", [item.model_dump(mode="json") for item in request.approvals])
-        self._directory.write_json(CHANGESET, described(request.changeset))
+        head, changes = described(request.changeset)
+        self._directory.write_long_json(CHANGESET, head, "changes", changes)
         self._context.keep_artifacts(self._directory)
 
     def keep_both_sides(self, transaction: Transaction, blobs: set[str]) -> None:
@@ -130,10 +132,10 @@ def _shown(content: bytes | BlobRef | None) -> bytes | BlobRef | None:
     return content
 
 
-def described(changeset: ChangeSet) -> dict[str, Any]:
-    """Return a change set's JSON without contents, which ``new_hash`` stands for."""
-    document = changeset.model_dump(mode="json", exclude={"changes"})
-    return {**document, "changes": [{**change.canonical(), "content": None} for change in changeset.changes]}
+def described(changeset: ChangeSet) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+    """Return a change set's JSON without the changes, and theirs without contents, which ``new_hash`` stands for."""
+    changes = ({**change.canonical(), "content": None} for change in changeset.changes)
+    return changeset.model_dump(mode="json", exclude={"changes"}), changes
 
 
 def described_changes(wiring: Wiring, execution_id: str) -> tuple[FileChange, ...]:

@@ -39,6 +39,7 @@ from lonelycat.runtime.checking import OLD_TESTS, ServiceChecks
 from lonelycat.runtime.confirming import STEP as CONFIRM
 from lonelycat.runtime.conflicts import Explainer, left_alone, merged
 from lonelycat.runtime.execution_request import Request
+from lonelycat.runtime.free_memory import give_back_memory
 from lonelycat.runtime.steps import MACHINE_CODES, ExecutionContext, as_lonelycat_error, changed_paths
 from lonelycat.runtime.watching import STEP as WATCH
 
@@ -261,6 +262,7 @@ class Finisher:
         """Make history, idempotency and audit durable in one database transaction, then write the receipt."""
         wiring, context, request = self._wiring, self._context, self._request
         kept = result.status is Status.COMPLETED
+        give_back_memory(request.changeset)  # what staging took
         try:
             self._refuse_overtaken()
             head = wiring.records.finish_execution(

@@ -7,7 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.plan import ChangePlan
@@ -18,6 +18,7 @@ from lonelycat.runtime.judgement import Judgement
 from lonelycat.runtime.requests import ChangeRequest, RequestReader
 
 if TYPE_CHECKING:
+    from lonelycat.governance.decision import GovernanceDecision
     from lonelycat.records.blobs import BlobStore
     from lonelycat.records.entries import Proposal
     from lonelycat.runtime.bootstrap import Wiring
@@ -39,7 +40,8 @@ def propose(wiring: Wiring, request: ChangeRequest) -> Judgement:
     """
     policy = wiring.policy()
     reader = RequestReader(wiring.settings, wiring.planner(policy), wiring.records.blobs.put_stream)
-    return _kept(wiring, policy, *_read(wiring, reader, request))
+    weighed = _weighed(wiring, policy, *_read(wiring, reader, request))  # no name here holds the contents any longer
+    return _kept(wiring, policy, weighed)
 
 
 def keep(wiring: Wiring, plan: ChangePlan, changeset: ChangeSet, *, rebased_from: str | None = None) -> Judgement:
@@ -48,7 +50,8 @@ def keep(wiring: Wiring, plan: ChangePlan, changeset: ChangeSet, *, rebased_from
     Args:
         rebased_from: the plan that it takes the place of.
     """
-    return _kept(wiring, wiring.policy(), plan, changeset, rebased_from)
+    policy = wiring.policy()
+    return _kept(wiring, policy, _weighed(wiring, policy, plan, changeset), rebased_from)
 
 
 def rebase_and_keep(wiring: Wiring, proposal: Proposal) -> RebaseReport:
@@ -100,9 +103,21 @@ def _read(wiring: Wiring, reader: RequestReader, request: ChangeRequest) -> tupl
         raise explained(wiring, error) from error
 
 
-def _kept(
-    wiring: Wiring, policy: PolicyInForce, plan: ChangePlan, changeset: ChangeSet, rebased_from: str | None = None
-) -> Judgement:
+class _Weighed(NamedTuple):
+    """A change that was put before the gate, as it is to be stored: contents that are many lie in the blob store.
+
+    Attributes:
+        bases: hashes of the blobs that a rebase of it needs.
+    """
+
+    plan: ChangePlan
+    changeset: ChangeSet
+    decision: GovernanceDecision
+    explanation: tuple[str, ...]
+    bases: set[str]
+
+
+def _weighed(wiring: Wiring, policy: PolicyInForce, plan: ChangePlan, changeset: ChangeSet) -> _Weighed:
     from lonelycat.runtime.bases import keep_bases
 
     decision = wiring.gate(policy).evaluate(plan, changeset)
@@ -110,12 +125,20 @@ def _kept(
     if decision.verdict is not Verdict.DENY:  # which is final: there is nothing to rebase
         bases = keep_bases(wiring, changeset, wiring.contents(policy))
     explanation = wiring.planner(policy).explain(plan, changeset).lines
-    packed = wiring.records.pack(changeset, decision)
+    return _Weighed(plan, wiring.records.pack(changeset, decision), decision, explanation, bases)
+
+
+def _kept(wiring: Wiring, policy: PolicyInForce, weighed: _Weighed, rebased_from: str | None = None) -> Judgement:
+    from lonelycat.runtime.free_memory import give_back_memory
+
+    plan, changeset, decision, explanation, bases = weighed
+    give_back_memory(changeset)
     status = _STATUS[decision.verdict]
-    wiring.records.save_proposal(plan, packed, decision, status, bases=bases, rebased_from=rebased_from)
+    wiring.records.save_proposal(plan, changeset, decision, status, bases=bases, rebased_from=rebased_from)
     if policy.trusted and not policy.shipped and not policy.pinned:
         wiring.adopt_policy(policy.loaded.sha256, by="lonelycat")
-    return Judgement(plan, packed, decision, status, explanation, stored=True)
+    give_back_memory(changeset)
+    return Judgement(plan, changeset, decision, status, explanation, stored=True)
 
 
 def _looked_at(

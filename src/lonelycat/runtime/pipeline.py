@@ -44,6 +44,7 @@ from lonelycat.runtime.confirming import await_confirmation
 from lonelycat.runtime.evidence import Evidence
 from lonelycat.runtime.execution_request import Options, Request
 from lonelycat.runtime.finishing import Finisher
+from lonelycat.runtime.free_memory import give_back_memory
 from lonelycat.runtime.pending_restarts import do_pending_restarts
 from lonelycat.runtime.recovering import recover_workspace
 from lonelycat.runtime.steps import EventSink, ExecutionContext, as_lonelycat_error
@@ -69,6 +70,7 @@ class Pipeline:
             wiring.ids.new("exec"), request.plan, request.changeset, wiring.clock, self._on_event
         )
         finisher = Finisher(wiring, context, request)
+        give_back_memory(request.changeset)  # what reading it took
         try:
             policy = self._validate(context, request)
             if self._options.dry_run:

@@ -235,3 +235,15 @@ def test_a_receipt_that_a_crash_left_unwritten_is_written_by_recovery(case: Any)
     assert not case.records.write_missing_receipt(result.execution_id)
     assert not case.records.write_missing_receipt("exec_none")
     assert read_receipt(case.records.artifacts(result.execution_id)) == receipt
+
+
+@pytest.mark.parametrize("count", [0, 3, 999, 1000, 2000, 2500])
+def test_a_long_document_is_written_as_a_short_one_would_be(tmp_path: Path, count: int) -> None:
+    secret = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    items = [{"path": f"é/{number}", "note": secret if number == count - 1 else None} for number in range(count)]
+    document: dict[str, object] = {"api_key": "x", "zebra": {"password": "y"}, "about": secret}
+    directory = ArtifactDirectory(tmp_path / "executions", "exec_1")
+    directory.write_long_json("long.json", document, "members", iter(items))
+    directory.write_json("whole.json", {**document, "members": items})
+    assert directory.read("long.json") == directory.read("whole.json")
+    assert secret.encode() not in directory.read("long.json")

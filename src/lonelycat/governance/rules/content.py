@@ -2,18 +2,19 @@
 
 Invariants:
 - What cannot be looked at is held, never passed: a rule that sees nothing says so.
+- Contents are looked at some at a time, and nothing of them is kept but where something was found.
 - Only what a change *adds* is judged where the old bytes are at hand; a line that was there before is not news.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from lonelycat.changes.changeset import EXECUTABLE, SYMLINK
 from lonelycat.governance.facts import ChangeFacts
 from lonelycat.governance.matching import compile_globs
-from lonelycat.governance.policy import Reaction, Verdict
+from lonelycat.governance.policy import ContentRules, Reaction, Verdict
 from lonelycat.governance.rules import hidden_text, install_hooks, symlinks
 from lonelycat.governance.rules.base import REACTIONS, Finding, RuleContext
 from lonelycat.governance.secrets import find_secrets
@@ -24,26 +25,55 @@ _PROGRAM_MAGIC = (
     b"dex\n", b"PK\x03\x04",
 )  # fmt: skip
 _MAX_PLACES = 5
+_BATCH_BYTES = 1 << 20
+"""How much of many small contents is looked at together: one pass over them all costs less than one for each."""
 
 
 def judge(context: RuleContext) -> Iterator[Finding]:
     """Report unscanned, secret, hidden, executable, linked and binary content."""
-    added = [member for member in context.facts.members if member.adds_bytes]
-    unknown = tuple(member.change.path for member in added if member.new is None)
+    unknown: list[str] = []
+    secrets = _Secrets(context.policy.content)
+    binaries = _Binaries(context.policy.content)
+    hidden = hidden_text.HiddenText(context.policy.content)
+    hooks = install_hooks.InstallHooks()
+    for batch in _batches(context.facts.members, unknown):
+        secrets.look(batch)
+        binary, text = _divide(batch)
+        binaries.look(binary)
+        hidden.look(text)
+        hooks.look(text)
     if unknown:
         yield Finding(
             "UNSCANNED_CONTENT", Verdict.NEED_APPROVAL, "content.max_scan_bytes",
             "has content that the gate could not look at, because it is too large or not at hand",
-            "A person has to look at it, or the change set has to carry it.", unknown,
+            "A person has to look at it, or the change set has to carry it.", tuple(unknown),
         )  # fmt: skip
-    known = [(member, member.new) for member in added if member.new is not None]
-    binary, text = _divide(known)
-    yield from _secrets(context, known)
-    yield from _binary(context, binary)
-    yield from hidden_text.judge(context, text)
-    yield from install_hooks.judge(text, context.facts.members)
+    yield from secrets.findings()
+    yield from binaries.findings()
+    yield from hidden.findings(context)
+    yield from hooks.findings(context.facts.members)
     yield from symlinks.judge(context)
     yield from _executable(context)
+
+
+def _batches(members: Sequence[ChangeFacts], unknown: list[str]) -> Iterator[list[tuple[ChangeFacts, bytes]]]:
+    """Yield the contents that are added, in order, so many at a time; put the paths of those not at hand in a list."""
+    batch: list[tuple[ChangeFacts, bytes]] = []
+    size = 0
+    for member in members:
+        if not member.adds_bytes:
+            continue
+        data = member.new
+        if data is None:
+            unknown.append(member.change.path)
+            continue
+        if batch and size + len(data) > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append((member, data))
+        size += len(data)
+    if batch:
+        yield batch
 
 
 def _divide(
@@ -76,57 +106,80 @@ def _was_same_kind(member: ChangeFacts) -> bool:
     return old is not None and b"\0" not in old and not _is_utf8(old)
 
 
-def _secrets(context: RuleContext, known: list[tuple[ChangeFacts, bytes]]) -> Iterator[Finding]:
-    rules = context.policy.content
-    if rules.secrets is Reaction.ALLOW or not known:
-        return
-    parts = [member.added for member, _ in known]
-    joined = _SEPARATOR.join(data for _, data in parts)
-    matches = find_secrets(joined)
-    if not matches:
-        return
-    starts = [0, *accumulate(len(data) + len(_SEPARATOR) for _, data in parts)]
-    spared = compile_globs(rules.secrets_ok_paths)
-    hits: dict[str, list[str]] = {}
-    index = 0
-    for match in matches:
-        while match.start >= starts[index + 1]:
-            index += 1
-        member, data = known[index]
-        path, shift = member.change.path, parts[index][0] - starts[index]
-        start = match.start + shift
-        if not spared.matches(path) and member.adds_line(start, match.end + shift):
-            hits.setdefault(path, []).append(f"{match.kind} on line {data.count(10, 0, start) + 1}")
-    if hits:
-        places = [f"{place} of {path!a}" for path, found in sorted(hits.items()) for place in found[:_MAX_PLACES]]
-        yield Finding(
-            "SECRET_FOUND", REACTIONS[rules.secrets], "content.secrets",
-            f"looks like a credential: {'; '.join(places[:_MAX_PLACES])}",
-            "Remove it and revoke it if it is real; read it from the environment or a secret store.",
-            tuple(sorted(hits)),
-        )  # fmt: skip
+class _Secrets:
+    """Collects what looks like a credential."""
+
+    def __init__(self, rules: ContentRules) -> None:
+        self._rules = rules
+        self._spared = compile_globs(rules.secrets_ok_paths)
+        self._hits: dict[str, list[str]] = {}
+
+    def look(self, batch: list[tuple[ChangeFacts, bytes]]) -> None:
+        """Look at what the members of ``batch`` add, all in one pass."""
+        if self._rules.secrets is Reaction.ALLOW:
+            return
+        parts = [member.added for member, _ in batch]
+        matches = find_secrets(_SEPARATOR.join(data for _, data in parts))
+        if not matches:
+            return
+        starts = [0, *accumulate(len(data) + len(_SEPARATOR) for _, data in parts)]
+        index = 0
+        for match in matches:
+            while match.start >= starts[index + 1]:
+                index += 1
+            member, data = batch[index]
+            path, shift = member.change.path, parts[index][0] - starts[index]
+            start = match.start + shift
+            if not self._spared.matches(path) and member.adds_line(start, match.end + shift):
+                self._hits.setdefault(path, []).append(f"{match.kind} on line {data.count(10, 0, start) + 1}")
+
+    def findings(self) -> Iterator[Finding]:
+        """Report it."""
+        if self._hits:
+            places = [
+                f"{place} of {path!a}" for path, hits in sorted(self._hits.items()) for place in hits[:_MAX_PLACES]
+            ]
+            yield Finding(
+                "SECRET_FOUND", REACTIONS[self._rules.secrets], "content.secrets",
+                f"looks like a credential: {'; '.join(places[:_MAX_PLACES])}",
+                "Remove it and revoke it if it is real; read it from the environment or a secret store.",
+                tuple(sorted(self._hits)),
+            )  # fmt: skip
 
 
-def _binary(context: RuleContext, binary: list[tuple[ChangeFacts, bytes]]) -> Iterator[Finding]:
-    rules = context.policy.content
-    expected = compile_globs(rules.binary_ok_paths)
-    paths = tuple(member.change.path for member, _ in binary if not expected.matches(member.change.path))
-    if paths and rules.binary is not Reaction.ALLOW:
-        yield Finding(
-            "BINARY_CONTENT", REACTIONS[rules.binary], "content.binary", "is not text that a person can review",
-            "A person has to look at it, or the policy has to list its kind in binary_ok_paths.", paths,
-        )  # fmt: skip
-    disguised = tuple(
-        member.change.path
-        for member, data in binary
-        if data.startswith(_PROGRAM_MAGIC) and expected.matches(member.change.path)
-    )
-    if disguised:
-        yield Finding(
-            "DISGUISED_PROGRAM", Verdict.NEED_APPROVAL, "builtin.disguised_program",
-            "has a name that promises data and the bytes of a program or an archive",
-            "Name the file for what it is.", disguised,
-        )  # fmt: skip
+class _Binaries:
+    """Collects what is not text, and what of it is not what its name says."""
+
+    def __init__(self, rules: ContentRules) -> None:
+        self._rules = rules
+        self._expected = compile_globs(rules.binary_ok_paths)
+        self._unexpected: list[str] = []
+        self._disguised: list[str] = []
+
+    def look(self, batch: list[tuple[ChangeFacts, bytes]]) -> None:
+        """Look at contents that are not text."""
+        for member, data in batch:
+            path = member.change.path
+            if not self._expected.matches(path):
+                self._unexpected.append(path)
+            elif data.startswith(_PROGRAM_MAGIC):
+                self._disguised.append(path)
+
+    def findings(self) -> Iterator[Finding]:
+        """Report them."""
+        if self._unexpected and self._rules.binary is not Reaction.ALLOW:
+            yield Finding(
+                "BINARY_CONTENT", REACTIONS[self._rules.binary], "content.binary",
+                "is not text that a person can review",
+                "A person has to look at it, or the policy has to list its kind in binary_ok_paths.",
+                tuple(self._unexpected),
+            )  # fmt: skip
+        if self._disguised:
+            yield Finding(
+                "DISGUISED_PROGRAM", Verdict.NEED_APPROVAL, "builtin.disguised_program",
+                "has a name that promises data and the bytes of a program or an archive",
+                "Name the file for what it is.", tuple(self._disguised),
+            )  # fmt: skip
 
 
 def _executable(context: RuleContext) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from lonelycat.governance.facts import ChangeFacts
-from lonelycat.governance.policy import Reaction, Verdict
+from lonelycat.governance.policy import ContentRules, Reaction, Verdict
 from lonelycat.governance.rules.base import REACTIONS, Finding, RuleContext
 from lonelycat.patterns import late_pattern
 
@@ -38,34 +38,49 @@ _SUSPECTS = late_pattern(
 _ODD_NAME = late_pattern(r"(?:^|/)[-\s]|[^\S \n]|  ", re.MULTILINE)
 
 
-def judge(context: RuleContext, text: list[tuple[ChangeFacts, bytes]]) -> Iterator[Finding]:
-    """Report hidden text that the members of ``text`` add, and names that mislead."""
-    rules = context.policy.content
-    joined = b"\n".join(member.added[1] for member, _ in text)
-    decoded = [] if joined.isascii() else [_decoded(member, data) for member, data in text if _may_hide(data)]
-    if rules.bidirectional_text is not Reaction.ALLOW:
-        yield from _report(
-            "BIDIRECTIONAL_TEXT", rules.bidirectional_text, "content.bidirectional_text",
-            "has characters that make text show in another order than it is read", _BIDIRECTIONAL, decoded,
-        )  # fmt: skip
-    if rules.invisible_text is Reaction.ALLOW:
-        return
-    yield from _report(
-        "INVISIBLE_TEXT", rules.invisible_text, "content.invisible_text", "has characters that do not show",
-        _INVISIBLE, decoded,
-    )  # fmt: skip
-    yield from _report(
-        "CONFUSABLE_TEXT", rules.invisible_text, "content.invisible_text",
-        "has words that mix letters of different alphabets that look alike", _CONFUSABLE, decoded,
-    )  # fmt: skip
-    controlled = decoded
-    if any(byte in joined for byte in _CONTROL_BYTES) or b"\r" in joined:
-        controlled = [_decoded(member, data) for member, data in text]
-    yield from _report(
-        "CONTROL_TEXT", rules.invisible_text, "content.invisible_text",
-        "has control characters that change what a terminal shows", _CONTROL, controlled,
-    )  # fmt: skip
-    yield from _names(context)
+class HiddenText:
+    """Collects hidden text, contents by contents."""
+
+    def __init__(self, rules: ContentRules) -> None:
+        self._rules = rules
+        self._bidirectional: dict[str, int] = {}
+        self._invisible: dict[str, int] = {}
+        self._confusable: dict[str, int] = {}
+        self._control: dict[str, int] = {}
+
+    def look(self, text: list[tuple[ChangeFacts, bytes]]) -> None:
+        """Find what the members of ``text`` add."""
+        rules = self._rules
+        joined = b"\n".join(member.added[1] for member, _ in text)
+        decoded = [] if joined.isascii() else [_decoded(member, data) for member, data in text if _may_hide(data)]
+        if rules.bidirectional_text is not Reaction.ALLOW:
+            _find(_BIDIRECTIONAL, decoded, self._bidirectional)
+        if rules.invisible_text is Reaction.ALLOW:
+            return
+        _find(_INVISIBLE, decoded, self._invisible)
+        _find(_CONFUSABLE, decoded, self._confusable)
+        controlled = decoded
+        if any(byte in joined for byte in _CONTROL_BYTES) or b"\r" in joined:
+            controlled = [_decoded(member, data) for member, data in text]
+        _find(_CONTROL, controlled, self._control)
+
+    def findings(self, context: RuleContext) -> Iterator[Finding]:
+        """Report it, and names that mislead."""
+        rules = self._rules
+        if rules.bidirectional_text is not Reaction.ALLOW:
+            yield from _report(
+                "BIDIRECTIONAL_TEXT", rules.bidirectional_text, "content.bidirectional_text",
+                "has characters that make text show in another order than it is read", self._bidirectional,
+            )  # fmt: skip
+        if rules.invisible_text is Reaction.ALLOW:
+            return
+        for code, message, places in (
+            ("INVISIBLE_TEXT", "has characters that do not show", self._invisible),
+            ("CONFUSABLE_TEXT", "has words that mix letters of different alphabets that look alike", self._confusable),
+            ("CONTROL_TEXT", "has control characters that change what a terminal shows", self._control),
+        ):
+            yield from _report(code, rules.invisible_text, "content.invisible_text", message, places)
+        yield from _names(context)
 
 
 def _decoded(member: ChangeFacts, data: bytes) -> tuple[ChangeFacts, str]:
@@ -92,19 +107,15 @@ def _names(context: RuleContext) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _report(
-    code: str,
-    reaction: Reaction,
-    rule: str,
-    message: str,
-    pattern: re.Pattern[str],
-    texts: list[tuple[ChangeFacts, str]],
-) -> Iterator[Finding]:
-    places: dict[str, int] = {}
+def _find(pattern: re.Pattern[str], texts: list[tuple[ChangeFacts, str]], places: dict[str, int]) -> None:
+    """Put the first line of each text that matches and is new into ``places``, by path."""
     for member, text in texts:
         line = _first_added(member, text, pattern)
         if line:
             places[member.change.path] = line
+
+
+def _report(code: str, reaction: Reaction, rule: str, message: str, places: dict[str, int]) -> Iterator[Finding]:
     if places:
         where = ", ".join(f"line {line} of {path!a}" for path, line in list(places.items())[:3])
         yield Finding(

@@ -34,22 +34,26 @@ _HOOKS: dict[str, re.Pattern[bytes]] = {
 }  # fmt: skip
 
 
-def judge(text: list[tuple[ChangeFacts, bytes]], members: Sequence[ChangeFacts]) -> Iterator[Finding]:
-    """Report added lines that hook into installation, and files that get a name by which theirs do.
+class InstallHooks:
+    """Collects the files that come to hook into installation."""
 
-    Args:
-        text: the changes that add bytes, with their new text.
-        members: all changes.
-    """
-    hooked = [member.change.path for member, data in text if _hooks(member, data)]
-    moved = (member for member in members if not member.adds_bytes and _gets_power(member))
-    hooked += [member.change.path for member in moved if member.new is None or _hooks(member, member.new)]
-    if hooked:
-        yield Finding(
-            "INSTALL_HOOK", Verdict.NEED_APPROVAL, "builtin.install_hooks",
-            "adds something that runs when the project is installed, built or tested",
-            "A person has to look at what it runs.", tuple(hooked),
-        )  # fmt: skip
+    def __init__(self) -> None:
+        self._hooked: list[str] = []
+
+    def look(self, text: list[tuple[ChangeFacts, bytes]]) -> None:
+        """Look at the lines that the members of ``text`` add."""
+        self._hooked += [member.change.path for member, data in text if _hooks(member, data)]
+
+    def findings(self, members: Sequence[ChangeFacts]) -> Iterator[Finding]:
+        """Report them, and those among all ``members`` that get a name by which lines of theirs run."""
+        moved = (member for member in members if not member.adds_bytes and _gets_power(member))
+        hooked = self._hooked + [each.change.path for each in moved if each.new is None or _hooks(each, each.new)]
+        if hooked:
+            yield Finding(
+                "INSTALL_HOOK", Verdict.NEED_APPROVAL, "builtin.install_hooks",
+                "adds something that runs when the project is installed, built or tested",
+                "A person has to look at what it runs.", tuple(hooked),
+            )  # fmt: skip
 
 
 def _hooks(member: ChangeFacts, data: bytes) -> bool:

@@ -58,27 +58,32 @@ class _Balance:
             if member.adds_bytes and member.old_known and judges.is_test(member.change.path)
         ]
 
-    @cached_property
-    def _parts(self) -> list[tuple[dict[bytes, bytes], dict[bytes, bytes]]]:
-        return [(split_tests(member.old or b""), split_tests(member.new or b"")) for member in self._members]
+    def _parts(self) -> Iterator[tuple[dict[bytes, bytes], dict[bytes, bytes]]]:
+        return ((split_tests(member.old or b""), split_tests(member.new or b"")) for member in self._members)
 
     @cached_property
-    def _new(self) -> frozenset[bytes]:
-        return frozenset(name for before, after in self._parts for name in after.keys() - before.keys())
+    def _names(self) -> tuple[frozenset[bytes], int]:
+        """The tests that are new to their file, and how many more there are than before."""
+        new: set[bytes] = set()
+        more = 0
+        for before, after in self._parts():
+            new |= after.keys() - before.keys()
+            more += len(after) - len(before)
+        return frozenset(new), more
 
-    @cached_property
+    @property
     def tests(self) -> int:
         """How many tests more there are in changed files, deleted files apart."""
-        return sum(len(after) - len(before) for before, after in self._parts)
+        return self._names[1]
 
     @cached_property
     def asserts(self) -> int:
         """How many assertions more there are in changed files, deleted files apart."""
-        return sum(_asserts(after) - _asserts(before) for before, after in self._parts)
+        return sum(_asserts(after) - _asserts(before) for before, after in self._parts())
 
     def has_elsewhere(self, name: bytes) -> bool:
         """Tell whether the change adds a test of this name to a file that did not have it."""
-        return name in self._new
+        return name in self._names[0]
 
 
 def _asserts(parts: dict[bytes, bytes]) -> int:

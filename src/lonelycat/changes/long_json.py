@@ -1,0 +1,43 @@
+"""JSON of long documents, encoded some items at a time.
+
+Invariant: the parts together are what the encoder makes of the whole. An encoder that is given a list of tens of
+thousands has every text in it in memory once more before it joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+_ITEMS = 1000
+
+
+def json_parts(
+    value: object, encode: Callable[[object], str], *, comma: str = ",", colon: str = ":", sort: bool = False
+) -> Iterator[bytes]:
+    """Yield ``encode(value)`` in UTF-8, in parts where it is long.
+
+    Args:
+        encode: returns the JSON of a value, of one member or of some items of it.
+        comma, colon, sort: how ``encode`` separates items, and keys from values, and whether it sorts keys.
+    """
+    if isinstance(value, dict) and _is_long(value) and all(type(key) is str for key in value):
+        before = "{"
+        for key in sorted(value) if sort else value:
+            yield f"{before}{encode(key)}{colon}".encode()
+            yield from json_parts(value[key], encode, comma=comma, colon=colon, sort=sort)
+            before = comma
+        yield b"}"
+    elif isinstance(value, list) and len(value) > _ITEMS:
+        before = "["
+        for start in range(0, len(value), _ITEMS):
+            yield f"{before}{encode(value[start : start + _ITEMS])[1:-1]}".encode()
+            before = comma
+        yield b"]"
+    else:
+        yield encode(value).encode("utf-8")
+
+
+def _is_long(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_is_long, value.values()))
+    return isinstance(value, list) and len(value) > _ITEMS

@@ -1,0 +1,18 @@
+"""Between the parts of a large change: what one has freed is not to be held back while the next takes its own."""
+
+from __future__ import annotations
+
+from lonelycat.changes.changeset import ChangeSet
+from lonelycat.platforms import native_calls
+
+_MANY = 4000
+
+
+def give_back_memory(changeset: ChangeSet) -> None:
+    """Return freed memory to the system where ``changeset`` is long; some milliseconds, so not where it is short.
+
+    Contents of a few hundred bytes to some KiB lie side by side in the C library's heap; freed, they stay this
+    process's for as long as anything lives behind them, and larger things are not put there.
+    """
+    if len(changeset.changes) >= _MANY:
+        native_calls().give_back_memory()

@@ -1,0 +1,76 @@
+"""The models of a change set: what thousands of them take, and what a change keeps when its content moves."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+
+from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
+from lonelycat.errors import LonelyCatError
+
+
+def test_a_long_change_set_read_back_takes_a_third_of_what_its_fields_would() -> None:
+    """10,000 changes are in memory twice while they are proposed and executed by one process."""
+    refs = [BlobRef(sha256=f"{number:064x}", size=1, pack="f" * 64, offset=number) for number in range(501)]
+    changes = [FileChange.update(f"a/{number}", refs[number + 1], refs[number]) for number in range(500)]
+    changeset = ChangeSet.build(plan_id="plan_1", changes=changes)
+    document = changeset.model_dump_json()
+    tracemalloc.start()
+    try:
+        again = ChangeSet.from_stored(document)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert again == changeset
+    assert taken < 1000 * len(changes)
+    first, other = again.changes[0], changeset.changes[0]
+    assert first.path is other.path and first.new_hash is other.new_hash
+    assert isinstance(first.content, BlobRef) and first.content.sha256 is first.new_hash
+
+
+def test_a_change_whose_content_lies_elsewhere_is_otherwise_the_same() -> None:
+    place = BlobRef(sha256="f" * 64, size=1, pack="e" * 64, offset=7)
+    before, other = FileChange.create("a", "x"), FileChange.create("b", "y")
+    moved = before.with_content_at(place)
+    assert (moved.content, moved.canonical()) == (place, before.canonical())
+    assert before.content == b"x" and other == FileChange.create("b", "y")
+    assert FileChange.model_validate_json(moved.model_dump_json()) == moved
+    edited = moved.model_copy(update={"new_mode": "100755"})
+    assert edited != moved and edited.model_fields_set == moved.model_fields_set == set(FileChange.model_fields)
+
+
+ODD = FileChange.create('a"],[{]/\udc80\u00e9', b"\xff\x00")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [FileChange.create("a", "]},{")],
+        [ODD, FileChange.delete("b", "x"), FileChange.rename("c", "d", "", new_content='"changes":[')],
+        [FileChange.update("a", "x", "x", new_mode="100755")],
+    ],
+)
+def test_a_stored_change_set_is_read_back_as_it_was(changes: list[FileChange]) -> None:
+    changeset = ChangeSet.build(plan_id="plan_1", changes=changes, generated_by='"changes":[],')
+    assert ChangeSet.from_stored(changeset.model_dump_json()) == changeset
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"changes":[', '"changes": ['),
+        ('"changes":[', '"changes":[]],"changes":['),
+        ('{"id"', '{"changes":[],"id"'),
+        ("}],", "}"),
+        ("}],", "},],"),
+        ("}],", '},{"path":"b"}],'),
+        ('"checksum"', '"more":1,"checksum"'),
+        ('"checksum":"', '"checksum":"x'),
+    ],
+)
+def test_what_is_not_a_stored_change_set_is_refused(old: str, new: str) -> None:
+    text = ChangeSet.build(plan_id="plan_1", changes=[FileChange.create("a", "x")]).model_dump_json()
+    assert old in text
+    with pytest.raises((ValueError, LonelyCatError)):
+        ChangeSet.from_stored(text.replace(old, new, 1))

@@ -1,0 +1,36 @@
+"""A long document in parts is the same document."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lonelycat.changes.digest import canonical_json
+from lonelycat.changes.long_json import json_parts
+
+ROWS = [{"b": number, "a": f"é{number}\u2028", "c": [None, True, {"x": []}]} for number in range(2500)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({}, [], None, "x", (1, 2), {"a": {}}, {"a": []}, ROWS, ROWS[:1000], ROWS[:1001]),
+        *({"z": ROWS, "a": {"n": ROWS}}, {1: ROWS}, {"b": tuple(ROWS)}),
+    ],
+)
+@pytest.mark.parametrize("sort", [True, False])
+@pytest.mark.parametrize(("comma", "colon"), [(",", ":"), (", ", ": ")])
+def test_the_parts_are_the_whole(value: Any, sort: bool, comma: str, colon: str) -> None:
+    def encode(each: object) -> str:
+        return json.dumps(each, sort_keys=sort, ensure_ascii=False, separators=(comma, colon))
+
+    parts = list(json_parts(value, encode, comma=comma, colon=colon, sort=sort))
+    assert b"".join(parts).decode() == encode(value)
+    assert max(map(len, parts)) < 70_000 or not isinstance(value, dict | list) or 1 in value or "b" in value
+
+
+def test_the_canonical_form_of_a_long_document_is_that_of_its_members() -> None:
+    document = canonical_json({"z": ROWS, "a": 1})
+    assert document == b'{"a":1,"z":[' + b",".join(map(canonical_json, ROWS)) + b"]}"
