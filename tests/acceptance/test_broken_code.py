@@ -263,14 +263,14 @@ MUTATIONS = {
     # the tests as they were
     "the new tests speak for the old ones": Mutation(
         "governance/joint_changes.py",
-        "        return judges.configures(change.path) or (judges.is_test(change.path) and is_collected(change.path))",
-        "        return False",
+        "    return judges.configures(path) or (judges.is_test(path) and is_collected(path))",
+        "    return False",
         f"{OLD_TESTS}::test_a_new_test_cannot_make_the_old_ones_agree",
     ),
     "the tests are not put back": Mutation(
         "runtime/old_tests.py",
-        "        return [each for each in inverse if paths.issuperset(each.paths)]",
-        "        return inverse[:0]",
+        "        whole = [each for each in inverse if tests.issuperset(each.paths)]",
+        "        whole = inverse[:0]",
         f"{OLD_TESTS}::test_expectations_that_a_test_reads_are_part_of_it",
     ),
     "what fails the old tests in a rehearsal may be tried again": Mutation(

@@ -87,7 +87,7 @@ def test_a_check_loads_one_command_and_no_more_than_so_many_modules_of_ours(chec
     ours = [name for name in checked.loaded if name.split(".")[0] == "lonelycat"]
     commands = "lonelycat.interfaces.cli.commands."
     assert [name for name in ours if name.startswith(commands)] == [commands + "check"]
-    assert len(ours) <= 108, "a module more at every start: import it where it is used, or raise this and say why"
+    assert len(ours) <= 109, "a module more at every start: import it where it is used, or raise this and say why"
 
 
 def test_a_check_never_looks_for_garbage(checked: Start) -> None:
