@@ -96,8 +96,12 @@ class Turns:
     bare: list[float] = field(default_factory=list)
 
 
-def take_turns(files: int, rounds: int, below: Path = BASE) -> Turns:
-    """Return the seconds that each took in ``rounds`` rounds, after one that does not count."""
+def take_turns(files: int, rounds: int, below: Path = BASE, *, bare: bool = True) -> Turns:
+    """Return the seconds that each took in ``rounds`` rounds, after one that does not count.
+
+    Args:
+        bare: with the protocol's system calls alone, which keep every directory open.
+    """
     turns = Turns()
     with throwaway(below) as root:
         paths = fill(root, files)
@@ -110,7 +114,8 @@ def take_turns(files: int, rounds: int, below: Path = BASE) -> Turns:
             turns.naive.append(naive_loop(root, paths, at + 1))
             turns.lonelycat.append(lonelycat(root, paths, at + 1, at + 2))
             turns.git.append(git_apply(root, paths, at + 2, at + 3))
-            turns.bare.append(bare_calls(root, paths, at + 3, at + 4))
+            if bare:
+                turns.bare.append(bare_calls(root, paths, at + 3, at + 4))
     return turns
 
 
