@@ -30,7 +30,7 @@ def bare_calls(root: Path, paths: list[str], before: int, after: int) -> float:
     fs.make_directory(stages, transaction, 0o700)
     stage = fs.open_beneath(stages, transaction)
     top = fs.open_root(root)
-    directories = {directory: fs.open_beneath(top, directory) for directory, _ in places}
+    directories = {directory: fs.open_beneath(top, directory) for directory in {directory for directory, _ in places}}
     _stage(fs, stage, [(directories[directory], name) for directory, name in places], contents, wanted)
     fs.syncfs(stage)
     for number, (directory, name) in enumerate(places):

@@ -9,9 +9,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.many_descriptors import many_descriptors
 from tests.sandbox.conftest import Verify
 
 from lonelycat.checks.sandbox import enter
+from lonelycat.checks.sandbox.level import Level
 
 pytestmark = pytest.mark.usefixtures("level", "untouched")
 MIB = 1024 * 1024
@@ -161,3 +163,11 @@ def test_stop_ends_it(verify: Verify) -> None:
     result = verify("while True: pass", stop=stop)
     timer.join()
     assert (result.ok, result.code) == (False, "VERIFY_STOPPED")
+
+
+def test_a_caller_with_very_many_descriptors_gets_the_same_answer(verify: Verify, level: Level) -> None:
+    with many_descriptors():
+        result = verify("print('ran')")
+        late = verify("import time; time.sleep(600)", timeout=1)
+    assert (result.ok, result.details["sandbox"]) == (True, level), result.message
+    assert late.code == "VERIFY_TIMEOUT"

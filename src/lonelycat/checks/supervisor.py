@@ -51,9 +51,11 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 def _watch(command: int, control: int, status: int, wake: int, adopt: bool) -> NoReturn:
-    watched = [control, wake]
+    watched = select.poll()  # not select, which cannot name the descriptors of a caller that has very many
+    for descriptor in (control, wake):
+        watched.register(descriptor, select.POLLIN)
     while True:
-        ready, _, _ = select.select(watched, [], [])
+        ready = [descriptor for descriptor, _ in watched.poll()]
         if wake in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(wake, 4096)

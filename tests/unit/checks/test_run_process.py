@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.many_descriptors import many_descriptors
 from tests.patience import PATIENCE_SECONDS, until
 
 from lonelycat.checks import containment
@@ -62,6 +63,14 @@ def test_output_of_both_streams_and_exit_code_come_back(run: Runner) -> None:
     assert (done.exit_code, done.signal, done.error_code, done.ok) == (7, None, None, False)
     assert sorted(done.output.split()) == [b"err", b"out"]
     assert run("true").ok
+
+
+def test_a_caller_with_very_many_descriptors_is_served_as_any_other(run: Runner) -> None:
+    with many_descriptors():
+        done = run("sh", "-c", "echo out; exit 7")
+        late = run("sleep", "600", timeout=0.2)
+    assert (done.exit_code, done.signal, done.output) == (7, None, b"out\n")
+    assert late.timed_out
 
 
 def test_the_command_is_not_process_one_and_sees_itself_in_proc(run: Runner) -> None:
