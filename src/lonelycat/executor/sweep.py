@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.filesystem import FileStatus, FileSystem
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.quarantine import quarantine
-from lonelycat.executor.tree import FileStatus, PinnedTree
+from lonelycat.executor.tree import PinnedTree
 from lonelycat.executor.undo_view import UndoView, holds
 
 Version = tuple[int, int, int, int]

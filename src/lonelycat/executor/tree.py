@@ -16,7 +16,6 @@ import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.changes.paths import printable
 from lonelycat.errors import ConflictError, RefusedError
-from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.filesystem import FileStatus, FileSystem
 from lonelycat.executor.operations import Identity, split
 from lonelycat.settings import STATE_DIRECTORY
 
@@ -35,31 +34,6 @@ _LOOKS = 100
 """How often a look begins again when somebody replaces what it looks at in its middle."""
 _SAME = "the directory that was there"
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
-
-
-class FileStatus(NamedTuple):
-    """What is asked of a file's status, under the names of ``os.stat_result``, in a third of its memory."""
-
-    st_mode: int
-    st_ino: int
-    st_dev: int
-    st_uid: int
-    st_gid: int
-    st_size: int
-    st_mtime_ns: int
-    st_ctime_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> FileStatus:
-        """Return what is asked of ``status``."""
-        return cls._make(_ASKED(status))
-
-    def is_of(self, other: FileStatus) -> bool:
-        """Tell whether both are of the same file."""
-        return (self.st_ino, self.st_dev) == (other.st_ino, other.st_dev)
-
-
-_ASKED = attrgetter(*FileStatus._fields)
 
 
 class Found(NamedTuple):
