@@ -124,4 +124,5 @@ def _overheads(axes: Axes, overheads: list[Overhead]) -> None:
     axes.set(xlabel="time of a whole execution, as a ratio to the first", xlim=(0, 1.2 * widest))
     axes.set_yticks([position + height * (len(suites) - 1) / 2 for position in range(len(WAYS))], list(WAYS))
     axes.invert_yaxis()
-    axes.legend(frameon=False, loc="upper right")
+    # Above the axes: whatever the ratios are, it covers no figure there.
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(suites))
