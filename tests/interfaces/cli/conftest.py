@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -106,11 +107,18 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     return run
 
 
-_LOGIN = "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+_LOGIN = """
+import os, signal, sys
+os.login_tty(int(sys.argv[1]))
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
 
 
 class Terminal:
-    """A real pseudo-terminal with ``lonelycat`` running on it.
+    """A real pseudo-terminal with ``lonelycat`` running on it, as a login starts it: no signal is ignored or held back.
 
     Args:
         columns: how wide it is.
@@ -122,7 +130,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-c", _LOGIN, str(follower), "-m", "lonelycat", *arguments],
             cwd=cwd,
-            env=quiet_environment(cwd, env),
+            env=quiet_environment(cwd, {"PYTHONFAULTHANDLER": "1", **env}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -144,13 +152,25 @@ class Terminal:
         os.write(self._leader, text.encode())
 
     def end(self, seconds: float = 60.0) -> int:
-        """Read to the end and return the exit code."""
+        """Read to the end and return the exit code; fail with where the process hangs, should it not end."""
         deadline = time.monotonic() + seconds
         while self._more(deadline):
             pass
-        code = self.process.wait(seconds)
+        try:
+            code = self.process.wait(max(1.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            pytest.fail(self._where_it_hangs())
         assert "Traceback" not in self.seen
         return code
+
+    def _where_it_hangs(self) -> str:
+        facts = Path(f"/proc/{self.process.pid}/status").read_text()
+        self.process.send_signal(signal.SIGABRT)  # what it does is written to the terminal
+        deadline = time.monotonic() + 10
+        while self._more(deadline):
+            pass
+        kept = [line for line in facts.splitlines() if line.startswith(("State", "Threads", "Sig", "Shd"))]
+        return "\n".join(["it did not end; the terminal shows:", self.seen, *kept])
 
     def _more(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._leader], [], [], max(0.0, deadline - time.monotonic()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import operator
@@ -114,14 +115,39 @@ def test_a_signal_right_before_the_wait_is_not_missed(later: int, monkeypatch: p
     """It arrives where the interpreter has no look at signals any more before the system call."""
     real, kill = select.select, ctypes.CDLL(None).kill
 
-    def racing(*lists: Any) -> Any:
-        calls = [(kill, os.getpid(), int(signal.SIGINT)), (real, *lists)]
+    def racing(*arguments: Any) -> Any:
+        calls = [(kill, os.getpid(), int(signal.SIGINT)), (real, *arguments)]
         return list(itertools.starmap(operator.call, calls))[1]
 
     monkeypatch.setattr(select, "select", racing)
     with pytest.raises(KeyboardInterrupt), one_interrupt():
         wait_for_input(later)
     assert real([later], [], [], 0)[0] == [], "the signal was noticed only with the input"
+
+
+def test_nobody_is_waited_for_after_an_interruption_that_was_lost(later: int) -> None:
+    """Whoever swallowed it: what waits for a person now would wait for ever, as later signals only say to wait."""
+    with pytest.raises(KeyboardInterrupt), one_interrupt():
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        wait_for_input(later)
+    assert select.select([later], [], [], 0)[0] == [], "it was noticed only with the input"
+
+
+def test_a_signal_that_wakes_nobody_is_seen_while_waiting(later: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "set_wakeup_fd", lambda *_, **__: -1)
+    taken = threading.Thread(target=_kill_this_thread)
+    with pytest.raises(KeyboardInterrupt), one_interrupt():
+        taken.start()
+        wait_for_input(later)
+    taken.join()
+    assert select.select([later], [], [], 0)[0] == [], "it was noticed only with the input"
+
+
+def _kill_this_thread() -> None:
+    """Take a signal in a thread of its own, so that no system call of the main thread is interrupted."""
+    time.sleep(0.1)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
 
 def test_the_wait_goes_on_after_a_signal_that_interrupts_nothing(pipe: tuple[int, int]) -> None:

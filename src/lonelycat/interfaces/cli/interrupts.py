@@ -3,7 +3,8 @@
 Invariants:
 - The first signal raises a KeyboardInterrupt in the main thread, so that the executor rolls back; later ones only say
   that this is under way. A signal that the caller had ignored stays ignored.
-- It gets through: where the interpreter drops the exception (in a finaliser), it is raised again.
+- It gets through: where the interpreter drops the exception (in a finaliser), it is raised again; and nobody is waited
+  for once it was seen, however it was lost.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 _AGAIN = b"\nlonelycat: already stopping; what was touched is being put back, please wait\n"
 _LATER = 0.01
 """Seconds after which a dropped interruption is raised again."""
+_LOOK_SECONDS = 0.25
+"""How often a wait for a person looks whether it was interrupted, should nothing have woken it."""
+_seen: list[int] = []
+"""The signals that the block of :func:`one_interrupt` has seen."""
 
 
 class Interruption(KeyboardInterrupt):
@@ -37,20 +42,20 @@ def one_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    seen: list[int] = []
     again: list[threading.Timer] = []
+    _seen.clear()
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        seen.append(number)
-        if len(seen) == 1:
+        _seen.append(number)
+        if len(_seen) == 1:
             raise Interruption
         os.write(2, _AGAIN)
 
     def dropped(unraisable: sys.UnraisableHookArgs) -> None:
-        if isinstance(unraisable.exc_value, Interruption) and seen:
+        if isinstance(unraisable.exc_value, Interruption) and _seen:
             # Not from here: what this hook raises is dropped too.
-            again.append(threading.Timer(_LATER, signal.pthread_kill, [threading.main_thread().ident, seen[0]]))
-            seen.clear()
+            again.append(threading.Timer(_LATER, signal.pthread_kill, [threading.main_thread().ident, _seen[0]]))
+            _seen.clear()
             again[-1].start()
         else:
             hook(unraisable)
@@ -64,6 +69,7 @@ def one_interrupt() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = hook
+        _seen.clear()
         for timer in again:
             timer.cancel()
             timer.join()
@@ -76,6 +82,9 @@ def wait_for_input(descriptor: int) -> None:
 
     A blocking read alone can miss one: Python calls a handler between two bytecodes, so a signal that arrives after
     the last of them and before the system call is handled when the read returns.
+
+    Raises:
+        Interruption: a signal arrives, or arrived earlier in the block of :func:`one_interrupt`.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -85,7 +94,10 @@ def wait_for_input(descriptor: int) -> None:
     try:
         ready: list[int] = []
         while descriptor not in ready:
-            ready = select.select([descriptor, woken], [], [])[0]
+            # Not poll, which does not know a terminal on macOS.
+            ready = select.select([descriptor, woken], [], [], _LOOK_SECONDS)[0]
+            if _seen:
+                raise Interruption
             if woken in ready:
                 os.read(woken, 512)  # of a signal that raised nothing
     finally:
