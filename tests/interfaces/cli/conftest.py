@@ -151,6 +151,17 @@ class Terminal:
         """Type ``text``."""
         os.write(self._leader, text.encode())
 
+    def press_ctrl_c(self) -> None:
+        """Press Ctrl-C; once more, as people do, if the terminal has not even shown the key after a long while."""
+        shown = self.seen.count("^C")
+        for _ in range(2):
+            self.type("\x03")
+            deadline = time.monotonic() + 20
+            while self.seen.count("^C") == shown and self._more(deadline):
+                pass
+            if self.seen.count("^C") > shown or time.monotonic() < deadline:
+                return
+
     def end(self, seconds: float = 60.0) -> int:
         """Read to the end and return the exit code; fail with where the process hangs, should it not end."""
         deadline = time.monotonic() + seconds

@@ -60,7 +60,7 @@ def test_ctrl_c_at_the_question_is_130_and_no_approval(cli: Any, terminal: Any, 
     plan = waiting(cli, workspace)
     shown = terminal("-C", str(workspace), "approve", plan, "--by", "maria")
     shown.until("> ")
-    shown.type("\x03")
+    shown.press_ctrl_c()
     assert shown.end() == 130
     assert cli("-C", workspace, "show", plan, "--json").json["status"] == "awaiting_approval"
 

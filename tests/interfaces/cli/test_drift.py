@@ -458,7 +458,7 @@ def test_a_terminal_shows_it_in_colour_and_ctrl_c_ends_it(written: Path, termina
     (written / "b.txt").write_text("x\n")
     shown = terminal("-C", str(written), "drift", "--watch", "--interval", "0.1")
     shown.until("b.txt")
-    shown.type("\x03")
+    shown.press_ctrl_c()
     assert shown.end() == 130
     assert "STOPPED" in shown.seen
 

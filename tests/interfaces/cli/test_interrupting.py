@@ -27,7 +27,7 @@ def test_ctrl_c_rolls_back_and_says_so(cli: Any, terminal: Any, workspace: Path)
     shown = terminal("-C", str(workspace), "execute", plan)
     shown.until("verify:slow")
     assert (workspace / "slow/a.md").exists()
-    shown.type("\x03")
+    shown.press_ctrl_c()
     assert shown.end() == 130
     assert "INTERRUPTED" in shown.seen
     assert "as they were" in shown.seen

@@ -95,7 +95,7 @@ def test_without_a_terminal_or_a_key_nobody_confirms(process: Any, cli: Any, ter
     running, execution_id = _waiting(terminal, cli, asking)
     done = process("-C", asking, "confirm", execution_id, "--by", "maria", "--json")
     assert (done.code, done.json["code"]) == (2, "APPROVAL_NEEDS_PERSON")
-    running.type("\x03")
+    running.press_ctrl_c()
     assert running.end() == 130
     assert "INTERRUPTED" in running.seen and "as they were" in running.seen
     assert not (asking / "docs/a.md").exists()
