@@ -45,7 +45,13 @@ def against_peers() -> list[Row]:
             f"{many.files} small updates, against a loop of write, fsync, rename",
             f"{many.to_naive:.2f} × ({in_ms(many.lonelycat)} to {in_ms(many.naive)})",
             "1.0 ×",
+            "0.3 ×",
+        ),
+        (
+            f"{many.files} small updates, against a durable loop: write, fsync, rename, fsync of the directory",
+            f"{many.to_durable:.2f} × ({in_ms(many.lonelycat)} to {in_ms(many.durable)})",
             "0.25 ×",
+            "",
         ),
         (
             f"{many.files} small updates, against `git apply` (neither durable nor atomic)",

@@ -1,8 +1,9 @@
-"""1000 small updates in one change set: LonelyCat against the naive durable loop and against ``git apply``.
+"""1000 small updates in one change set: LonelyCat against loops over the files and against ``git apply``.
 
-Run alone: ``python -m benchmarks.apply_many [FILES]``. The three, and the protocol's system calls alone, take turns in
-one run, so that a machine that speeds up or slows down does it to all of them; what is quoted is the median of the
-ratios, round by round.
+Of the loops one is as careful as most programs are, and loses names in a power cut; the other is durable, as
+LonelyCat is, file by file. Run alone: ``python -m benchmarks.apply_many [FILES]``. All of them, and the protocol's
+system calls alone, take turns in one run, so that a machine that speeds up or slows down does it to all of them; what
+is quoted is the median of the ratios, round by round.
 """
 
 from __future__ import annotations
@@ -26,23 +27,30 @@ ROUNDS = 7
 
 @dataclass(frozen=True)
 class Ratios:
-    """Medians: seconds of each, and LonelyCat's time in units of the two others.
+    """Medians: seconds of each, and LonelyCat's time in units of the three others.
 
     Attributes:
+        durable: of the loop that makes every name durable too.
         bare: of the protocol's system calls alone.
     """
 
     files: int
     lonelycat: float
     naive: float
+    durable: float
     git: float
     bare: float
     to_naive: float
+    to_durable: float
     to_git: float
 
 
-def naive_loop(root: Path, paths: list[str], revision: int) -> float:
-    """Write, fsync and rename each file, as careful programs do; return seconds."""
+def naive_loop(root: Path, paths: list[str], revision: int, *, durable: bool = False) -> float:
+    """Write, fsync and rename each file, as careful programs do; return seconds.
+
+    Args:
+        durable: fsync its directory too, without which a power cut may take the new name back.
+    """
     contents = [text(number, revision) for number in range(len(paths))]
     begun = time.perf_counter()
     for path, data in zip(paths, contents, strict=True):
@@ -52,6 +60,10 @@ def naive_loop(root: Path, paths: list[str], revision: int) -> float:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(root / path)
+        if durable:
+            directory = os.open(draft.parent, os.O_RDONLY | os.O_DIRECTORY)
+            os.fsync(directory)
+            os.close(directory)
     return time.perf_counter() - begun
 
 
@@ -92,15 +104,17 @@ class Turns:
 
     lonelycat: list[float] = field(default_factory=list)
     naive: list[float] = field(default_factory=list)
+    durable: list[float] = field(default_factory=list)
     git: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
 
 
-def take_turns(files: int, rounds: int, below: Path = BASE, *, bare: bool = True) -> Turns:
+def take_turns(files: int, rounds: int, below: Path = BASE, *, all_of_them: bool = True) -> Turns:
     """Return the seconds that each took in ``rounds`` rounds, after one that does not count.
 
     Args:
-        bare: with the protocol's system calls alone, which keep every directory open.
+        all_of_them: with the durable loop, which takes long, and the protocol's system calls alone, which keep every
+            directory open.
     """
     turns = Turns()
     with throwaway(below) as root:
@@ -110,12 +124,13 @@ def take_turns(files: int, rounds: int, below: Path = BASE, *, bare: bool = True
         for number in range(rounds + 1):
             if number == 1:
                 turns = Turns()
-            at = 4 * number
+            at = 5 * number
             turns.naive.append(naive_loop(root, paths, at + 1))
             turns.lonelycat.append(lonelycat(root, paths, at + 1, at + 2))
             turns.git.append(git_apply(root, paths, at + 2, at + 3))
-            if bare:
+            if all_of_them:
                 turns.bare.append(bare_calls(root, paths, at + 3, at + 4))
+                turns.durable.append(naive_loop(root, paths, at + 5, durable=True))
     return turns
 
 
@@ -130,11 +145,11 @@ def measure_in(below: Path, files: int, rounds: int) -> Ratios:
     return Ratios(
         files,
         statistics.median(turns.lonelycat),
-        statistics.median(turns.naive),
-        statistics.median(turns.git),
-        statistics.median(turns.bare),
-        statistics.median(mine / other for mine, other in zip(turns.lonelycat, turns.naive, strict=True)),
-        statistics.median(mine / other for mine, other in zip(turns.lonelycat, turns.git, strict=True)),
+        *map(statistics.median, (turns.naive, turns.durable, turns.git, turns.bare)),
+        *(
+            statistics.median(mine / its for mine, its in zip(turns.lonelycat, other, strict=True))
+            for other in (turns.naive, turns.durable, turns.git)
+        ),
     )
 
 

@@ -49,7 +49,7 @@ def measure(sizes: tuple[int, ...] = SIZES) -> list[Growth]:
 
 
 def _measure(files: int, rounds: int) -> Growth:
-    turns = take_turns(files, rounds, bare=False)
+    turns = take_turns(files, rounds, all_of_them=False)
     return Growth(
         files,
         statistics.median(turns.lonelycat),
