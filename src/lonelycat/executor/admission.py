@@ -151,7 +151,7 @@ def _check_authenticity(terms: AdmissionTerms) -> None:
         raise RefusedError(
             "DECISION_EXPIRED",
             f"the decision expired at {decision.expires_at.isoformat()}",
-            "Propose the change again.",
+            f"Propose the change again; a stored one: lonelycat propose --rebase {terms.plan.id}",
         )
 
 
@@ -160,7 +160,8 @@ def _check_context(terms: AdmissionTerms) -> None:
         raise RefusedError(
             "POLICY_CHANGED",
             "the policy is not the one that the decision was made under",
-            "A changed policy voids decisions and approvals; propose the change again.",
+            "A changed policy voids decisions and approvals. Propose the change again; a stored one: "
+            f"lonelycat propose --rebase {terms.plan.id}",
         )
     try:
         actual = context_digest(terms.plan, terms.changeset, terms.policy, terms.policy_hash)

@@ -24,6 +24,7 @@ from lonelycat.runtime.evidence import DIFF, executions_directory
 from lonelycat.runtime.pending_restarts import do_pending_restarts, placeholder_context
 from lonelycat.runtime.quarantined import Quarantined, quarantined
 from lonelycat.runtime.recovering import recover_workspace
+from lonelycat.runtime.standing import Void, is_ready, policy_hash, why_void
 from lonelycat.runtime.unproven import unproven_but_testable
 
 _RECENT = 5
@@ -40,6 +41,7 @@ class StatusReport:
         awaiting_confirmation: what the execution that runs now waits for, or None.
         pending_restarts: restarts that a rollback or recovery owes.
         unproven: health checks that never failed, where the policy says how to test them.
+        void: plans that waited or were ready until their decision expired or the policy was changed.
     """
 
     initialised: bool
@@ -53,6 +55,7 @@ class StatusReport:
     awaiting_confirmation: AwaitedConfirmation | None = None
     pending_restarts: tuple[PendingRestart, ...] = ()
     unproven: tuple[str, ...] = ()
+    void: tuple[Proposal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class ShowReport:
         logs: of an execution, by step log name.
         awaiting_confirmation: of an execution that runs, what it waits for.
         unfinished: the id of an execution whose process died while it waited; recovery takes it back.
+        void: why the plan's decision no longer counts, or None.
     """
 
     proposal: Proposal | None
@@ -72,6 +76,7 @@ class ShowReport:
     logs: tuple[tuple[str, bytes], ...] = ()
     awaiting_confirmation: AwaitedConfirmation | None = None
     unfinished: str | None = None
+    void: Void | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +100,23 @@ def status(wiring: Wiring) -> StatusReport:
     running = {holder.execution_id} if holder else set()
     pending = [name for name in pending_transactions(wiring.filesystem, settings.workspace) if name not in running]
     busy = holder.plan_id if holder else None
-    approved = wiring.records.proposals(Status.APPROVED, 100)
-    waiting = [item for item in approved if item.execution_status is None and item.plan.id != busy]
+    ready = [item for item in wiring.records.proposals(Status.APPROVED, 100) if is_ready(item)]
+    waiting = wiring.records.proposals(Status.AWAITING_APPROVAL, 100)
+    now, policy = wiring.clock.now(), policy_hash(wiring)
+    void = {item.plan.id for item in (*waiting, *ready) if why_void(item, now, policy)}
     return StatusReport(
         initialised=True,
         holder=holder,
         frozen=wiring.records.frozen(),
         unfinished=tuple(pending),
         quarantined=quarantined(wiring),
-        awaiting_approval=tuple(wiring.records.proposals(Status.AWAITING_APPROVAL, 100)),
-        approved=tuple(waiting),
+        awaiting_approval=tuple(item for item in waiting if item.plan.id not in void),
+        approved=tuple(item for item in ready if item.plan.id not in {busy, *void}),
         recent=tuple(wiring.records.executions(limit=_RECENT)),
         awaiting_confirmation=_awaited(wiring, holder),
         pending_restarts=tuple(wiring.records.pending_restarts()),
         unproven=_unproven(wiring),
+        void=tuple(item for item in (*waiting, *ready) if item.plan.id in void and item.plan.id != busy),
     )
 
 
@@ -141,11 +149,12 @@ def show(wiring: Wiring, identifier: str) -> ShowReport:
     proposal = wiring.records.proposal(plan_id) if plan_id else None
     if row is None and proposal is None:
         raise InputError("ID_UNKNOWN", f"nothing with the id {identifier[:80]!r} is kept here", "See `lonelycat log`.")
+    void = None if proposal is None else why_void(proposal, wiring.clock.now(), policy_hash(wiring))
     if row is None:
         found = wiring.records.executions(plan_id=plan_id, limit=1)
-        return ShowReport(proposal, found[0] if found else None)
+        return ShowReport(proposal, found[0] if found else None, void=void)
     artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
-    return ShowReport(proposal, row, _events(artifacts), _logs(artifacts))
+    return ShowReport(proposal, row, _events(artifacts), _logs(artifacts), void=void)
 
 
 def _events(artifacts: ArtifactDirectory) -> tuple[dict[str, Any], ...]:

@@ -22,7 +22,7 @@ def command(
     report = call.service().show(id)
     facts: dict[str, object] = {}
     if report.proposal is not None:
-        facts.update(proposal_facts(report.proposal), proposal_status=str(report.proposal.status))
+        facts.update(proposal_facts(report.proposal), proposal_status=str(report.proposal.status), void=report.void)
     if report.execution is not None:
         result = report.execution.result.model_dump(mode="json")
         for name in ("message", "hint"):
