@@ -72,7 +72,7 @@ class Looking:
         return judging.check_again(self._wiring, self.proposal(plan_id), rehearse=rehearse)
 
     def preview(self, plan_id: str) -> bytes:
-        """Return the unified diff of a stored proposal against the workspace as it is."""
+        """Return the unified diff of a stored proposal against what it was made against."""
         from lonelycat.runtime.overview import preview
 
         proposal = self.proposal(plan_id)

@@ -19,6 +19,7 @@ from lonelycat.governance.policy import Concurrency
 from lonelycat.lifecycle import Status
 from lonelycat.records.artifacts import ArtifactDirectory
 from lonelycat.records.entries import AwaitedConfirmation, ExecutionRow, Freeze, PendingRestart, Proposal
+from lonelycat.runtime.bases import Bases
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.evidence import DIFF, executions_directory
 from lonelycat.runtime.pending_restarts import do_pending_restarts, placeholder_context
@@ -28,6 +29,8 @@ from lonelycat.runtime.standing import Void, is_ready, policy_hash, why_void
 from lonelycat.runtime.unproven import unproven_but_testable
 
 _RECENT = 5
+_MOST_LOOKED_FOR = 100
+"""How many old texts a preview asks git for: each is a walk through the history of its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +189,18 @@ def diff(wiring: Wiring, identifier: str) -> bytes:
     proposal = wiring.records.proposal(plan_id) if plan_id else None
     if proposal is None:
         raise InputError("ID_UNKNOWN", f"nothing with the id {identifier[:80]!r} is kept here", "See `lonelycat log`.")
+    if proposal.execution_id is not None and proposal.execution_status is Status.COMPLETED:
+        with suppress(InputError):  # its artifacts are gone: it is made anew
+            return ArtifactDirectory(executions_directory(wiring), proposal.execution_id).read(DIFF)
     return preview(wiring, proposal.changeset)
 
 
 def preview(wiring: Wiring, changeset: ChangeSet) -> bytes:
-    """Return the diff that ``changeset`` would make; a side that is not at hand is named by its hash."""
-    contents = wiring.contents(wiring.policy())
+    """Return the diff that ``changeset`` would make; a side that is not at hand is named by its hash.
+
+    An old text that the workspace no longer holds is looked for among those that were kept, and in git.
+    """
+    contents, bases, looked_for = wiring.contents(wiring.policy()), Bases(wiring), 0
     entries = []
     for change in changeset.changes:
         old: bytes | BlobRef | None = None
@@ -200,7 +209,10 @@ def preview(wiring: Wiring, changeset: ChangeSet) -> bytes:
                 data, sha256 = contents.read(change.old_path or change.path)
             except (LonelyCatError, OSError):
                 data, sha256 = None, None
-            old = data if data is not None and sha256 == change.old_hash else BlobRef(sha256=change.old_hash, size=0)
+            if data is None or sha256 != change.old_hash:
+                looked_for += 1
+                data = bases.old(change) if looked_for <= _MOST_LOOKED_FOR else None
+            old = BlobRef(sha256=change.old_hash, size=0) if data is None else data
         new: bytes | BlobRef | None = None
         if change.new_hash is not None:
             new = contents.new(change) if change.content is not None else old

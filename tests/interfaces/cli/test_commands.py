@@ -380,6 +380,17 @@ def test_a_stored_plan_that_is_checked_again_names_a_command_that_takes_it(cli: 
     assert f"lonelycat show {plan}" in done.json["hint"]
 
 
+def test_the_diff_of_a_plan_stays_what_it_was_when_the_files_move_on(cli: Any, workspace: Path) -> None:
+    plan = propose(cli, workspace, UPDATE_NOTES)["plan_id"]
+    before = cli("-C", workspace, "diff", plan).out
+    assert b"-two\n+TWO\n" in before
+    (workspace / "notes.md").write_text("quite another text\n")
+    assert cli("-C", workspace, "diff", plan).out == before
+    (workspace / "notes.md").write_text("one\ntwo\nthree\n")
+    assert cli("-C", workspace, "execute", plan).code == 0
+    assert cli("-C", workspace, "diff", plan).out == before
+
+
 HEALTH = """
 health_checks:
   web: {kind: command, with: {argv: ["{python}", -c, pass]}}
