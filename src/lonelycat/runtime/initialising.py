@@ -59,7 +59,7 @@ def initialise(wiring: Wiring, *, offline: bool = False) -> InitReport:
     if settings.policy_path.exists():
         kept.append(policy_name)
     else:
-        found = list_workspace(settings.workspace)
+        found = list_workspace(settings)
         fitted = fit_policy(found)
         load_policy(fitted.text.encode(), source="the fitted policy")
         pins, about_pins = (None, (_seeded(pins_name),)) if had_pins else _known_pins(found, offline=offline)
