@@ -123,7 +123,7 @@ def _program(place: Path, text: str) -> None:
     place.chmod(0o755)
 
 
-STAND_IN = "echo \"pyenv: pytest: command not found\"; echo \"The 'pytest' command exists in: 3.9.1\"; exit 127"
+STAND_IN = 'echo "pyenv: pytest: command not found"; echo "The \'pytest\' command exists in: 3.9.1"; exit 127'
 
 
 @pytest.mark.parametrize(
