@@ -86,7 +86,9 @@ def approve(wiring: Wiring, proposal: Proposal, *, by: str, note: str, confirmat
     if problem is not None:
         facts = {"plan_id": proposal.plan.id, "code": problem.code, "message": problem.message}
         wiring.records.audit(AuditEvent(AuditType.APPROVAL_REFUSED, by, facts))
-        raise RefusedError(problem.code, problem.message, "See `lonelycat show` for what the change needs.")
+        raise RefusedError(
+            problem.code, problem.message, f"See `lonelycat show {proposal.plan.id}` for what the change needs."
+        )
     status = Status.APPROVED if tally.sufficient else Status.AWAITING_APPROVAL
     wiring.records.add_approval(proposal.plan.id, approval, status)
     if not policy.trusted and not policy.shipped:
