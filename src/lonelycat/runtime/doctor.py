@@ -111,7 +111,9 @@ def _kept(item: Quarantined) -> str:
 
 def _audit(wiring: Wiring) -> Iterator[Finding]:
     for problem in wiring.records.audit_verify().problems:
-        yield Finding("error", problem.code, problem.message, "Keep the database as evidence; see `audit verify`.")
+        yield Finding(
+            "error", problem.code, problem.message, "Keep the database as evidence; see `lonelycat audit verify`."
+        )
 
 
 def _sandbox(wiring: Wiring) -> Iterator[Finding]:
@@ -176,4 +178,4 @@ def examine(wiring: Wiring) -> tuple[Finding, ...]:
             findings.extend(examination(wiring))
         except LonelyCatError as error:
             findings.append(Finding("error", error.code, error.message, error.hint))
-    return tuple(findings)
+    return tuple(dict.fromkeys(findings))  # several may come upon the same

@@ -17,6 +17,7 @@ CHANGES = (FileChange.create("docs/a.md", "a\n"), FileChange.update("app/setting
 def _codes(ground: Ground) -> dict[str, str]:
     findings = ground.cat().doctor()
     assert all(finding.message and finding.hint for finding in findings), findings
+    assert len(set(findings)) == len(findings), "each is told once"
     return {finding.code: finding.severity for finding in findings}
 
 
@@ -167,6 +168,14 @@ def _lose_key(ground: Ground) -> None:
     (ground.root / ".lonelycat/keys/gate.pem").unlink()
 
 
+def _damage_database(ground: Ground) -> None:
+    (ground.root / ".lonelycat/lonelycat.db").write_bytes(b"not a database " * 1_000)
+
+
+def _damage_key(ground: Ground) -> None:
+    (ground.root / ".lonelycat/keys/gate.pem").write_text("not a key\n")
+
+
 def _sql(ground: Ground, statement: str) -> None:
     connection = sqlite3.connect(ground.root / ".lonelycat/lonelycat.db")
     assert connection.execute(statement).rowcount > 0
@@ -183,7 +192,9 @@ FINDINGS: dict[str, tuple[Callable[[Ground], None], str]] = {
     "STORED_CHANGESET_TAMPERED": (_edit_proposal, "error"),
     "AUDIT": (_edit_audit, "error"),
     "DATABASE_MISSING": (_lose_database, "error"),
+    "DATABASE_CORRUPT": (_damage_database, "error"),
     "KEY_MISSING": (_lose_key, "error"),
+    "KEY_MALFORMED": (_damage_key, "error"),
 }
 
 
@@ -223,3 +234,20 @@ def test_the_log_can_be_asked_by_status_plan_path_and_number(begun: Ground) -> N
     assert len(cat.log(path="app/settings.txt")) == 2
     assert len(cat.log(limit=1)) == 1
     assert cat.log(path="nothing") == []
+
+
+@pytest.mark.parametrize("damage", [_lose_database, _damage_database, _lose_key, _damage_key])
+def test_what_the_hint_says_about_a_loss_without_a_backup_helps(
+    begun: Ground, damage: Callable[[Ground], None]
+) -> None:
+    begun.cat().execute(begun.keep(CHANGES).plan.id)
+    damage(begun)
+    with pytest.raises(LonelyCatError) as refused:
+        begun.cat().status()
+    state = begun.root / ".lonelycat"
+    assert str(state) in refused.value.message
+    assert f"move {state} away as evidence and run `lonelycat init`" in refused.value.hint
+    state.rename(begun.outside / "evidence")
+    begun.cat().init(offline=True)
+    assert _codes(begun) == {}
+    assert begun.cat().execute(begun.keep([FileChange.create("docs/b.md", "b\n")]).plan.id).success
