@@ -110,10 +110,9 @@ def _kept(item: Quarantined) -> str:
 
 
 def _audit(wiring: Wiring) -> Iterator[Finding]:
+    hint = f"Keep .lonelycat as evidence, and see `lonelycat audit verify`; {runbook.ALTERED}."
     for problem in wiring.records.audit_verify().problems:
-        yield Finding(
-            "error", problem.code, problem.message, "Keep the database as evidence; see `lonelycat audit verify`."
-        )
+        yield Finding("error", problem.code, problem.message, hint)
 
 
 def _sandbox(wiring: Wiring) -> Iterator[Finding]:

@@ -12,13 +12,14 @@ from typing import Any
 from lonelycat.changes.changeset import BlobRef, ChangeSet
 from lonelycat.changes.diff import DiffEntry, render_diff
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.errors import InputError, LonelyCatError, PolicyError
+from lonelycat.errors import InputError, LonelyCatError, PolicyError, RefusedError
 from lonelycat.executor.execution_lock import HeldLock, LockHolder, LockManager
 from lonelycat.executor.recovery import Recovered, RecoveryOutcome, pending_transactions
 from lonelycat.governance.policy import Concurrency
 from lonelycat.lifecycle import Status
-from lonelycat.records.artifacts import ArtifactDirectory
+from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory
 from lonelycat.records.entries import AwaitedConfirmation, ExecutionRow, Freeze, PendingRestart, Proposal
+from lonelycat.runtime import runbook
 from lonelycat.runtime.bases import Bases
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.evidence import DIFF, executions_directory
@@ -71,6 +72,7 @@ class ShowReport:
         awaiting_confirmation: of an execution that runs, what it waits for.
         unfinished: the id of an execution whose process died while it waited; recovery takes it back.
         void: why the plan's decision no longer counts, or None.
+        edited: what of an execution's artifacts is not as its receipt has it, in words.
     """
 
     proposal: Proposal | None
@@ -80,6 +82,7 @@ class ShowReport:
     awaiting_confirmation: AwaitedConfirmation | None = None
     unfinished: str | None = None
     void: Void | None = None
+    edited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,36 @@ def show(wiring: Wiring, identifier: str) -> ShowReport:
         found = wiring.records.executions(plan_id=plan_id, limit=1)
         return ShowReport(proposal, found[0] if found else None, void=void)
     artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
-    return ShowReport(proposal, row, _events(artifacts), _logs(artifacts), void=void)
+    return ShowReport(proposal, row, _events(artifacts), _logs(artifacts), void=void, edited=_edited(wiring, artifacts))
+
+
+def _edited(wiring: Wiring, artifacts: ArtifactDirectory) -> tuple[str, ...]:
+    """Return what is not as signed; nothing for an execution that has no receipt yet, which `audit verify` tells."""
+    from lonelycat.records.receipts import verify_receipt
+
+    if RECEIPT not in artifacts.names():
+        return ()
+    return verify_receipt(artifacts, wiring.signer.public_key)
+
+
+def _diff_left(wiring: Wiring, execution_id: str) -> bytes:
+    """Return the diff that an execution left.
+
+    Raises:
+        InputError: ``ARTIFACT_MISSING``.
+        RefusedError: ``ARTIFACT_TAMPERED``.
+    """
+    artifacts = ArtifactDirectory(executions_directory(wiring), execution_id)
+    data = artifacts.read(DIFF)
+    edited = [problem for problem in _edited(wiring, artifacts) if problem.startswith((DIFF, "receipt.json"))]
+    if edited:
+        raise RefusedError(
+            "ARTIFACT_TAMPERED",
+            f"the diff of {execution_id} is not as it was signed: {'; '.join(edited)}",
+            f"It lies in {executions_directory(wiring) / execution_id}; `lonelycat audit verify` says what else was "
+            f"edited; {runbook.ALTERED}.",
+        )
+    return data
 
 
 def _events(artifacts: ArtifactDirectory) -> tuple[dict[str, Any], ...]:
@@ -184,14 +216,14 @@ def diff(wiring: Wiring, identifier: str) -> bytes:
     """Return the diff of an execution, or of a proposal."""
     records = wiring.records
     if records.execution(identifier) is not None or records.awaited_confirmation(identifier) is not None:
-        return ArtifactDirectory(executions_directory(wiring), identifier).read(DIFF)
+        return _diff_left(wiring, identifier)
     plan_id = wiring.records.find_plan_id(identifier)
     proposal = wiring.records.proposal(plan_id) if plan_id else None
     if proposal is None:
         raise InputError("ID_UNKNOWN", f"nothing with the id {identifier[:80]!r} is kept here", "See `lonelycat log`.")
     if proposal.execution_id is not None and proposal.execution_status is Status.COMPLETED:
         with suppress(InputError):  # its artifacts are gone: it is made anew
-            return ArtifactDirectory(executions_directory(wiring), proposal.execution_id).read(DIFF)
+            return _diff_left(wiring, proposal.execution_id)
     return preview(wiring, proposal.changeset)
 
 

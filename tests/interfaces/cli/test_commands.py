@@ -278,6 +278,26 @@ def test_tampering_is_refused_and_found(cli: Any, workspace: Path) -> None:
     assert (workspace / "notes.md").read_text() == "one\ntwo\nthree\n"
 
 
+def test_evidence_that_was_edited_is_not_shown_as_if_it_were_whole(cli: Any, workspace: Path) -> None:
+    done = run(cli, workspace, UPDATE_NOTES)
+    execution, plan = done["execution_id"], done["plan_id"]
+    assert cli("-C", workspace, "show", execution, "--json").json["edited"] == []
+    place = workspace / ".lonelycat/executions" / execution
+    (place / "steps/added.log").write_text("never happened\n")
+    assert "steps/added.log was added" in cli("-C", workspace, "show", execution).text
+    assert b"+TWO" in cli("-C", workspace, "diff", execution).out, "the diff itself is whole"
+    (place / "diff.patch").write_text((place / "diff.patch").read_text().replace("TWO", "EVIL"))
+    shown = cli("-C", workspace, "show", execution)
+    assert "ALTERED  diff.patch was edited" in shown.text
+    assert "diff.patch was edited" in cli("-C", workspace, "show", execution, "--json").json["edited"]
+    for identifier in (execution, plan):
+        refused = cli("-C", workspace, "diff", identifier)
+        assert (refused.code, refused.out) == (4, b"") and "ARTIFACT_TAMPERED" in refused.err
+    verified = cli("-C", workspace, "audit", "verify")
+    assert verified.code == 4 and "note the head" not in verified.text
+    assert "docs/runbook.md#altered-records" in verified.text
+
+
 def test_audit_export_and_expected_head(cli: Any, workspace: Path) -> None:
     run(cli, workspace, UPDATE_NOTES)
     exported = cli("-C", workspace, "audit", "export")

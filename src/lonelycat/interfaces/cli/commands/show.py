@@ -27,7 +27,7 @@ def command(
         result = report.execution.result.model_dump(mode="json")
         for name in ("message", "hint"):
             result[f"execution_{name}"] = result.pop(name)
-        facts.update(result, intact=report.execution.intact)
+        facts.update(result, intact=report.execution.intact, edited=list(report.edited))
         facts["events"] = list(report.events)
         facts["logs"] = {name: data.decode("utf-8", "backslashreplace") for name, data in report.logs}
     if report.awaiting_confirmation is not None:

@@ -163,6 +163,8 @@ def show_whole(screen: Screen, report: ShowReport) -> None:
         show_result(screen, result, advise=False)
         if not report.execution.intact:
             screen.line(("ALTERED", "bad"), "  This record is not what LonelyCat wrote; see `lonelycat audit verify`.")
+        for problem in report.edited:
+            screen.line(("ALTERED", "bad"), f"  {printable(problem)}; see `lonelycat audit verify`.")
 
 
 def _standing(proposal: Proposal, void: Void | None) -> tuple[str, str]:
