@@ -22,7 +22,7 @@ from lonelycat.records.keys import load_gate_key, load_or_create_gate_key, prepa
 from lonelycat.records.layout import CREATED_MARK, DATABASE_NAME, FAILED_CHANGES, GATE_KEY
 from lonelycat.runtime.contents import WorkspaceContents
 from lonelycat.runtime.policy_source import PolicyInForce, adopt_policy, policy_in_force
-from lonelycat.settings import Settings
+from lonelycat.settings import STATE_DIRECTORY, Settings
 
 if TYPE_CHECKING:
     from lonelycat.changes.changeset import ChangeSet
@@ -51,6 +51,10 @@ class Wiring:
             raise InputError(
                 "WORKSPACE_MISSING", f"{settings.workspace} is not a directory", "Name the workspace with -C."
             )
+        if not (settings.workspace / STATE_DIRECTORY).exists():
+            from lonelycat.runtime.placing import check_place
+
+            check_place(settings.workspace)
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
         self.ids: IdSource = ids or RandomIds(self.clock)
