@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from lonelycat.changes.paths import check_path
 from lonelycat.errors import InputError
 from lonelycat.lifecycle import Status
 from lonelycat.runtime import judging
@@ -114,7 +115,16 @@ class Looking:
         since: datetime | None = None,
         limit: int = 20,
     ) -> list[ExecutionRow]:
-        """Return executions, newest first."""
+        """Return executions, newest first.
+
+        Args:
+            path: of a file below the workspace, relative to it.
+
+        Raises:
+            PathError: such a path names no file of the workspace.
+        """
+        if path is not None:
+            check_path(path)
         return self._wiring.records.executions(status=status, plan_id=plan_id, path=path, since=since, limit=limit)
 
     def show(self, identifier: str) -> ShowReport:
@@ -144,10 +154,15 @@ class Looking:
     # -- what a person types -------------------------------------------------------------------------------------------
 
     def confirmation_phrase(self, plan_id: str) -> str:
-        """Return what a person types at a terminal to approve: bound to exactly this decision."""
-        from lonelycat.runtime.consent import phrase
+        """Return what a person types at a terminal to approve: bound to exactly this decision.
 
-        return phrase(self.proposal(plan_id).decision)
+        Raises:
+            InputError: ``PLAN_UNKNOWN``, ``APPROVAL_NOT_NEEDED``.
+            RefusedError: ``PLAN_REJECTED``, ``DECISION_DENIED``, ``DECISION_EXPIRED`` or ``POLICY_CHANGED``.
+        """
+        from lonelycat.runtime.consent import phrase_to_approve
+
+        return phrase_to_approve(self._wiring, self.proposal(plan_id))
 
     def confirm_phrase(self, execution_id: str) -> str:
         """Return what a person types at a terminal to keep the change of a waiting execution."""

@@ -456,6 +456,9 @@ def test_log_filters(cli: Any, workspace: Path) -> None:
     assert ids("--path", "notes.md") == [kept["execution_id"]]
     assert len(ids("--since", "1h")) == 2
     assert ids("--since", "2990-01-01") == []
+    for elsewhere in ("../notes.md", str(workspace / "notes.md")):
+        done = cli("-C", workspace, "log", "--path", elsewhere, "--json")
+        assert (done.code, done.json["code"][:5]) == (2, "PATH_"), "no file of the workspace is called so"
     for wrong in (("--status", "fine"), ("--since", "yesterday"), ("--since", "1000000d"), ("--limit", "0")):
         done = cli("-C", workspace, "log", *wrong, "--json")
         assert (done.code, done.json["code"]) == (2, "USAGE"), wrong
