@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from lonelycat.checks.result import CheckResult
     from lonelycat.records.entries import AuditHead, AuditReport, ExecutionRow, Proposal
+    from lonelycat.records.store import Records
     from lonelycat.runtime.bootstrap import Wiring
     from lonelycat.runtime.doctor import Finding
     from lonelycat.runtime.drift import DriftEvent, DriftReport
@@ -95,7 +96,7 @@ class Looking:
             InputError: ``PLAN_UNKNOWN``.
             RefusedError: ``STORED_CHANGESET_TAMPERED``.
         """
-        found = self._wiring.records.proposal(plan_id)
+        found = self._wiring.records.proposal(plan_id) if self._wiring.has_records else None
         if found is None:
             raise InputError("PLAN_UNKNOWN", f"no plan {plan_id} is stored here", "See `lonelycat status`.")
         return found
@@ -125,6 +126,8 @@ class Looking:
         """
         if path is not None:
             check_path(path)
+        if not self._wiring.has_records:
+            return []
         return self._wiring.records.executions(status=status, plan_id=plan_id, path=path, since=since, limit=limit)
 
     def show(self, identifier: str) -> ShowReport:
@@ -144,12 +147,29 @@ class Looking:
         return diff(self._wiring, identifier)
 
     def audit_verify(self, expect_head: AuditHead | None = None) -> AuditReport:
-        """Verify the whole audit log against itself, history, approvals and receipts."""
-        return self._wiring.records.audit_verify(expect_head)
+        """Verify the whole audit log against itself, history, approvals and receipts.
+
+        Raises:
+            InputError: ``NOTHING_RECORDED``.
+        """
+        return self._recorded().audit_verify(expect_head)
 
     def audit_export(self) -> Iterator[dict[str, object]]:
-        """Yield every audit record in the form that can be verified offline."""
-        return self._wiring.records.audit_export()
+        """Yield every audit record in the form that can be verified offline.
+
+        Raises:
+            InputError: ``NOTHING_RECORDED``.
+        """
+        return self._recorded().audit_export()
+
+    def _recorded(self) -> Records:
+        if not self._wiring.has_records:
+            raise InputError(
+                "NOTHING_RECORDED",
+                f"nothing was ever recorded in {self._wiring.settings.workspace}",
+                "Name the workspace that is meant with -C; `lonelycat init` begins a new one.",
+            )
+        return self._wiring.records
 
     # -- what a person types -------------------------------------------------------------------------------------------
 

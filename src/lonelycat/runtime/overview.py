@@ -142,6 +142,8 @@ def _awaited(wiring: Wiring, holder: LockHolder | None) -> AwaitedConfirmation |
 
 def show(wiring: Wiring, identifier: str) -> ShowReport:
     """Return what ``identifier`` (of a plan, change set, decision, approval or execution) stands for."""
+    if not wiring.has_records:
+        raise _unknown(identifier)
     row = wiring.records.execution(identifier)
     asked = wiring.records.awaited_confirmation(identifier) if row is None else None
     if asked is not None:
@@ -154,7 +156,7 @@ def show(wiring: Wiring, identifier: str) -> ShowReport:
     plan_id = row.result.plan_id if row else wiring.records.find_plan_id(identifier)
     proposal = wiring.records.proposal(plan_id) if plan_id else None
     if row is None and proposal is None:
-        raise InputError("ID_UNKNOWN", f"nothing with the id {identifier[:80]!r} is kept here", "See `lonelycat log`.")
+        raise _unknown(identifier)
     void = None if proposal is None else why_void(proposal, wiring.clock.now(), policy_hash(wiring))
     if row is None:
         found = wiring.records.executions(plan_id=plan_id, limit=1)
@@ -192,6 +194,10 @@ def _diff_left(wiring: Wiring, execution_id: str) -> bytes:
     return data
 
 
+def _unknown(identifier: str) -> InputError:
+    return InputError("ID_UNKNOWN", f"nothing with the id {identifier[:80]!r} is kept here", "See `lonelycat log`.")
+
+
 def _events(artifacts: ArtifactDirectory) -> tuple[dict[str, Any], ...]:
     import json
 
@@ -214,13 +220,15 @@ def _logs(artifacts: ArtifactDirectory) -> tuple[tuple[str, bytes], ...]:
 
 def diff(wiring: Wiring, identifier: str) -> bytes:
     """Return the diff of an execution, or of a proposal."""
+    if not wiring.has_records:
+        raise _unknown(identifier)
     records = wiring.records
     if records.execution(identifier) is not None or records.awaited_confirmation(identifier) is not None:
         return _diff_left(wiring, identifier)
     plan_id = wiring.records.find_plan_id(identifier)
     proposal = wiring.records.proposal(plan_id) if plan_id else None
     if proposal is None:
-        raise InputError("ID_UNKNOWN", f"nothing with the id {identifier[:80]!r} is kept here", "See `lonelycat log`.")
+        raise _unknown(identifier)
     if proposal.execution_id is not None and proposal.execution_status is Status.COMPLETED:
         with suppress(InputError):  # its artifacts are gone: it is made anew
             return _diff_left(wiring, proposal.execution_id)

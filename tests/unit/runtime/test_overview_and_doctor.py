@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.acceptance.ground import POLICY_PATH, Ground
@@ -251,3 +254,42 @@ def test_what_the_hint_says_about_a_loss_without_a_backup_helps(
     begun.cat().init(offline=True)
     assert _codes(begun) == {}
     assert begun.cat().execute(begun.keep([FileChange.create("docs/b.md", "b\n")]).plan.id).success
+
+
+def test_who_looks_where_nothing_was_recorded_begins_nothing(tmp_path: Path) -> None:
+    cat = LonelyCat.open(tmp_path)
+    assert cat.log() == []
+    assert [finding.code for finding in cat.doctor()] == ["POLICY_SHIPPED"]
+    looks: tuple[tuple[Callable[[], object], str], ...] = (
+        (lambda: cat.show("plan_x"), "ID_UNKNOWN"),
+        (lambda: cat.diff("plan_x"), "ID_UNKNOWN"),
+        (lambda: cat.proposal("plan_x"), "PLAN_UNKNOWN"),
+        (cat.audit_verify, "NOTHING_RECORDED"),
+        (cat.audit_export, "NOTHING_RECORDED"),
+    )
+    for look, code in looks:
+        with pytest.raises(LonelyCatError) as refused:
+            look()
+        assert refused.value.code == code
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "full"),
+    [
+        ("NO_SPACE", {"f_bavail": 3}),
+        ("NO_SPACE", {"f_favail": 1, "f_files": 1000}),
+        ("READ_ONLY", {"f_flag": os.ST_RDONLY}),
+        (None, {"f_favail": 0, "f_files": 0}),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_found(
+    begun: Ground, monkeypatch: pytest.MonkeyPatch, code: str | None, full: dict[str, int]
+) -> None:
+    """A file system that counts no files, as btrfs does, is not full of them."""
+    begun.keep(CHANGES)
+    assert _codes(begun) == {}
+    fields = {name: getattr(os.statvfs(begun.root), name) for name in ("f_bavail", "f_frsize", "f_favail", "f_files")}
+    found = SimpleNamespace(**{**fields, "f_flag": 0, **full})
+    monkeypatch.setattr(os, "statvfs", lambda _: found)
+    assert list(_codes(begun)) == ([] if code is None else [code])
