@@ -127,10 +127,11 @@ def _audit(wiring: Wiring) -> Iterator[Finding]:
 
 def _disk(wiring: Wiring) -> Iterator[Finding]:
     """Look for room and rights where the lock, the journal, the backups and the database are written."""
-    settings = wiring.settings
-    for place in dict.fromkeys((settings.workspace, settings.state_dir)):
-        if not place.exists():
+    settings, seen = wiring.settings, set[int]()
+    for place in (settings.workspace, settings.state_dir):
+        if not place.exists() or (device := place.stat().st_dev) in seen:
             continue
+        seen.add(device)
         found = os.statvfs(place)
         if found.f_flag & os.ST_RDONLY:
             yield Finding("error", "READ_ONLY", f"{place} lies on a read-only file system", "Remount it to be written.")
