@@ -41,7 +41,11 @@ EVERYDAY = frozenset({PathKind.SOURCE, PathKind.TESTS, PathKind.DOCUMENTATION})
 MOST_DENIED, MOST_HELD, MOST_EVERYDAY_HELD = 2.0, 30.0, 8.0
 """The targets, in per cent of the commits judged (the last: of those to source, tests and docs alone)."""
 _PINS_ALONE = frozenset({"PIN_MOVED", "RISK_NEEDS_APPROVAL"})
-_TOOLS = ("cargo", "go", "make", "npm", "pytest", "python3")
+
+
+def _why_not(argv: tuple[str, ...]) -> str | None:
+    """Take a program that is found for one that runs: the commits are judged, not verified."""
+    return None if shutil.which(argv[0]) else f"{argv[0]} is not on PATH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +156,7 @@ class History:
 
     def listing(self) -> WorkspaceListing:
         """Return what ``lonelycat init`` would see."""
-        tools = frozenset(name for name in _TOOLS if shutil.which(name))
-        return WorkspaceListing(self._git.list_files(), self._read_file, tools)
+        return WorkspaceListing(self._git.list_files(), self._read_file, _why_not)
 
     def old(self, change: FileChange) -> bytes | None:
         """Return the bytes before the change."""

@@ -144,9 +144,9 @@ class Contents:
         return change.content if isinstance(change.content, bytes) else None
 
 
-def listing(tools: frozenset[str] = frozenset({"pytest", "python3", "npm", "make"})) -> WorkspaceListing:
-    """Return the sample workspace as ``lonelycat init`` would see it."""
-    return WorkspaceListing(tuple(FILES), FILES.get, tools)
+def listing() -> WorkspaceListing:
+    """Return the sample workspace as ``lonelycat init`` would see it, where every command runs."""
+    return WorkspaceListing(tuple(FILES), FILES.get, lambda _: None)
 
 
 def create(path: str, content: bytes | str, mode: Mode = REGULAR) -> FileChange:

@@ -91,7 +91,9 @@ def admit(terms: AdmissionTerms) -> tuple[GovernanceApproval, ...]:
     _check_authenticity(terms)
     if terms.decision.verdict is Verdict.DENY:
         raise RefusedError(
-            "DECISION_DENIED", "the gate denied this change", "See `lonelycat show` for the reasons; a DENY is final."
+            "DECISION_DENIED",
+            "the gate denied this change",
+            f"See `lonelycat show {terms.plan.id}` for the reasons; a DENY is final.",
         )
     _check_context(terms)
     _check_bounds(terms.changeset, terms.policy)
@@ -151,7 +153,7 @@ def _check_authenticity(terms: AdmissionTerms) -> None:
         raise RefusedError(
             "DECISION_EXPIRED",
             f"the decision expired at {decision.expires_at.isoformat()}",
-            "Propose the change again.",
+            f"Propose the change again; a stored one: lonelycat propose --rebase {terms.plan.id}",
         )
 
 
@@ -160,7 +162,8 @@ def _check_context(terms: AdmissionTerms) -> None:
         raise RefusedError(
             "POLICY_CHANGED",
             "the policy is not the one that the decision was made under",
-            "A changed policy voids decisions and approvals; propose the change again.",
+            "A changed policy voids decisions and approvals. Propose the change again; a stored one: "
+            f"lonelycat propose --rebase {terms.plan.id}",
         )
     try:
         actual = context_digest(terms.plan, terms.changeset, terms.policy, terms.policy_hash)
@@ -234,7 +237,7 @@ def _check_quarantine(terms: AdmissionTerms) -> None:
         "DIGEST_QUARANTINED",
         f"the same change failed in {failed.execution_id} with {failed.code} and was not kept",
         f"Look at `lonelycat show {failed.execution_id}`. Propose the change again and let a person approve it in "
-        f"spite of that, or release it with `lonelycat release {failed.checksum}`.",
+        f"spite of that, or release it with `lonelycat release {failed.checksum} --by NAME --reason TEXT`.",
         details={"failed_execution_id": failed.execution_id, "failed_code": failed.code},
     )
 
@@ -260,6 +263,6 @@ def _check_approvals(terms: AdmissionTerms) -> tuple[GovernanceApproval, ...]:
     raise kind(
         first.code,
         first.message,
-        f"`lonelycat approve {terms.plan.id}` by a person other than {terms.plan.created_by}.",
+        f"`lonelycat approve {terms.plan.id} --by NAME` by a person other than {terms.plan.created_by}.",
         details={"approvals_required": tally.required, "approvals_valid": len(tally.valid)},
     )

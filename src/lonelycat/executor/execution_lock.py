@@ -213,7 +213,7 @@ class LockManager:
                 raise LockTimeoutError(
                     "LOCK_TIMEOUT",
                     f"waited {self._timeout:g} s for the workspace, which is held by {holder}",
-                    "Wait for it to end, see `lonelycat status`, or raise the lock timeout in the policy.",
+                    "See `lonelycat status`. Wait for it to end, or wait longer: --lock-timeout, or the policy's.",
                     details={"holder": _as_dict(holder)},
                 )
             jitter = _POLL_SECONDS * (0.5 + random.random())  # noqa: S311 — spreads waiters, guards nothing

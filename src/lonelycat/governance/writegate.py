@@ -204,7 +204,7 @@ def _quarantined(failed: FailedChange) -> Finding:
         "DIGEST_QUARANTINED", Verdict.NEED_APPROVAL, failed.rule,
         f"the same change failed in {failed.execution_id} with {failed.code} and was not kept: {failed.message:.300}",
         "Change what made it fail; or a person other than the proposer approves it all the same, or releases it with "
-        "`lonelycat release CHECKSUM`.",
+        f"`lonelycat release {failed.checksum} --by NAME --reason TEXT`.",
     )  # fmt: skip
 
 

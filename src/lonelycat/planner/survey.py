@@ -50,12 +50,13 @@ class WorkspaceListing:
     Attributes:
         paths: the files that it holds (those that version control tracks, where there is any).
         read: returns the bytes of a file in the workspace, also of one not in ``paths``, or None.
-        tools: the names of the commands that are found on ``PATH``.
+        why_not: runs a harmless command, where and as verification would, and returns why it did not work, in
+            words; None when it exited with 0. A ``{workspace}`` in it stands for the workspace.
     """
 
     paths: tuple[str, ...]
     read: Callable[[str], bytes | None]
-    tools: frozenset[str]
+    why_not: Callable[[tuple[str, ...]], str | None]
 
     def text(self, path: str) -> str:
         """Return the file's text, or "" when there is none or it is not UTF-8."""

@@ -1,8 +1,8 @@
 """Which command runs a workspace's tests, and whether it can be run here.
 
 Invariants:
-- A runner is offered as usable only on evidence in the workspace or on ``PATH``; one that cannot run would
-  fail, and so roll back, every change.
+- A runner is offered as usable only when it was seen to run, where and as verification would run it; one that cannot
+  run would fail, and so roll back, every change.
 - Every usable runner says what proves that something was really tested.
 """
 
@@ -27,7 +27,7 @@ class TestRunner:
 
     Attributes:
         argv: the command, as a policy's profile holds it.
-        usable: whether everything that it needs was found.
+        usable: whether everything that it needs was found, and it was seen to run.
         evidence: what says that the workspace's tests are run so, and what is there or missing, in words.
         configuration: the files that tell the runner what to run.
         no_test_exit_codes, no_test_patterns, required_pattern: as in the policy's ``no_tests``.
@@ -57,15 +57,7 @@ def _pytest(listing: WorkspaceListing, found: Survey) -> Iterator[TestRunner]:
     why = _pytest_evidence(listing, found)
     if why is None:
         return
-    argv: tuple[str, ...] = ("pytest", "-q")
-    usable, where = "pytest" in listing.tools, "pytest is on PATH"
-    for directory in _VENVS:
-        if listing.read(f"{directory}/bin/pytest") is not None:
-            argv, usable = (f"{{workspace}}/{directory}/bin/python", "-m", "pytest", "-q"), True
-            where = f"{directory}/bin/pytest exists"
-            break
-    if not usable:
-        where = "neither a .venv with pytest nor pytest on PATH was found"
+    argv, usable, where = _which_pytest(listing)
     yield TestRunner(
         name="pytest",
         argv=argv,
@@ -77,6 +69,21 @@ def _pytest(listing: WorkspaceListing, found: Survey) -> Iterator[TestRunner]:
         required_pattern=r"\b[1-9]\d* passed",
         results_format="pytest",
     )
+
+
+def _which_pytest(listing: WorkspaceListing) -> tuple[tuple[str, ...], bool, str]:
+    """Return how to run pytest, whether that works, and what says so: that of a virtual environment, else of PATH."""
+    broken = []
+    for directory in _VENVS:
+        if listing.read(f"{directory}/bin/pytest") is not None:
+            argv = (f"{{workspace}}/{directory}/bin/python", "-m", "pytest")
+            why = listing.why_not((*argv, "--version"))
+            if why is None:
+                return (*argv, "-q"), True, f"{directory}/bin/pytest runs"
+            broken.append(f"{directory}/bin/pytest exists, but {why}")
+    why = listing.why_not(("pytest", "--version"))
+    said = "; ".join((*broken, why or "pytest runs"))
+    return ("pytest", "-q"), why is None, said
 
 
 def _pytest_evidence(listing: WorkspaceListing, found: Survey) -> str | None:
@@ -106,15 +113,14 @@ def _unittest(listing: WorkspaceListing, found: Survey) -> Iterator[TestRunner]:
         return
     venv = next((each for each in _VENVS if listing.read(f"{each}/pyvenv.cfg") is not None), None)
     python = f"{{workspace}}/{venv}/bin/python" if venv else "python3"
-    usable = venv is not None or "python3" in listing.tools
     importable = [path for path in found.python_tests if "unittest" in listing.text(path)][:1]
     if importable:
-        missing = "python3 was found" if usable else "no python3 was found"
+        why = listing.why_not((python, "-m", "unittest", "--help"))
         yield TestRunner(
             name="unittest",
             argv=(python, "-m", "unittest", "discover"),
-            usable=usable,
-            evidence=f"{importable[0]} uses unittest; {missing}",
+            usable=why is None,
+            evidence=f"{importable[0]} uses unittest; {why or f'{python} runs it'}",
             no_test_exit_codes=(5,),
             no_test_patterns=(r"Ran 0 tests",),
             required_pattern=r"Ran [1-9]\d* tests?",
@@ -133,12 +139,8 @@ def _npm(listing: WorkspaceListing) -> Iterator[TestRunner]:
     needs_install = bool(package.get("dependencies") or package.get("devDependencies"))
     installed = not needs_install or listing.read("node_modules/.package-lock.json") is not None
     missing = [
-        text
-        for text, absent in (
-            ("npm is not on PATH", "npm" not in listing.tools),
-            ("node_modules is not installed", not installed),
-        )
-        if absent
+        *filter(None, (listing.why_not(("npm", "--version")),)),
+        *(() if installed else ("node_modules is not installed",)),
     ]
     yield TestRunner(
         name="npm test",
@@ -152,12 +154,12 @@ def _npm(listing: WorkspaceListing) -> Iterator[TestRunner]:
 
 def _go(listing: WorkspaceListing) -> Iterator[TestRunner]:
     if "go.mod" in listing.paths and any(path.endswith("_test.go") for path in listing.paths):
-        usable = "go" in listing.tools
+        why = listing.why_not(("go", "version"))
         yield TestRunner(
             name="go test",
             argv=("go", "test", "./..."),
-            usable=usable,
-            evidence=f"go.mod and _test.go files; go is {'' if usable else 'not '}on PATH",
+            usable=why is None,
+            evidence=f"go.mod and _test.go files; {why or 'go runs'}",
             configuration=("go.mod",),
             required_pattern=r"ok\s+\S+",
             results_format="go_test",
@@ -166,13 +168,13 @@ def _go(listing: WorkspaceListing) -> Iterator[TestRunner]:
 
 def _cargo(listing: WorkspaceListing) -> Iterator[TestRunner]:
     if "Cargo.toml" in listing.paths:
-        usable = "cargo" in listing.tools
+        why = listing.why_not(("cargo", "--version"))
         locked = ("--locked",) if "Cargo.lock" in listing.paths else ()
         yield TestRunner(
             name="cargo test",
             argv=("cargo", "test", "--workspace", *locked),
-            usable=usable,
-            evidence=f"Cargo.toml; cargo is {'' if usable else 'not '}on PATH",
+            usable=why is None,
+            evidence=f"Cargo.toml; {why or 'cargo runs'}",
             configuration=("Cargo.toml", "**/build.rs"),
             required_pattern=r"test result: ok\. [1-9]\d* passed",
         )
@@ -182,12 +184,12 @@ def _make(listing: WorkspaceListing) -> Iterator[TestRunner]:
     path = next((each for each in ("Makefile", "GNUmakefile", "makefile") if each in listing.paths), None)
     target = _MAKE_TEST.search(listing.text(path)) if path else None
     if path and target:
-        usable = "make" in listing.tools
+        why = listing.why_not(("make", "--version"))
         yield TestRunner(
             name=f"make {target[1]}",
             argv=("make", target[1]),
-            usable=usable,
-            evidence=f"{path} has the target {target[1]}; make is {'' if usable else 'not '}on PATH",
+            usable=why is None,
+            evidence=f"{path} has the target {target[1]}; {why or 'make runs'}",
             configuration=(path,),
             no_test_patterns=(r"Nothing to be done for", r"is up to date"),
         )

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from lonelycat.errors import StateError
-from lonelycat.records.layout import CREATED_MARK, DATABASE_NAME
+from lonelycat.records.layout import CREATED_MARK, DATABASE_NAME, start_anew
 from lonelycat.records.tables import HEAD, metadata
 
 BUSY_SECONDS = 30
@@ -138,14 +138,14 @@ class Database:
                 raise StateError(
                     "DATABASE_MISSING",
                     f"{self.path} is gone, and with it which approvals are used up",
-                    f"Restore it from a backup. To go on without any history, remove {self._mark}.",
+                    f"Restore it from a backup. {start_anew(self._mark.parent)}",
                 )
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         elif self._mark.exists() and os.lstat(self.path).st_size == 0:
             raise StateError(
                 "DATABASE_CORRUPT",
                 f"{self.path} was emptied, and with it which approvals are used up",
-                f"Restore it from a backup. To go on without any history, remove it and {self._mark}.",
+                f"Restore it from a backup. {start_anew(self._mark.parent)}",
             )
         if not stat.S_ISREG(os.lstat(self.path).st_mode):
             raise StateError(
@@ -179,7 +179,11 @@ class Database:
         """Return what stands for an error that SQLite tells by ``code``, or would have."""
         name, what, hint = _CODES.get(
             code,
-            ("DATABASE_CORRUPT", "is damaged or was altered", "Restore it from a backup; see `lonelycat doctor`."),
+            (
+                "DATABASE_CORRUPT",
+                "is damaged or was altered",
+                f"Restore it from a backup. {start_anew(self._mark.parent)}",
+            ),
         )
         return StateError(name, f"{self.path} {what}", hint, details={"sqlite": said})
 

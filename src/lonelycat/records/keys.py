@@ -16,9 +16,9 @@ import stat
 from pathlib import Path
 
 from lonelycat.durable import sync_file
-from lonelycat.errors import StateError
+from lonelycat.errors import InputError, StateError
 from lonelycat.governance.signing import Ed25519Signer
-from lonelycat.records.layout import CREATED_MARK, DATABASE_NAME, GATE_KEY
+from lonelycat.records.layout import CREATED_MARK, DATABASE_NAME, GATE_KEY, start_anew
 
 _MAX_KEY_BYTES = 16_384
 
@@ -79,12 +79,12 @@ def load_or_create_gate_key(state_dir: Path) -> Ed25519Signer:
     path = state_dir / GATE_KEY
     if not os.path.lexists(path):
         if any(os.path.lexists(state_dir / name) for name in (CREATED_MARK, DATABASE_NAME)):
-            raise _key_missing(path)
+            raise _key_missing(state_dir)
         if private_directory(path.parent):
             sync_directory(state_dir)
         with contextlib.suppress(FileExistsError):  # another process was first; its key is the one
             write_private_key(path, Ed25519Signer.generate())
-    return load_private_key(path)
+    return load_gate_key(state_dir)
 
 
 def load_gate_key(state_dir: Path) -> Ed25519Signer:
@@ -95,15 +95,15 @@ def load_gate_key(state_dir: Path) -> Ed25519Signer:
         InputError: ``KEY_MALFORMED``.
     """
     if not os.path.lexists(state_dir / GATE_KEY):
-        raise _key_missing(state_dir / GATE_KEY)
-    return load_private_key(state_dir / GATE_KEY)
+        raise _key_missing(state_dir)
+    return load_private_key(state_dir / GATE_KEY, instead=start_anew(state_dir))
 
 
-def _key_missing(path: Path) -> StateError:
+def _key_missing(state_dir: Path) -> StateError:
     return StateError(
         "KEY_MISSING",
-        f"{path} is gone, but there is a database that was signed with it",
-        "Restore the key from a backup.",
+        f"{state_dir / GATE_KEY} is gone, but there is a database that was signed with it",
+        f"Restore the key from a backup. {start_anew(state_dir)}",
     )
 
 
@@ -122,8 +122,13 @@ def write_private_key(path: Path, signer: Ed25519Signer) -> None:
     sync_directory(path.parent)
 
 
-def load_private_key(path: Path) -> Ed25519Signer:
+def load_private_key(
+    path: Path, *, instead: str = "Without one: `lonelycat approver new NAME --out FILE`."
+) -> Ed25519Signer:
     """Read a private key file that only its owner can read.
+
+    Args:
+        instead: what to do about one that is damaged and not in any backup, a sentence.
 
     Raises:
         StateError: ``KEY_UNREADABLE`` or ``KEY_UNSAFE``.
@@ -143,7 +148,11 @@ def load_private_key(path: Path) -> Ed25519Signer:
             raise StateError(
                 "KEY_UNSAFE", f"the key {path} is not a file that only its owner can read", f"chmod 600 {path}"
             )
-        return Ed25519Signer.from_pem(file.read(_MAX_KEY_BYTES))
+        try:
+            return Ed25519Signer.from_pem(file.read(_MAX_KEY_BYTES))
+        except InputError as error:
+            message = error.message.replace("the file", str(path), 1)
+            raise InputError(error.code, message, f"Restore it from a backup. {instead}") from None
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

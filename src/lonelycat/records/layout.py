@@ -10,3 +10,11 @@ CREATED_MARK = "database-created"
 FAILED_CHANGES = "failed_changes"
 """Holds the marks of digests in quarantine; see ``failed_marks.py``."""
 GATE_KEY = Path("keys") / "gate.pem"
+
+
+def start_anew(state_dir: Path) -> str:
+    """Return what to do about a lost database or gate key that nobody has a backup of: a sentence for a hint."""
+    return (
+        f"Without one history ends here: if nothing lies in .lonelycat/tx, move {state_dir} away as evidence and run "
+        "`lonelycat init`."
+    )

@@ -18,11 +18,11 @@ from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.governance.writegate import WriteGate
 from lonelycat.planner.planner import Planner
 from lonelycat.records.blobs import BlobStore
-from lonelycat.records.keys import load_or_create_gate_key, load_private_key, prepare_state_directory
-from lonelycat.records.layout import DATABASE_NAME, FAILED_CHANGES, GATE_KEY
+from lonelycat.records.keys import load_gate_key, load_or_create_gate_key, prepare_state_directory
+from lonelycat.records.layout import CREATED_MARK, DATABASE_NAME, FAILED_CHANGES, GATE_KEY
 from lonelycat.runtime.contents import WorkspaceContents
 from lonelycat.runtime.policy_source import PolicyInForce, adopt_policy, policy_in_force
-from lonelycat.settings import Settings
+from lonelycat.settings import STATE_DIRECTORY, Settings
 
 if TYPE_CHECKING:
     from lonelycat.changes.changeset import ChangeSet
@@ -51,6 +51,10 @@ class Wiring:
             raise InputError(
                 "WORKSPACE_MISSING", f"{settings.workspace} is not a directory", "Name the workspace with -C."
             )
+        if not (settings.workspace / STATE_DIRECTORY).exists():
+            from lonelycat.runtime.placing import check_place
+
+            check_place(settings.workspace)
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
         self.ids: IdSource = ids or RandomIds(self.clock)
@@ -66,7 +70,7 @@ class Wiring:
     def passing_signer(self) -> Ed25519Signer:
         """The gate's key if there is one, else one for this process only: for judgements that store nothing."""
         path = self.settings.state_dir / GATE_KEY
-        return load_private_key(path) if path.exists() else Ed25519Signer.generate()
+        return load_gate_key(self.settings.state_dir) if path.exists() else Ed25519Signer.generate()
 
     @cached_property
     def records(self) -> Records:
@@ -77,8 +81,13 @@ class Wiring:
 
     @property
     def has_records(self) -> bool:
-        """Whether anything may be recorded already, so that opening :attr:`records` makes nothing new."""
-        return (self.settings.state_dir / DATABASE_NAME).exists() or self.settings.database_url is not None
+        """Whether anything may be recorded already, so that opening :attr:`records` makes nothing new.
+
+        A database that is gone counts: opening it says so.
+        """
+        state = self.settings.state_dir
+        known = any((state / name).exists() for name in (DATABASE_NAME, CREATED_MARK))
+        return known or self.settings.database_url is not None
 
     def recorded_fence(self) -> int:
         """The highest fence that anything was recorded under; 0 where there are no records to ask."""

@@ -21,7 +21,7 @@ from lonelycat.executor.journal import RecordType
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_profiles import HealthCheck
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.steps import ExecutionContext, StepNotes, as_lonelycat_error, changed_paths
+from lonelycat.runtime.steps import REHEARSAL, ExecutionContext, StepNotes, as_lonelycat_error, changed_paths
 
 if TYPE_CHECKING:
     from lonelycat.checks.health.checker import HealthChecker
@@ -166,7 +166,7 @@ class ServiceChecks:
             why = f"{found.message} at {service.action}"
             found = restarter.restart(name, anew, self._context.seconds_left())
             found = replace(found, message=f"{why}; restarted: {found.message}")
-        _must_hold(step, found)
+        _must_hold(step, found, self._context.execution_id)
 
     def in_order(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the services in the order in which they are restarted, each once."""
@@ -194,7 +194,7 @@ class ServiceChecks:
                     self._context.emit("effects", step=f"{prefix}:{name}", **found.details)
                 if found.details.get("flaky"):
                     self._context.warn(f"verification {found.message}")
-                _must_hold(step, found)
+                _must_hold(step, found, self._context.execution_id)
 
     def verifier(self) -> Verifier:
         """Return what runs a verification profile."""
@@ -221,7 +221,7 @@ class ServiceChecks:
                 found = self._ask(name, self._policy.health_checks[name])
                 if not found.ok and name not in self.healthy_before:
                     found = replace(found, message=f"{found.message} (it failed already before the change)")
-                _must_hold(step, found)
+                _must_hold(step, found, self._context.execution_id)
 
     def sample(self, name: str, seconds: float) -> CheckResult:
         """Ask one health check once, for at most ``seconds``; never raises for what it finds."""
@@ -287,13 +287,11 @@ def _already_failing(name: str, found: CheckResult) -> RefusedError:
     )
 
 
-def _must_hold(step: StepNotes, found: CheckResult) -> None:
+def _must_hold(step: StepNotes, found: CheckResult, execution_id: str) -> None:
     step.output = found.output
     step.message = found.message
     if not found.ok:
-        raise StepFailedError(
-            found.code or "CHECK_FAILED",
-            found.message,
-            "See the step's log with `lonelycat show`; mend the change and propose it again.",
-            details=found.details,
-        )
+        hint = "Mend the change and propose it again."
+        if execution_id != REHEARSAL:
+            hint = f"See the step's log with `lonelycat show {execution_id}`. {hint}"
+        raise StepFailedError(found.code or "CHECK_FAILED", found.message, hint, details=found.details)

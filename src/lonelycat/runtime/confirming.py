@@ -85,7 +85,7 @@ class _Wait:
         raise StepFailedError(
             "CONFIRM_TIMEOUT",
             f"nobody confirmed the change within {self._seconds:g} s",
-            "Look at it, propose it again, and run `lonelycat confirm` in time.",
+            "Look at it, propose it again, and confirm it in time: `lonelycat status` names the command.",
         )
 
     def _look(self) -> GovernanceConfirmation | None:

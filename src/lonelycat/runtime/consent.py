@@ -23,6 +23,7 @@ from lonelycat.lifecycle import Status
 from lonelycat.records.entries import AuditEvent, AuditType, Proposal
 from lonelycat.records.keys import load_private_key, write_private_key
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.standing import policy_hash, why_void
 from lonelycat.settings import Settings
 
 
@@ -44,9 +45,30 @@ class KeyConfirmation:
 Confirmation = TerminalConfirmation | KeyConfirmation
 
 
+_VOID = {
+    "expired": ("DECISION_EXPIRED", "the decision has expired, and an approval would be void with it"),
+    "policy_changed": ("POLICY_CHANGED", "the policy is not the one that the decision was made under"),
+}
+
+
 def phrase(decision: GovernanceDecision) -> str:
     """Return what must be typed to approve ``decision``."""
     return f"approve {decision.digest()[:8]}"
+
+
+def phrase_to_approve(wiring: Wiring, proposal: Proposal) -> str:
+    """Return what must be typed to approve ``proposal``, before anybody is asked to read it in vain.
+
+    Raises:
+        RefusedError: no approval of it would count.
+        InputError: ``APPROVAL_NOT_NEEDED``.
+    """
+    _refuse_settled(proposal)
+    void = why_void(proposal, wiring.clock.now(), policy_hash(wiring))
+    if void is not None:
+        code, why = _VOID[void]
+        raise RefusedError(code, why, f"Have it judged anew: `lonelycat propose --rebase {proposal.plan.id}`.")
+    return phrase(proposal.decision)
 
 
 def approve(wiring: Wiring, proposal: Proposal, *, by: str, note: str, confirmation: Confirmation) -> Proposal:
@@ -86,7 +108,9 @@ def approve(wiring: Wiring, proposal: Proposal, *, by: str, note: str, confirmat
     if problem is not None:
         facts = {"plan_id": proposal.plan.id, "code": problem.code, "message": problem.message}
         wiring.records.audit(AuditEvent(AuditType.APPROVAL_REFUSED, by, facts))
-        raise RefusedError(problem.code, problem.message, "See `lonelycat show` for what the change needs.")
+        raise RefusedError(
+            problem.code, problem.message, f"See `lonelycat show {proposal.plan.id}` for what the change needs."
+        )
     status = Status.APPROVED if tally.sufficient else Status.AWAITING_APPROVAL
     wiring.records.add_approval(proposal.plan.id, approval, status)
     if not policy.trusted and not policy.shipped:
@@ -100,7 +124,8 @@ def _refuse_settled(proposal: Proposal) -> None:
     if proposal.decision.verdict is Verdict.DENY:
         raise RefusedError("DECISION_DENIED", "the gate denied this change; no approval lifts a DENY", "Change it.")
     if proposal.decision.verdict is Verdict.ALLOW:
-        raise InputError("APPROVAL_NOT_NEEDED", "the change is allowed as it is", "Execute it.")
+        hint = f"Execute it: `lonelycat execute {proposal.plan.id}`."
+        raise InputError("APPROVAL_NOT_NEEDED", "the change is allowed as it is", hint)
 
 
 def given(wiring: Wiring, expected: str, confirmation: Confirmation) -> tuple[Literal["terminal", "key"], Signer, str]:

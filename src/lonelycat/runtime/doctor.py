@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,11 @@ from lonelycat.runtime.quarantined import Quarantined, quarantined
 
 if TYPE_CHECKING:
     from lonelycat.checks.sandbox.level import Level
+
+
+_LEAST_ROOM = 1024 * 1024
+_FEWEST_FILES = 100
+"""Below these not even a small change can be made and recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ def _policy(wiring: Wiring) -> Iterator[Finding]:
 
 
 def _state(wiring: Wiring) -> Iterator[Finding]:
+    if not wiring.has_records:
+        return
     frozen = wiring.records.frozen()
     if frozen is not None:
         yield Finding(
@@ -110,8 +118,32 @@ def _kept(item: Quarantined) -> str:
 
 
 def _audit(wiring: Wiring) -> Iterator[Finding]:
+    if not wiring.has_records:
+        return
+    hint = f"Keep .lonelycat as evidence, and see `lonelycat audit verify`; {runbook.ALTERED}."
     for problem in wiring.records.audit_verify().problems:
-        yield Finding("error", problem.code, problem.message, "Keep the database as evidence; see `audit verify`.")
+        yield Finding("error", problem.code, problem.message, hint)
+
+
+def _disk(wiring: Wiring) -> Iterator[Finding]:
+    """Look for room and rights where the lock, the journal, the backups and the database are written."""
+    settings, seen = wiring.settings, set[int]()
+    for place in (settings.workspace, settings.state_dir):
+        if not place.exists() or (device := place.stat().st_dev) in seen:
+            continue
+        seen.add(device)
+        found = os.statvfs(place)
+        if found.f_flag & os.ST_RDONLY:
+            yield Finding("error", "READ_ONLY", f"{place} lies on a read-only file system", "Remount it to be written.")
+            continue
+        room, files = found.f_bavail * found.f_frsize, found.f_favail if found.f_files else _FEWEST_FILES
+        if room < _LEAST_ROOM or files < _FEWEST_FILES:
+            yield Finding(
+                "error",
+                "NO_SPACE",
+                f"{place} lies on a disk with room for {room} bytes and {files} files more",
+                "Free some space; a change takes room for its new files beside the old ones until it is kept.",
+            )
 
 
 def _sandbox(wiring: Wiring) -> Iterator[Finding]:
@@ -162,6 +194,7 @@ _EXAMINATIONS: tuple[Callable[[Wiring], Iterator[Finding]], ...] = (
     _policy,
     _state,
     _transactions,
+    _disk,
     _audit,
     _sandbox,
     _unproven,
@@ -176,4 +209,11 @@ def examine(wiring: Wiring) -> tuple[Finding, ...]:
             findings.extend(examination(wiring))
         except LonelyCatError as error:
             findings.append(Finding("error", error.code, error.message, error.hint))
-    return tuple(findings)
+        except OSError as error:
+            from lonelycat.runtime.steps import as_machine_error
+
+            refused = as_machine_error(error)
+            if refused is None:
+                raise
+            findings.append(Finding("error", refused.code, refused.message, refused.hint))
+    return tuple(dict.fromkeys(findings))  # several may come upon the same

@@ -5,6 +5,7 @@ Invariant: never overwrites; what is there stays and is reported as kept.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lonelycat.planner.fitting import fit_policy
 from lonelycat.planner.survey import WorkspaceListing
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.listing import list_workspace
+from lonelycat.runtime.placing import enclosing_repository
 from lonelycat.settings import WORKFLOW_PATH
 from lonelycat.shipped import shipped_bytes
 
@@ -59,7 +61,7 @@ def initialise(wiring: Wiring, *, offline: bool = False) -> InitReport:
     if settings.policy_path.exists():
         kept.append(policy_name)
     else:
-        found = list_workspace(settings.workspace)
+        found = list_workspace(settings)
         fitted = fit_policy(found)
         load_policy(fitted.text.encode(), source="the fitted policy")
         pins, about_pins = (None, (_seeded(pins_name),)) if had_pins else _known_pins(found, offline=offline)
@@ -79,7 +81,16 @@ def initialise(wiring: Wiring, *, offline: bool = False) -> InitReport:
     if not policy.pinned:
         wiring.adopt_policy(policy.loaded.sha256, by=settings.user)
         created.append(".lonelycat")
-    return InitReport(tuple(created), tuple(kept), settings.policy_path, summary)
+    return InitReport(tuple(created), tuple(kept), settings.policy_path, (*summary, *_part_of(settings.workspace)))
+
+
+def _part_of(workspace: Path) -> tuple[str, ...]:
+    """Return what to know about patches where the workspace is only a part of a repository."""
+    top = enclosing_repository(workspace)
+    if top is None:
+        return ()
+    part = Path(os.path.realpath(workspace)).relative_to(top)
+    return (f"this is {part} of the repository {top}: make patches with git -C CLONE/{part} diff --relative",)
 
 
 def _write_new(path: Path, data: bytes) -> None:

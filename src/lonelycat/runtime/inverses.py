@@ -26,7 +26,9 @@ def inverse_changes(records: Records, execution_id: str) -> list[FileChange]:
         return [FileChange.model_validate(change) for change in document["changes"]]
     except (ValidationError, KeyError, TypeError) as error:
         raise InputError(
-            "INVERSE_DAMAGED", f"the inverse of {execution_id} cannot be read", "Revert by hand; see `lonelycat diff`."
+            "INVERSE_DAMAGED",
+            f"the inverse of {execution_id} cannot be read",
+            f"Revert by hand; see `lonelycat diff {execution_id}`.",
         ) from error
 
 

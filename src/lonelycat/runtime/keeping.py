@@ -37,7 +37,7 @@ def awaited(wiring: Wiring, execution_id: str) -> AwaitedConfirmation:
         raise RefusedError(
             "CONFIRMATION_ENDED",
             f"{execution_id} has ended as {row.result.status}; there is nothing left to confirm",
-            f"`lonelycat show {execution_id}` tells how; a kept change goes back with `lonelycat revert`.",
+            f"`lonelycat show {execution_id}` tells how; `lonelycat revert {execution_id}` takes a kept change back.",
         )
     if asked is None:
         raise InputError(

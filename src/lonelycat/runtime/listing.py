@@ -1,29 +1,33 @@
-"""What a workspace holds, as far as a policy is fitted to it: its paths, small contents, and the tools on PATH.
+"""What a workspace holds, as far as a policy is fitted to it: its paths, small contents, and which commands run.
 
-Invariant: read only, and bounded in files and bytes.
+Invariant: read only, and bounded in files and bytes; a command runs only when it is asked about, in a sandbox.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from lonelycat.errors import LonelyCatError
 from lonelycat.planner.survey import WorkspaceListing
 from lonelycat.runtime.git import GitRepository
+from lonelycat.settings import Settings
 
-_TOOLS = ("pytest", "python", "python3", "npm", "node", "go", "cargo", "make", "tox", "uv", "poetry", "pnpm", "yarn")
 _MAX_LISTED = 50_000
 _MAX_READ = 1024 * 1024
 _NOT_WALKED = frozenset({".git", ".lonelycat", "node_modules", ".venv", "venv", "__pycache__"})
 
 
-def list_workspace(root: Path) -> WorkspaceListing:
-    """Return what the workspace at ``root`` holds."""
-    return WorkspaceListing(
-        paths=_paths(root), read=lambda path: _read(root, path), tools=frozenset(t for t in _TOOLS if shutil.which(t))
-    )
+def list_workspace(settings: Settings) -> WorkspaceListing:
+    """Return what the workspace holds."""
+    root = settings.workspace
+    return WorkspaceListing(_paths(root), lambda path: _read(root, path), lambda argv: _why_not(settings, argv))
+
+
+def _why_not(settings: Settings, argv: tuple[str, ...]) -> str | None:
+    from lonelycat.runtime.trial import why_not
+
+    return why_not(settings, argv)
 
 
 def _paths(root: Path) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from lonelycat.changes.paths import check_path
 from lonelycat.errors import InputError
 from lonelycat.lifecycle import Status
 from lonelycat.runtime import judging
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from lonelycat.checks.result import CheckResult
     from lonelycat.records.entries import AuditHead, AuditReport, ExecutionRow, Proposal
+    from lonelycat.records.store import Records
     from lonelycat.runtime.bootstrap import Wiring
     from lonelycat.runtime.doctor import Finding
     from lonelycat.runtime.drift import DriftEvent, DriftReport
@@ -72,7 +74,7 @@ class Looking:
         return judging.check_again(self._wiring, self.proposal(plan_id), rehearse=rehearse)
 
     def preview(self, plan_id: str) -> bytes:
-        """Return the unified diff of a stored proposal against the workspace as it is."""
+        """Return the unified diff of a stored proposal against what it was made against."""
         from lonelycat.runtime.overview import preview
 
         proposal = self.proposal(plan_id)
@@ -94,7 +96,7 @@ class Looking:
             InputError: ``PLAN_UNKNOWN``.
             RefusedError: ``STORED_CHANGESET_TAMPERED``.
         """
-        found = self._wiring.records.proposal(plan_id)
+        found = self._wiring.records.proposal(plan_id) if self._wiring.has_records else None
         if found is None:
             raise InputError("PLAN_UNKNOWN", f"no plan {plan_id} is stored here", "See `lonelycat status`.")
         return found
@@ -114,7 +116,18 @@ class Looking:
         since: datetime | None = None,
         limit: int = 20,
     ) -> list[ExecutionRow]:
-        """Return executions, newest first."""
+        """Return executions, newest first.
+
+        Args:
+            path: of a file below the workspace, relative to it.
+
+        Raises:
+            PathError: such a path names no file of the workspace.
+        """
+        if path is not None:
+            check_path(path)
+        if not self._wiring.has_records:
+            return []
         return self._wiring.records.executions(status=status, plan_id=plan_id, path=path, since=since, limit=limit)
 
     def show(self, identifier: str) -> ShowReport:
@@ -134,20 +147,42 @@ class Looking:
         return diff(self._wiring, identifier)
 
     def audit_verify(self, expect_head: AuditHead | None = None) -> AuditReport:
-        """Verify the whole audit log against itself, history, approvals and receipts."""
-        return self._wiring.records.audit_verify(expect_head)
+        """Verify the whole audit log against itself, history, approvals and receipts.
+
+        Raises:
+            InputError: ``NOTHING_RECORDED``.
+        """
+        return self._recorded().audit_verify(expect_head)
 
     def audit_export(self) -> Iterator[dict[str, object]]:
-        """Yield every audit record in the form that can be verified offline."""
-        return self._wiring.records.audit_export()
+        """Yield every audit record in the form that can be verified offline.
+
+        Raises:
+            InputError: ``NOTHING_RECORDED``.
+        """
+        return self._recorded().audit_export()
+
+    def _recorded(self) -> Records:
+        if not self._wiring.has_records:
+            raise InputError(
+                "NOTHING_RECORDED",
+                f"nothing was ever recorded in {self._wiring.settings.workspace}",
+                "Name the workspace that is meant with -C; `lonelycat init` begins a new one.",
+            )
+        return self._wiring.records
 
     # -- what a person types -------------------------------------------------------------------------------------------
 
     def confirmation_phrase(self, plan_id: str) -> str:
-        """Return what a person types at a terminal to approve: bound to exactly this decision."""
-        from lonelycat.runtime.consent import phrase
+        """Return what a person types at a terminal to approve: bound to exactly this decision.
 
-        return phrase(self.proposal(plan_id).decision)
+        Raises:
+            InputError: ``PLAN_UNKNOWN``, ``APPROVAL_NOT_NEEDED``.
+            RefusedError: ``PLAN_REJECTED``, ``DECISION_DENIED``, ``DECISION_EXPIRED`` or ``POLICY_CHANGED``.
+        """
+        from lonelycat.runtime.consent import phrase_to_approve
+
+        return phrase_to_approve(self._wiring, self.proposal(plan_id))
 
     def confirm_phrase(self, execution_id: str) -> str:
         """Return what a person types at a terminal to keep the change of a waiting execution."""

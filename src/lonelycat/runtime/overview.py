@@ -12,21 +12,26 @@ from typing import Any
 from lonelycat.changes.changeset import BlobRef, ChangeSet
 from lonelycat.changes.diff import DiffEntry, render_diff
 from lonelycat.changes.plan import ChangePlan
-from lonelycat.errors import InputError, LonelyCatError, PolicyError
+from lonelycat.errors import InputError, LonelyCatError, PolicyError, RefusedError
 from lonelycat.executor.execution_lock import HeldLock, LockHolder, LockManager
 from lonelycat.executor.recovery import Recovered, RecoveryOutcome, pending_transactions
 from lonelycat.governance.policy import Concurrency
 from lonelycat.lifecycle import Status
-from lonelycat.records.artifacts import ArtifactDirectory
+from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory
 from lonelycat.records.entries import AwaitedConfirmation, ExecutionRow, Freeze, PendingRestart, Proposal
+from lonelycat.runtime import runbook
+from lonelycat.runtime.bases import Bases
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.evidence import DIFF, executions_directory
 from lonelycat.runtime.pending_restarts import do_pending_restarts, placeholder_context
 from lonelycat.runtime.quarantined import Quarantined, quarantined
 from lonelycat.runtime.recovering import recover_workspace
+from lonelycat.runtime.standing import Void, is_ready, policy_hash, why_void
 from lonelycat.runtime.unproven import unproven_but_testable
 
 _RECENT = 5
+_MOST_LOOKED_FOR = 100
+"""How many old texts a preview asks git for: each is a walk through the history of its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class StatusReport:
         awaiting_confirmation: what the execution that runs now waits for, or None.
         pending_restarts: restarts that a rollback or recovery owes.
         unproven: health checks that never failed, where the policy says how to test them.
+        void: plans that waited or were ready until their decision expired or the policy was changed.
     """
 
     initialised: bool
@@ -53,6 +59,7 @@ class StatusReport:
     awaiting_confirmation: AwaitedConfirmation | None = None
     pending_restarts: tuple[PendingRestart, ...] = ()
     unproven: tuple[str, ...] = ()
+    void: tuple[Proposal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,8 @@ class ShowReport:
         logs: of an execution, by step log name.
         awaiting_confirmation: of an execution that runs, what it waits for.
         unfinished: the id of an execution whose process died while it waited; recovery takes it back.
+        void: why the plan's decision no longer counts, or None.
+        edited: what of an execution's artifacts is not as its receipt has it, in words.
     """
 
     proposal: Proposal | None
@@ -72,6 +81,8 @@ class ShowReport:
     logs: tuple[tuple[str, bytes], ...] = ()
     awaiting_confirmation: AwaitedConfirmation | None = None
     unfinished: str | None = None
+    void: Void | None = None
+    edited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +106,23 @@ def status(wiring: Wiring) -> StatusReport:
     running = {holder.execution_id} if holder else set()
     pending = [name for name in pending_transactions(wiring.filesystem, settings.workspace) if name not in running]
     busy = holder.plan_id if holder else None
-    approved = wiring.records.proposals(Status.APPROVED, 100)
-    waiting = [item for item in approved if item.execution_status is None and item.plan.id != busy]
+    ready = [item for item in wiring.records.proposals(Status.APPROVED, 100) if is_ready(item)]
+    waiting = wiring.records.proposals(Status.AWAITING_APPROVAL, 100)
+    now, policy = wiring.clock.now(), policy_hash(wiring)
+    void = {item.plan.id for item in (*waiting, *ready) if why_void(item, now, policy)}
     return StatusReport(
         initialised=True,
         holder=holder,
         frozen=wiring.records.frozen(),
         unfinished=tuple(pending),
         quarantined=quarantined(wiring),
-        awaiting_approval=tuple(wiring.records.proposals(Status.AWAITING_APPROVAL, 100)),
-        approved=tuple(waiting),
+        awaiting_approval=tuple(item for item in waiting if item.plan.id not in void),
+        approved=tuple(item for item in ready if item.plan.id not in {busy, *void}),
         recent=tuple(wiring.records.executions(limit=_RECENT)),
         awaiting_confirmation=_awaited(wiring, holder),
         pending_restarts=tuple(wiring.records.pending_restarts()),
         unproven=_unproven(wiring),
+        void=tuple(item for item in (*waiting, *ready) if item.plan.id in void and item.plan.id != busy),
     )
 
 
@@ -128,6 +142,8 @@ def _awaited(wiring: Wiring, holder: LockHolder | None) -> AwaitedConfirmation |
 
 def show(wiring: Wiring, identifier: str) -> ShowReport:
     """Return what ``identifier`` (of a plan, change set, decision, approval or execution) stands for."""
+    if not wiring.has_records:
+        raise _unknown(identifier)
     row = wiring.records.execution(identifier)
     asked = wiring.records.awaited_confirmation(identifier) if row is None else None
     if asked is not None:
@@ -140,12 +156,46 @@ def show(wiring: Wiring, identifier: str) -> ShowReport:
     plan_id = row.result.plan_id if row else wiring.records.find_plan_id(identifier)
     proposal = wiring.records.proposal(plan_id) if plan_id else None
     if row is None and proposal is None:
-        raise InputError("ID_UNKNOWN", f"nothing with the id {identifier[:80]!r} is kept here", "See `lonelycat log`.")
+        raise _unknown(identifier)
+    void = None if proposal is None else why_void(proposal, wiring.clock.now(), policy_hash(wiring))
     if row is None:
         found = wiring.records.executions(plan_id=plan_id, limit=1)
-        return ShowReport(proposal, found[0] if found else None)
+        return ShowReport(proposal, found[0] if found else None, void=void)
     artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
-    return ShowReport(proposal, row, _events(artifacts), _logs(artifacts))
+    return ShowReport(proposal, row, _events(artifacts), _logs(artifacts), void=void, edited=_edited(wiring, artifacts))
+
+
+def _edited(wiring: Wiring, artifacts: ArtifactDirectory) -> tuple[str, ...]:
+    """Return what is not as signed; nothing for an execution that has no receipt yet, which `audit verify` tells."""
+    from lonelycat.records.receipts import verify_receipt
+
+    if RECEIPT not in artifacts.names():
+        return ()
+    return verify_receipt(artifacts, wiring.signer.public_key)
+
+
+def _diff_left(wiring: Wiring, execution_id: str) -> bytes:
+    """Return the diff that an execution left.
+
+    Raises:
+        InputError: ``ARTIFACT_MISSING``.
+        RefusedError: ``ARTIFACT_TAMPERED``.
+    """
+    artifacts = ArtifactDirectory(executions_directory(wiring), execution_id)
+    data = artifacts.read(DIFF)
+    edited = [problem for problem in _edited(wiring, artifacts) if problem.startswith((DIFF, "receipt.json"))]
+    if edited:
+        raise RefusedError(
+            "ARTIFACT_TAMPERED",
+            f"the diff of {execution_id} is not as it was signed: {'; '.join(edited)}",
+            f"It lies in {executions_directory(wiring) / execution_id}; `lonelycat audit verify` says what else was "
+            f"edited; {runbook.ALTERED}.",
+        )
+    return data
+
+
+def _unknown(identifier: str) -> InputError:
+    return InputError("ID_UNKNOWN", f"nothing with the id {identifier[:80]!r} is kept here", "See `lonelycat log`.")
 
 
 def _events(artifacts: ArtifactDirectory) -> tuple[dict[str, Any], ...]:
@@ -170,19 +220,27 @@ def _logs(artifacts: ArtifactDirectory) -> tuple[tuple[str, bytes], ...]:
 
 def diff(wiring: Wiring, identifier: str) -> bytes:
     """Return the diff of an execution, or of a proposal."""
+    if not wiring.has_records:
+        raise _unknown(identifier)
     records = wiring.records
     if records.execution(identifier) is not None or records.awaited_confirmation(identifier) is not None:
-        return ArtifactDirectory(executions_directory(wiring), identifier).read(DIFF)
+        return _diff_left(wiring, identifier)
     plan_id = wiring.records.find_plan_id(identifier)
     proposal = wiring.records.proposal(plan_id) if plan_id else None
     if proposal is None:
-        raise InputError("ID_UNKNOWN", f"nothing with the id {identifier[:80]!r} is kept here", "See `lonelycat log`.")
+        raise _unknown(identifier)
+    if proposal.execution_id is not None and proposal.execution_status is Status.COMPLETED:
+        with suppress(InputError):  # its artifacts are gone: it is made anew
+            return _diff_left(wiring, proposal.execution_id)
     return preview(wiring, proposal.changeset)
 
 
 def preview(wiring: Wiring, changeset: ChangeSet) -> bytes:
-    """Return the diff that ``changeset`` would make; a side that is not at hand is named by its hash."""
-    contents = wiring.contents(wiring.policy())
+    """Return the diff that ``changeset`` would make; a side that is not at hand is named by its hash.
+
+    An old text that the workspace no longer holds is looked for among those that were kept, and in git.
+    """
+    contents, bases, looked_for = wiring.contents(wiring.policy()), Bases(wiring), 0
     entries = []
     for change in changeset.changes:
         old: bytes | BlobRef | None = None
@@ -191,7 +249,10 @@ def preview(wiring: Wiring, changeset: ChangeSet) -> bytes:
                 data, sha256 = contents.read(change.old_path or change.path)
             except (LonelyCatError, OSError):
                 data, sha256 = None, None
-            old = data if data is not None and sha256 == change.old_hash else BlobRef(sha256=change.old_hash, size=0)
+            if data is None or sha256 != change.old_hash:
+                looked_for += 1
+                data = bases.old(change) if looked_for <= _MOST_LOOKED_FOR else None
+            old = BlobRef(sha256=change.old_hash, size=0) if data is None else data
         new: bytes | BlobRef | None = None
         if change.new_hash is not None:
             new = contents.new(change) if change.content is not None else old

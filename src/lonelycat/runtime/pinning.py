@@ -116,14 +116,14 @@ def read_workspace_pins(wiring: Wiring, *, base: str | None) -> PinsRead:
         StateError: ``PINS_UNREACHABLE`` when no repository at all could be asked.
     """
     known = wiring.policy().loaded.pins.repositories
-    return _required(read_pins(pins_of(list_workspace(wiring.settings.workspace)), known, base=base or HOST))
+    return _required(read_pins(pins_of(list_workspace(wiring.settings)), known, base=base or HOST))
 
 
 def propose_pins(wiring: Wiring, *, base: str | None, by: str | None) -> PinsReport:
     """Ask as :func:`read_workspace_pins` does, and propose the file that says so, unless it says so already."""
     from lonelycat.runtime.judging import keep
 
-    read, name, ready = _refreshed(wiring, list_workspace(wiring.settings.workspace), base=base or HOST, by=by)
+    read, name, ready = _refreshed(wiring, list_workspace(wiring.settings), base=base or HOST, by=by)
     return PinsReport(read, name, None if ready is None else keep(wiring, *ready))
 
 

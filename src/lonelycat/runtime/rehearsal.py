@@ -23,7 +23,7 @@ from lonelycat.runtime.checking import ServiceChecks, validate_named
 from lonelycat.runtime.findings import redacted
 from lonelycat.runtime.old_tests import OldTests
 from lonelycat.runtime.overlay import put_together
-from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error
+from lonelycat.runtime.steps import REHEARSAL, ExecutionContext, as_lonelycat_error
 
 if TYPE_CHECKING:
     from lonelycat.changes.changeset import ChangeSet
@@ -87,7 +87,7 @@ def rehearse_alone(
     why = _not_rehearsed(plan, decision)
     if why is not None:
         return RehearsalReport(why, ())
-    context = ExecutionContext("rehearsal", plan, changeset, wiring.clock)
+    context = ExecutionContext(REHEARSAL, plan, changeset, wiring.clock)
     constraints = policy.executor.constraints
     context.deadline = wiring.clock.monotonic() + constraints.max_execution_time
     context.step_seconds = constraints.max_step_time

@@ -27,6 +27,9 @@ from lonelycat.records.execution import ExecutionResult, StepRecord
 
 EventSink = Callable[[dict[str, object]], None]
 
+REHEARSAL = "rehearsal"
+"""Stands for the id of an execution where nothing is executed, and so nothing is kept to be shown."""
+
 
 class StepNotes:
     """What a caller may say about the running step."""
@@ -326,4 +329,6 @@ def as_lonelycat_error(error: BaseException) -> LonelyCatError:
         return StepFailedError(code, message, hint)
     if isinstance(error, KeyboardInterrupt):
         return StepFailedError(code, message, "Execute the plan again when you are ready.")
-    return StepFailedError(code, message, "This is a defect in LonelyCat; `lonelycat show` has the steps.")
+    return StepFailedError(
+        code, message, "This is a defect in LonelyCat; the steps are in `lonelycat log` and the execution's artifacts."
+    )

@@ -76,7 +76,8 @@ class Sampler:
             "HEALTH_WATCH_FAILED",
             f"{seen.message}; {after:.1f} s into the watch {self.failures} of {self.samples} samples had failed"
             + (f", and the policy forgives {budget}" if budget else ""),
-            "See the samples in the step's log with `lonelycat show`; mend the change and propose it again.",
+            f"See the samples in the step's log with `lonelycat show {self._context.execution_id}`. "
+            "Mend the change and propose it again.",
             details={
                 "check": seen.name, "code": seen.code, "at": at, "seconds": round(after, 3),
                 "samples": self.samples, "failures": self.failures, "failure_budget": budget,

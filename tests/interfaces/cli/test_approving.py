@@ -56,6 +56,23 @@ def test_anything_else_leaves_the_plan_waiting(cli: Any, terminal: Any, workspac
     assert cli("-C", workspace, "show", plan, "--json").json["approvals"] == []
 
 
+def test_nobody_is_asked_where_no_approval_would_count(cli: Any, terminal: Any, workspace: Path) -> None:
+    def refused(plan: str) -> str:
+        shown = terminal("-C", str(workspace), "approve", plan, "--by", "maria")
+        assert shown.end() in (2, 4) and "type" not in shown.seen
+        return " ".join(_ESCAPES.sub("", shown.seen).split())
+
+    rejected = waiting(cli, workspace)
+    cli("-C", workspace, "reject", rejected, "--by", "ada", "--note", "no")
+    assert "PLAN_REJECTED" in refused(rejected)
+    allowed = cli("-C", workspace, "propose", "--patch", "-", *BY, "--json", stdin=create("docs/a.md")).json["plan_id"]
+    assert "APPROVAL_NOT_NEEDED" in refused(allowed) and f"lonelycat execute {allowed}" in refused(allowed)
+    late = waiting(cli, workspace, create("guarded/b.md"))
+    policy = workspace / "agent/policies/default.yaml"
+    policy.write_text(policy.read_text() + "# another one\n")
+    assert "POLICY_CHANGED" in refused(late) and f"--rebase {late}" in refused(late)
+
+
 def test_ctrl_c_at_the_question_is_130_and_no_approval(cli: Any, terminal: Any, workspace: Path) -> None:
     plan = waiting(cli, workspace)
     shown = terminal("-C", str(workspace), "approve", plan, "--by", "maria")

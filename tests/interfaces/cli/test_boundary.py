@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.interfaces.cli.samples import UPDATE_NOTES
 
 from lonelycat import errors
 from lonelycat.interfaces.cli import boundary, registry
@@ -197,3 +198,13 @@ def test_exit_of_a_report_is_kept_when_its_reader_went_away(monkeypatch: pytest.
         monkeypatch.setattr(sys, "stdout", stdout)
         answer: Any = boundary._deliver(Invocation(json_output=True), Report(Exit.REFUSED, {"a": 1}))
         assert answer is Exit.REFUSED
+
+
+def test_who_only_looks_is_not_told_that_a_change_may_be_under_way(cli: Any, workspace: Path) -> None:
+    assert cli("-C", workspace, "run", "--patch", "-", "--by", "a", "--intent", "x", stdin=UPDATE_NOTES).code == 0
+    (workspace / ".lonelycat/lonelycat.db").write_bytes(b"garbage " * 5_000)
+    for command in ("status", "log", "doctor"):
+        shown = cli("-C", workspace, command)
+        assert shown.code == 1 and "DATABASE_CORRUPT" in shown.err + shown.text
+        assert f"`lonelycat {command}`" not in shown.err + shown.text, "it is what was run just now"
+    assert "`lonelycat status`" in cli("-C", workspace, "recover").err

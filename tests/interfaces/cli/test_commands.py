@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.interfaces.cli.samples import UPDATE_NOTES, create, quiet_environment
+from tests.patience import until
 
 BY = ("--by", "agent:coder", "--intent", "change something")
 
@@ -277,6 +278,26 @@ def test_tampering_is_refused_and_found(cli: Any, workspace: Path) -> None:
     assert (workspace / "notes.md").read_text() == "one\ntwo\nthree\n"
 
 
+def test_evidence_that_was_edited_is_not_shown_as_if_it_were_whole(cli: Any, workspace: Path) -> None:
+    done = run(cli, workspace, UPDATE_NOTES)
+    execution, plan = done["execution_id"], done["plan_id"]
+    assert cli("-C", workspace, "show", execution, "--json").json["edited"] == []
+    place = workspace / ".lonelycat/executions" / execution
+    (place / "steps/added.log").write_text("never happened\n")
+    assert "steps/added.log was added" in cli("-C", workspace, "show", execution).text
+    assert b"+TWO" in cli("-C", workspace, "diff", execution).out, "the diff itself is whole"
+    (place / "diff.patch").write_text((place / "diff.patch").read_text().replace("TWO", "EVIL"))
+    shown = cli("-C", workspace, "show", execution)
+    assert "ALTERED  diff.patch was edited" in shown.text
+    assert "diff.patch was edited" in cli("-C", workspace, "show", execution, "--json").json["edited"]
+    for identifier in (execution, plan):
+        refused = cli("-C", workspace, "diff", identifier)
+        assert (refused.code, refused.out) == (4, b"") and "ARTIFACT_TAMPERED" in refused.err
+    verified = cli("-C", workspace, "audit", "verify")
+    assert verified.code == 4 and "note the head" not in verified.text
+    assert "docs/runbook.md#altered-records" in verified.text
+
+
 def test_audit_export_and_expected_head(cli: Any, workspace: Path) -> None:
     run(cli, workspace, UPDATE_NOTES)
     exported = cli("-C", workspace, "audit", "export")
@@ -304,6 +325,90 @@ def test_status_shows_what_waits(cli: Any, workspace: Path) -> None:
     assert "COMPLETED       change something" in text
     assert f"lonelycat approve {waiting}" in text
     assert f"lonelycat execute {ready}" in text
+
+
+def _where(cli: Any, workspace: Path, plan: str) -> str:
+    """Return what ``show`` says of where a plan stands, with the command that it names."""
+    lines = cli("-C", workspace, "show", plan).text.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("  proposed "))
+    return " ".join(line.strip() for line in lines[start : start + 2])
+
+
+def test_show_says_where_a_plan_stands_and_what_takes_it_further(cli: Any, workspace: Path) -> None:
+    allowed = propose(cli, workspace, UPDATE_NOTES)["plan_id"]
+    said = _where(cli, workspace, allowed)
+    assert "the policy allows it, so nobody has to approve it" in said and f"lonelycat execute {allowed}" in said
+    assert "approved" not in said
+    waiting = propose(cli, workspace, create("guarded/a.md"))["plan_id"]
+    assert f"waits for a person what now: lonelycat approve {waiting}" in _where(cli, workspace, waiting)
+    denied = propose(cli, workspace, create("x/.env"))["plan_id"]
+    assert "denied: nobody can approve or execute it" in _where(cli, workspace, denied)
+    cli("-C", workspace, "reject", waiting, "--by", "maria", "--note", "no")
+    assert "rejected for good" in _where(cli, workspace, waiting)
+    done = cli("-C", workspace, "execute", allowed, "--json").json["execution_id"]
+    assert f"executed last as {done}: completed" in _where(cli, workspace, allowed)
+    assert "lonelycat execute" not in cli("-C", workspace, "show", allowed).text
+
+
+def test_what_the_policy_no_longer_stands_behind_is_not_ready(cli: Any, workspace: Path) -> None:
+    ready = propose(cli, workspace, UPDATE_NOTES)["plan_id"]
+    waiting = propose(cli, workspace, create("guarded/a.md"))["plan_id"]
+    policy = workspace / "agent/policies/default.yaml"
+    policy.write_text(policy.read_text() + "# another one\n")
+    facts = cli("-C", workspace, "status", "--json").json
+    assert (facts["approved"], facts["awaiting_approval"]) == ([], [])
+    assert sorted(item["plan_id"] for item in facts["void"]) == sorted([ready, waiting])
+    shown = cli("-C", workspace, "status").text
+    assert f"lonelycat execute {ready}" not in shown and f"lonelycat approve {waiting}" not in shown
+    assert "void since the policy was changed" in _where(cli, workspace, ready)
+    assert cli("-C", workspace, "show", ready, "--json").json["void"] == "policy_changed"
+    refused = cli("-C", workspace, "execute", ready, "--json").json
+    assert refused["code"] == "POLICY_CHANGED"
+    named = f"lonelycat propose --rebase {ready}"
+    assert named in refused["hint"] and named in shown and named in _where(cli, workspace, ready)
+    assert cli("-C", workspace, *named.split()[1:], "--json").json["plan_id"] != ready
+
+
+def test_what_was_decided_too_long_ago_is_not_ready(cli: Any, workspace: Path) -> None:
+    policy = workspace / "agent/policies/default.yaml"
+    policy.write_text(policy.read_text() + "approvals: {expires_after: 1}\n")
+    plan = propose(cli, workspace, UPDATE_NOTES)["plan_id"]
+    until(lambda: cli("-C", workspace, "status", "--json").json["void"], "the decision's end")
+    assert "void since its decision expired" in _where(cli, workspace, plan)
+    refused = cli("-C", workspace, "execute", plan, "--json").json
+    assert refused["code"] == "DECISION_EXPIRED" and f"lonelycat propose --rebase {plan}" in refused["hint"]
+    assert cli("-C", workspace, "status", "--json").json["void"], "also once it was refused"
+
+
+def test_a_plan_that_was_executed_too_early_is_ready_once_it_is_approved(cli: Any, workspace: Path) -> None:
+    from lonelycat import LonelyCat
+    from lonelycat.runtime.consent import TerminalConfirmation
+
+    plan = propose(cli, workspace, create("guarded/a.md"))["plan_id"]
+    assert cli("-C", workspace, "execute", plan).code == 3
+    assert f"lonelycat approve {plan}" in cli("-C", workspace, "status").text
+    cat = LonelyCat.open(workspace)
+    cat.approve(plan, by="maria", confirmation=TerminalConfirmation(cat.confirmation_phrase(plan), "/dev/pts/test"))
+    assert f"lonelycat execute {plan}" in cli("-C", workspace, "status").text
+    assert cli("-C", workspace, "execute", plan).code == 0
+
+
+def test_a_stored_plan_that_is_checked_again_names_a_command_that_takes_it(cli: Any, workspace: Path) -> None:
+    plan = propose(cli, workspace, UPDATE_NOTES)["plan_id"]
+    done = cli("-C", workspace, "check", plan, "--json")
+    assert done.code == 0 and "with the same arguments" not in done.json["hint"]
+    assert f"lonelycat show {plan}" in done.json["hint"]
+
+
+def test_the_diff_of_a_plan_stays_what_it_was_when_the_files_move_on(cli: Any, workspace: Path) -> None:
+    plan = propose(cli, workspace, UPDATE_NOTES)["plan_id"]
+    before = cli("-C", workspace, "diff", plan).out
+    assert b"-two\n+TWO\n" in before
+    (workspace / "notes.md").write_text("quite another text\n")
+    assert cli("-C", workspace, "diff", plan).out == before
+    (workspace / "notes.md").write_text("one\ntwo\nthree\n")
+    assert cli("-C", workspace, "execute", plan).code == 0
+    assert cli("-C", workspace, "diff", plan).out == before
 
 
 HEALTH = """
@@ -351,6 +456,9 @@ def test_log_filters(cli: Any, workspace: Path) -> None:
     assert ids("--path", "notes.md") == [kept["execution_id"]]
     assert len(ids("--since", "1h")) == 2
     assert ids("--since", "2990-01-01") == []
+    for elsewhere in ("../notes.md", str(workspace / "notes.md")):
+        done = cli("-C", workspace, "log", "--path", elsewhere, "--json")
+        assert (done.code, done.json["code"][:5]) == (2, "PATH_"), "no file of the workspace is called so"
     for wrong in (("--status", "fine"), ("--since", "yesterday"), ("--since", "1000000d"), ("--limit", "0")):
         done = cli("-C", workspace, "log", *wrong, "--json")
         assert (done.code, done.json["code"]) == (2, "USAGE"), wrong

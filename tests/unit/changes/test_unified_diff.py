@@ -188,6 +188,28 @@ def test_a_patch_without_files_is_refused(patch: str) -> None:
     refusal(patch, "PATCH_EMPTY")
 
 
+@pytest.mark.parametrize("at", [90, 200, 3_000])
+def test_lines_that_part_behind_what_is_shown_of_them_say_where(at: int) -> None:
+    line = "x" * at + "%s" + "y" * 20 + "\n"
+    tree = {"f": OldFile((line % "found").encode(), "100644")}
+    error = refusal(git("f", f"@@ -1 +1 @@\n-{line % 'other'}+new\n"), "HUNK_MISMATCH", tree)
+    assert f"which differs from byte {at + 1} on" in error.message
+    near = {"f": OldFile(b"found\n", "100644")}
+    assert "differs from byte" not in refusal(git("f", "@@ -1 +1 @@\n-other\n+new\n"), "HUNK_MISMATCH", near).message
+
+
+def test_an_empty_patch_says_what_git_leaves_out() -> None:
+    assert "git add -N" in refusal("", "PATCH_EMPTY").hint
+    for text in ("*** Begin Patch\n*** Update File: f\n@@\n-3\n+three\n*** End Patch\n", "Sorry, I cannot.\n"):
+        assert "git's form" in refusal(text, "PATCH_EMPTY").message
+
+
+@pytest.mark.parametrize("header", ["diff --git a/f b/f\n--- a/f\n+++ b/f\n", "--- a/f\n+++ b/f\n", "--- f\n+++ f\n"])
+def test_a_patch_whose_line_ends_were_turned_into_crlf_is_told_as_that(header: str) -> None:
+    refused = refusal((header + HUNK).replace("\n", "\r\n"), "PATCH_MALFORMED")
+    assert "CRLF" in refused.message and "byte for byte" in refused.hint
+
+
 @pytest.mark.parametrize(
     ("name", "code"),
     [

@@ -13,13 +13,17 @@ from lonelycat.governance.policy_tests import run_policy_tests
 from lonelycat.planner.fitting import FittedPolicy, fit_policy
 from lonelycat.planner.survey import WorkspaceListing
 
-ALL_TOOLS = frozenset({"pytest", "python3", "npm", "go", "cargo", "make"})
+ALL_TOOLS = frozenset({"pytest", "python3", "npm", "go", "cargo", "make", "python"})
 
 
 def _fit(
     files: dict[str, bytes], tools: frozenset[str] = ALL_TOOLS, untracked: dict[str, bytes] | None = None
 ) -> FittedPolicy:
-    return fit_policy(WorkspaceListing(tuple(files), {**files, **(untracked or {})}.get, tools))
+    def why_not(argv: tuple[str, ...]) -> str | None:
+        name = argv[0].rpartition("/")[2]
+        return None if name in tools else f"{name} is not on PATH"
+
+    return fit_policy(WorkspaceListing(tuple(files), {**files, **(untracked or {})}.get, why_not))
 
 
 def _policy(fitted: FittedPolicy) -> Policy:
@@ -43,6 +47,15 @@ def test_pytest_in_a_virtual_environment_is_preferred() -> None:
     profile = _policy(_fit(PYTEST, untracked={".venv/bin/pytest": b"#!"})).verification["tests"]
     assert profile.argv == ("{workspace}/.venv/bin/python", "-m", "pytest", "-q")
     assert profile.no_tests.exit_codes == (5,)
+
+
+def test_a_virtual_environment_that_does_not_run_is_passed_over() -> None:
+    untracked = {".venv/bin/pytest": b"#!"}
+    profile = _policy(_fit(PYTEST, frozenset({"pytest"}), untracked)).verification["tests"]
+    assert profile.argv == ("pytest", "-q")
+    neither = _fit(PYTEST, frozenset(), untracked)
+    assert "tests" not in _policy(neither).verification
+    assert any(".venv/bin/pytest exists, but" in line and "pytest is not on PATH" in line for line in neither.summary)
 
 
 @pytest.mark.parametrize(

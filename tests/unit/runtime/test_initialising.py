@@ -115,3 +115,59 @@ def test_a_state_directory_that_leads_elsewhere_is_refused(tmp_path: Path) -> No
         LonelyCat.open(root).init()
     assert refused.value.code == "STATE_DIRECTORY_UNSAFE"
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def _program(place: Path, text: str) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(f"#!/bin/sh\n{text}\n")
+    place.chmod(0o755)
+
+
+STAND_IN = 'echo "pyenv: pytest: command not found"; echo "The \'pytest\' command exists in: 3.9.1"; exit 127'
+
+
+@pytest.mark.parametrize(
+    ("text", "runs", "said"),
+    [
+        (STAND_IN, False, "`pytest --version` does not work in the sandbox: exited with 127: pyenv: pytest: command"),
+        ("kill -9 $$", False, "killed by signal 9"),
+        ("echo pytest 8.0.0", True, "pytest runs"),
+    ],
+)
+def test_a_runner_counts_only_when_it_was_seen_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, runs: bool, said: str
+) -> None:
+    root = tmp_path / "shop"
+    _program(tmp_path / "bin/pytest", text)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    (root / "tests").mkdir(parents=True)
+    (root / "pytest.ini").write_text("[pytest]\n")
+    (root / "tests/test_a.py").write_text("def test_a(): pass\n")
+    report = LonelyCat.open(root).init(offline=True)
+    assert ("tests" in load_policy(report.policy_path.read_bytes()).policy.verification) is runs
+    assert any(said in line for line in report.summary), report.summary
+    assert any("is not used" in line for line in report.summary) is not runs
+
+
+def test_what_a_trial_writes_stays_in_its_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "shop"
+    _program(root / ".venv/bin/python", "echo mine > conftest.py; echo mine > ../outside")
+    (root / ".venv/bin/pytest").write_text("#!/bin/sh\n")
+    (root / "pytest.ini").write_text("[pytest]\n")
+    report = LonelyCat.open(root).init(offline=True)
+    assert ".venv/bin/pytest runs" in " ".join(report.summary)
+    assert not (root / "conftest.py").exists() and not (tmp_path / "outside").exists()
+
+
+def test_where_there_is_no_sandbox_nothing_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lonelycat.checks.sandbox import launch
+
+    monkeypatch.setattr(launch, "LEVELS", ())
+    root = tmp_path / "shop"
+    _program(root / ".venv/bin/python", f"touch {tmp_path / 'ran'}")
+    (root / ".venv/bin/pytest").write_text("#!/bin/sh\n")
+    (root / "pytest.ini").write_text("[pytest]\n")
+    report = LonelyCat.open(root).init(offline=True)
+    assert "tests" not in load_policy(report.policy_path.read_bytes()).policy.verification
+    assert "no sandbox can be made here" in " ".join(report.summary)
+    assert not (tmp_path / "ran").exists()

@@ -34,6 +34,7 @@ FileLine = tuple[bytes | None, bool]
 """The name in a ``---`` or ``+++`` line (None for /dev/null), and whether its date is the epoch."""
 FileLines = tuple[FileLine, FileLine]
 _NO_PREFIX = "Make the patch with git's default prefixes a/ and b/ (`git diff --src-prefix=a/ --dst-prefix=b/`)."
+_CRLF = "Something turned its line ends into CRLF on the way; hand it in byte for byte as git wrote it."
 
 
 @dataclass(slots=True)
@@ -107,6 +108,7 @@ def read_git_header(reader: PatchReader) -> Header:
     """
     header = Header(reader.number)
     rest = (reader.line or b"")[len(b"diff --git ") :]
+    _check_line_end(reader, rest)
     named = _git_line_names(rest)
     reader.advance()
     while reader.line is not None and (found := _EXTENDED.fullmatch(reader.line)):
@@ -123,11 +125,19 @@ def read_git_header(reader: PatchReader) -> Header:
     return header
 
 
+def _check_line_end(reader: PatchReader, line: bytes) -> None:
+    """Refuse a header line that ends with CR: git quotes a name that does, so something else turned the line ends."""
+    if line.endswith(b"\r"):
+        raise reader.malformed("its lines end with CRLF, which git does not write", hint=_CRLF)
+
+
 def _file_lines(reader: PatchReader) -> FileLines:
+    _check_line_end(reader, (reader.line or b"").partition(b"\t")[0])
     old = _file_line(reader.line or b"")
     reader.advance()
     if reader.line is None or not reader.line.startswith(b"+++ "):
         raise reader.malformed("a '---' line without its '+++' line")
+    _check_line_end(reader, reader.line.partition(b"\t")[0])
     new = _file_line(reader.line)
     reader.advance()
     return old, new

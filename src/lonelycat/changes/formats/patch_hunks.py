@@ -147,8 +147,20 @@ def _first_difference(lines: list[bytes], hunk: Hunk, path: str, number: int) ->
         if index >= len(lines):
             return _mismatch(path, number, hunk, index + 1, _show(expected), "the end of the file")
         if lines[index] != expected:
-            return _mismatch(path, number, hunk, index + 1, _show(expected), _show(lines[index]))
+            found = _show(lines[index]) + _behind_what_is_shown(expected, lines[index])
+            return _mismatch(path, number, hunk, index + 1, _show(expected), found)
     raise AssertionError("the hunk matches")
+
+
+def _behind_what_is_shown(one: bytes, other: bytes) -> str:
+    """Return where two different lines part, where what is shown of them is the same.
+
+    Never an excerpt from there: a secret without its beginning would not be known as one, and so not be masked.
+    """
+    if one[:_SHOWN] != other[:_SHOWN]:
+        return ""
+    same = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return f", which differs from byte {same + 1} on"
 
 
 def _show(line: bytes) -> str:

@@ -61,8 +61,17 @@ def parse_patch(data: bytes, limits: Limits | None = None) -> ParsedPatch:
             raise InputError("TOO_MANY_CHANGES", f"over {caps.max_changes} files in the patch", "Split the patch.")
         reader.skip_text()
     if not files:
-        raise InputError("PATCH_EMPTY", "the patch changes no file", "Hand in the output of `git diff --binary`.")
+        raise _empty(data)
     return ParsedPatch(tuple(files))
+
+
+def _empty(data: bytes) -> InputError:
+    hint = "Hand in the output of `git diff --binary`."
+    if data.strip():
+        why = "no line of it begins a change in git's form: 'diff --git', or '---' and '+++'"
+        return InputError("PATCH_EMPTY", f"the patch changes no file: {why}", hint)
+    new = "It leaves out files that git does not know yet: `git add -N FILE` makes them known."
+    return InputError("PATCH_EMPTY", "the patch is empty, so it changes no file", f"{hint} {new}")
 
 
 def apply_patch(parsed: ParsedPatch, read_old: ReadOld, limits: Limits | None = None) -> tuple[FileChange, ...]:

@@ -30,11 +30,14 @@ if TYPE_CHECKING:
 
 Answer = tuple[Invocation, Report]
 
+_UNTOUCHED = "Your files were not touched."
 _TOUCHED: dict[Category, str] = {
     Category.INTERNAL: "If a change was being executed, `lonelycat status` says where it stands.",
     Category.INTERRUPTED: "`lonelycat status` says where things stand.",
     Category.ROLLED_BACK: "Your files are as they were before.",
 }
+_MAY_TOUCH = frozenset({"execute", "run", "confirm", "revert", "recover", "demo"})
+"""The commands in which a change may be under way when an error ends them; `status` says where it stands."""
 _IDS: tuple[str, ...] = ("plan_id", "changeset_id", "decision_id", "execution_id")
 
 
@@ -76,7 +79,7 @@ def _answer(argv: list[str], asked: Invocation) -> Answer:
     except typer.TyperException as error:
         return asked, usage_error(error.format_message())
     except LonelyCatError as error:
-        return asked, from_error(error)
+        return asked, from_error(error, may_touch=_may_touch(argv))
     except KeyboardInterrupt:
         raise
     except BrokenPipeError:
@@ -85,7 +88,9 @@ def _answer(argv: list[str], asked: Invocation) -> Answer:
         from lonelycat.runtime.steps import as_machine_error
 
         refused = as_machine_error(error)
-        return asked, unexpected(error, _workspace_named(argv)) if refused is None else from_error(refused)
+        if refused is not None:
+            return asked, from_error(refused, may_touch=_may_touch(argv))
+        return asked, unexpected(error, _workspace_named(argv))
 
 
 def usage_error(message: str) -> Report:
@@ -95,12 +100,16 @@ def usage_error(message: str) -> Report:
     )
 
 
-def from_error(error: LonelyCatError) -> Report:
-    """Return the report of a deliberate error; ids in its details stand at the top of the object."""
+def from_error(error: LonelyCatError, *, may_touch: bool = True) -> Report:
+    """Return the report of a deliberate error; ids in its details stand at the top of the object.
+
+    Args:
+        may_touch: whether a change may have been under way when it happened.
+    """
     payload: dict[str, object] = {key: error.details[key] for key in _IDS if key in error.details}
     if error.details:
         payload["details"] = error.details
-    touched = _TOUCHED.get(error.category, "Your files were not touched.")
+    touched = _TOUCHED.get(error.category, _UNTOUCHED) if may_touch else _UNTOUCHED
     conflicts: tuple[Conflict, ...] = ()
     if error.category is Category.CONFLICT:
         from lonelycat.changes.conflict import conflicts_of
@@ -142,7 +151,7 @@ def _problem(
     message: str,
     hint: str,
     payload: dict[str, object] | None = None,
-    touched: str = "Your files were not touched.",
+    touched: str = _UNTOUCHED,
     conflicts: tuple[Conflict, ...] = (),
 ) -> Report:
     from lonelycat.interfaces.cli.render.problem import problem_shower
@@ -195,6 +204,11 @@ def _commands_needed(argv: list[str]) -> list[str] | None:
         elif not word.startswith("-"):
             return [word] if word in COMMANDS else None
     return [] if "--version" in argv else None
+
+
+def _may_touch(argv: list[str]) -> bool:
+    named = _commands_needed(argv)
+    return named is None or not _MAY_TOUCH.isdisjoint(named)
 
 
 def _workspace_named(argv: list[str]) -> Path | None:

@@ -74,12 +74,16 @@ def decision_facts(plan: ChangePlan, changeset: ChangeSet, decision: GovernanceD
     }
 
 
-def judgement_report(judgement: Judgement) -> Report:
-    """Return the answer of ``propose`` and ``check``: the verdict, or a failed rehearsal, decides the exit code."""
+def judgement_report(judgement: Judgement, *, kept_as: str | None = None) -> Report:
+    """Return the answer of ``propose`` and ``check``: the verdict, or a failed rehearsal, decides the exit code.
+
+    Args:
+        kept_as: the plan that was judged again, which stands as it stood.
+    """
     verdict = judgement.decision.verdict
     counting = [reason for reason in judgement.decision.reasons if reason.counts and reason.verdict is verdict]
     message = "; ".join(reason.message for reason in counting) if verdict is not Verdict.ALLOW else "allowed"
-    code, answer, hint = _CODES[verdict], BY_VERDICT[str(verdict)], next_step(judgement)
+    code, answer, hint = _CODES[verdict], BY_VERDICT[str(verdict)], next_step(judgement, kept_as)
     rehearsal = judgement.rehearsal
     if rehearsal is not None and verdict is not Verdict.DENY and rehearsal.error is not None:
         from lonelycat.interfaces.cli.rehearsing import exit_of_rehearsal
@@ -87,11 +91,11 @@ def judgement_report(judgement: Judgement) -> Report:
         answer = exit_of_rehearsal(rehearsal) or answer
         code, message, hint = rehearsal.error.code, f"the rehearsal failed: {rehearsal.error.message}", _MEND
     facts = judgement_facts(judgement)
-    return Report(answer, facts, lambda screen: show_judgement(screen, judgement), code, message, hint)
+    return Report(answer, facts, lambda screen: show_judgement(screen, judgement, kept_as), code, message, hint)
 
 
-def show_judgement(screen: Screen, judgement: Judgement) -> None:
-    """Write the decision, and what now."""
+def show_judgement(screen: Screen, judgement: Judgement, kept_as: str | None = None) -> None:
+    """Write the decision, and what now; ``kept_as`` as in :func:`judgement_report`."""
     from lonelycat.interfaces.cli.render.decision import show_decision
 
     show_decision(screen, judgement.plan, judgement.changeset, judgement.decision, explanation=judgement.explanation)
@@ -101,17 +105,19 @@ def show_judgement(screen: Screen, judgement: Judgement) -> None:
         show_rehearsal(screen, judgement.rehearsal)
     screen.blank()
     screen.line(("Your files were not touched.", "dim"))
-    screen.line(("what now: ", "title"), next_step(judgement))
+    screen.line(("what now: ", "title"), next_step(judgement, kept_as))
 
 
-def next_step(judgement: Judgement) -> str:
-    """Return what the reader of the judgement can do next."""
+def next_step(judgement: Judgement, kept_as: str | None = None) -> str:
+    """Return what the reader of the judgement can do next; ``kept_as`` as in :func:`judgement_report`."""
     plan_id = judgement.plan.id
     if judgement.rehearsal is not None and not judgement.rehearsal.passed and not is_denied(judgement):
         return _MEND
     match judgement.decision.verdict:
         case Verdict.DENY:
             return "Change what the reasons name and propose it again; nobody can approve a denied change."
+        case _ if kept_as is not None:
+            return f"Nothing was stored; lonelycat show {kept_as} says where the plan stands."
         case _ if not judgement.stored:
             return "Nothing was stored; `lonelycat propose` with the same arguments does."
         case Verdict.NEED_APPROVAL:

@@ -44,8 +44,14 @@ def verify(
         lambda screen: _show(screen, report),
         None if first is None else first.code,
         "the audit log is whole" if first is None else first.message,
-        "" if first is None else "Keep the files as they are, and compare them with a copy kept elsewhere.",
+        "" if first is None else _altered_hint(),
     )
+
+
+def _altered_hint() -> str:
+    from lonelycat.runtime.runbook import ALTERED
+
+    return f"Copy .lonelycat whole as evidence, and find out who can write there; {ALTERED}."
 
 
 def _head(text: str | None) -> AuditHead | None:
@@ -68,7 +74,8 @@ def _show(screen: Screen, report: AuditReport) -> None:
         where = "" if problem.seq is None else f"record {problem.seq}: "
         screen.line((problem.code, "bad"), f"  {where}{problem.message}", indent=2)
     screen.line((f"head {report.head.seq}:{report.head.hash}", "dim"), indent=2)
-    screen.line(("what now: ", "title"), "note the head elsewhere; --expect-head finds a log cut short.", indent=2)
+    noted = "note the head elsewhere; --expect-head finds a log cut short."
+    screen.line(("what now: ", "title"), noted if report.ok else _altered_hint(), indent=2)
 
 
 def export(call: Invocation) -> Report:

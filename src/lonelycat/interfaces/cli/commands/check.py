@@ -32,6 +32,6 @@ def command(
     if plan_id is not None:
         if any(given is not None for given in (patch, git, changeset, plan, intent, by)):
             raise InputError("USAGE", "a stored plan brings its own change", "Name the plan, or a change, not both.")
-        return judgement_report(call.service().check_again(plan_id, rehearse=rehearse))
+        return judgement_report(call.service().check_again(plan_id, rehearse=rehearse), kept_as=plan_id)
     request = change_request(patch, git, changeset, plan, intent, by)
     return judgement_report(call.service().check(request, rehearse=rehearse))

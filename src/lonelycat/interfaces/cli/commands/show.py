@@ -22,12 +22,12 @@ def command(
     report = call.service().show(id)
     facts: dict[str, object] = {}
     if report.proposal is not None:
-        facts.update(proposal_facts(report.proposal), proposal_status=str(report.proposal.status))
+        facts.update(proposal_facts(report.proposal), proposal_status=str(report.proposal.status), void=report.void)
     if report.execution is not None:
         result = report.execution.result.model_dump(mode="json")
         for name in ("message", "hint"):
             result[f"execution_{name}"] = result.pop(name)
-        facts.update(result, intact=report.execution.intact)
+        facts.update(result, intact=report.execution.intact, edited=list(report.edited))
         facts["events"] = list(report.events)
         facts["logs"] = {name: data.decode("utf-8", "backslashreplace") for name, data in report.logs}
     if report.awaiting_confirmation is not None:

@@ -11,15 +11,19 @@ from lonelycat.clock import SystemClock
 from lonelycat.interfaces.cli.neutral import neutral_lines
 from lonelycat.interfaces.cli.render.execution import duration, end_of, show_result, show_steps
 from lonelycat.interfaces.cli.screen import Screen
+from lonelycat.lifecycle import Status
 
 if TYPE_CHECKING:
     from lonelycat.governance.decision import GovernanceApproval
     from lonelycat.records.entries import AwaitedConfirmation, ExecutionRow, Proposal
     from lonelycat.runtime.overview import ShowReport, StatusReport
     from lonelycat.runtime.quarantined import Quarantined
+    from lonelycat.runtime.standing import Void
 
 _LOG_LINES = 20
 _MOST_QUARANTINED = 20
+_MOST_VOID = 3
+_VOID = {"expired": "its decision expired", "policy_changed": "the policy was changed"}
 
 
 def show_log(screen: Screen, rows: Sequence[ExecutionRow], intents: Mapping[str, str]) -> None:
@@ -78,6 +82,7 @@ def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str]
     _show_quarantine(screen, report.quarantined)
     _show_plans(screen, "waiting for a person", report.awaiting_approval, "approve {} --by NAME")
     _show_plans(screen, "ready to execute", report.approved, "execute {}")
+    _show_void(screen, report.void)
     screen.line(("recent", "title"))
     show_log(screen, report.recent, intents)
 
@@ -117,6 +122,17 @@ def _show_plans(screen: Screen, title: str, proposals: Sequence[Proposal], comma
         screen.line((f"… and {len(proposals) - 10} more", "dim"), indent=2)
 
 
+def _show_void(screen: Screen, proposals: Sequence[Proposal]) -> None:
+    if proposals:
+        title = f"void ({len(proposals)}): the decision expired, or the policy was changed since"
+        screen.line((title, "dim"))
+    for proposal in proposals[:_MOST_VOID]:
+        screen.line(proposal.plan.intent, (f"  by {proposal.plan.created_by}", "dim"), indent=2)
+        screen.line((f"lonelycat propose --rebase {proposal.plan.id}", "id"), indent=4)
+    if len(proposals) > _MOST_VOID:
+        screen.line((f"… and {len(proposals) - _MOST_VOID} more", "dim"), indent=2)
+
+
 def show_whole(screen: Screen, report: ShowReport) -> None:
     """Write one thing whole: the proposal, who approved it, and how its execution went."""
     from lonelycat.interfaces.cli.render.decision import show_decision
@@ -124,13 +140,16 @@ def show_whole(screen: Screen, report: ShowReport) -> None:
     if report.proposal is not None:
         proposal = report.proposal
         show_decision(screen, proposal.plan, proposal.changeset, proposal.decision)
-        screen.line((f"proposed {moment(proposal.created_at)}, now {proposal.status}", "dim"), indent=2)
+        standing, command = _standing(proposal, report.void)
+        screen.line((f"proposed {moment(proposal.created_at)}; {standing}", "dim"), indent=2)
         if proposal.rejected_by is not None:
             screen.line(("rejected ", "bad"), f"by {proposal.rejected_by}: {proposal.note}", indent=2)
         if proposal.quarantined:
             screen.line(("careful ", "warn"), "exactly this change failed before and was not kept", indent=2)
         for approval in proposal.approvals:
             _show_approval(screen, approval)
+        if command and report.awaiting_confirmation is None and report.unfinished is None:
+            screen.line(("what now: ", "title"), f"lonelycat {command}", indent=2)
     if report.awaiting_confirmation is not None:
         show_awaited(screen, report.awaiting_confirmation)
     if report.unfinished is not None:
@@ -144,6 +163,30 @@ def show_whole(screen: Screen, report: ShowReport) -> None:
         show_result(screen, result, advise=False)
         if not report.execution.intact:
             screen.line(("ALTERED", "bad"), "  This record is not what LonelyCat wrote; see `lonelycat audit verify`.")
+        for problem in report.edited:
+            screen.line(("ALTERED", "bad"), f"  {printable(problem)}; see `lonelycat audit verify`.")
+
+
+def _standing(proposal: Proposal, void: Void | None) -> tuple[str, str]:
+    """Return where a plan stands, in words, and the command that takes it further, or "" where none does."""
+    plan_id = proposal.plan.id
+    match proposal.status:
+        case _ if proposal.rejected_by is not None:
+            return "rejected for good", ""
+        case Status.DENIED:
+            return "denied: nobody can approve or execute it", ""
+        case _ if proposal.execution_status not in (None, Status.REJECTED):
+            return f"executed last as {proposal.execution_id}: {proposal.execution_status}", ""
+        case _ if void is not None:
+            return f"void since {_VOID[void]}", f"propose --rebase {plan_id}"
+        case Status.AWAITING_APPROVAL:
+            return "waits for a person", f"approve {plan_id} --by NAME"
+        case Status.APPROVED if proposal.approvals:
+            return "approved", f"execute {plan_id}"
+        case Status.APPROVED:
+            return "the policy allows it, so nobody has to approve it", f"execute {plan_id}"
+        case _:
+            return str(proposal.status), ""
 
 
 def _show_approval(screen: Screen, approval: GovernanceApproval) -> None:
