@@ -292,6 +292,8 @@ def test_sqlite_wrong_answers(probe: Any, database: Path, parameters: dict[str, 
 
 def test_sqlite_damage_absence_and_strangers(probe: Any, database: Path, workspace: Path) -> None:
     assert probe("sqlite", path="missing.db").code == "HEALTH_SQLITE_MISSING"
+    (workspace / "empty.db").touch()
+    assert probe("sqlite", path="empty.db").code == "HEALTH_SQLITE_MISSING"
     assert not (workspace / "missing.db").exists()
     (workspace / "text.db").write_text("not a database at all" * 100)
     assert probe("sqlite", path="text.db").code == "HEALTH_SQLITE_INTEGRITY"
