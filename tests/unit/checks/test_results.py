@@ -50,6 +50,7 @@ NOTHING = [
     "\n----\nRan 0 tests in 0.000s\n\nNO TESTS RAN\n",
     "1..0 # SKIP no network\n",
     "TAP version 14\n1..2\nok 1 # SKIP\nok 2 - b # skip later\n",
+    "1..2\nok 1 # SKIP\nok 2 # skip: later\n",
     "?   \texample.com/a\t[no test files]\n",
     "ok  \texample.com/a\t0.1s [no tests to run]\n",
     '{"Action":"start","Package":"a"}\n{"Action":"skip","Package":"a"}\n',
@@ -58,6 +59,8 @@ SOMETHING = [
     "",
     "whatever a linter says\n",
     "12 passed in 0.1s\n",
+    "1 passed, 3 subtests passed in 0.01s\n",
+    "=== 2 passed, 3 subtests passed, 1 subtests skipped, 1 warning in 61.01s (0:01:01) ===\n",
     "== 1 passed, 3 skipped in 0.10s ==\n",
     "1 xfailed, 3 skipped in 0.10s\n",
     "collected 0 items printed by a test\n1 passed in 0.1s\n",
@@ -77,7 +80,9 @@ DISAGREES = [
     "Ran 3 tests in 0.001s\n\nFAILED (unexpected successes=1)\n",
     "Ran 3 tests in 0.001s\n\nFAILED\n",
     "Ran 3 tests in 0.001s\n",
+    "1 passed, 1 subtests failed, 3 subtests passed in 0.1s\n",
     "1..2\nok 1\nnot ok 2\n",
+    "1..1\nnot ok 1 # SKIP no network\n",
     "1..3\nok 1\nok 2\n",
     "1..1\nok 1\nok 2 - one more than planned\n",
     "TAP version 13\nok 1\n",
@@ -214,6 +219,16 @@ class T(unittest.TestCase):
     def test_d(self): self.fail()
     def test_e(self): ERROR
 """
+
+
+def test_a_real_pytest_with_subtests(tmp_path: Path) -> None:
+    subtests = "def test_a(subtests):\n    for i in range(3):\n        with subtests.test(i=i):\n            assert i < {}\n"
+    for most, expected in ((5, (1, 0, 0, 0)), (2, (0, 2, 0, 0))):  # the subtest, and the test because of it
+        (tmp_path / "test_it.py").write_text(subtests.format(most))
+        _, output = run(tmp_path, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+        seen = judge(output, int(expected[1] > 0), argv=("pytest",))
+        assert (seen.code is None) is (expected[1] == 0), output
+        assert numbers(seen.tests) == expected, output
 
 
 def test_a_real_unittest(tmp_path: Path) -> None:
