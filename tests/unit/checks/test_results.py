@@ -222,7 +222,7 @@ class T(unittest.TestCase):
 
 
 def test_a_real_pytest_with_subtests(tmp_path: Path) -> None:
-    subtests = "def test_a(subtests):\n    for i in range(3):\n        with subtests.test(i=i):\n            assert i < {}\n"
+    subtests = "def test_a(subtests):\n    for i in range(3):\n        with subtests.test(i=i): assert i < {}\n"
     for most, expected in ((5, (1, 0, 0, 0)), (2, (0, 2, 0, 0))):  # the subtest, and the test because of it
         (tmp_path / "test_it.py").write_text(subtests.format(most))
         _, output = run(tmp_path, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
@@ -331,6 +331,23 @@ def test_junit_counts() -> None:
     claimed = SUITE.format(failures=7, cases='<testcase name="a"/>')
     assert numbers(junit.read_report(claimed.encode())) == (1, 7, 0, 0)
     assert numbers(junit.read_report(b"<testsuite/>")) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("report", "bad"),
+    [
+        ("<testsuites failures='2'><testsuite>{}</testsuite></testsuites>", (2, 0)),
+        ("<testsuite><testsuite failures='1' errors='2'>{}</testsuite></testsuite>", (1, 2)),
+        ("<testsuite failures='1'><testsuite failures='3'>{}</testsuite><testsuite errors='1'/></testsuite>", (3, 1)),
+        ("<testsuite failures='9'><testsuite failures='3'>{}</testsuite></testsuite>", (9, 0)),
+        ("<testsuites><testsuite failures='1'/><testsuite failures='1'/>{}</testsuites>", (2, 0)),
+        ("<testsuite>{}<error>the set-up of all</error></testsuite>", (0, 1)),
+        ("<testsuites><testsuite>{}</testsuite><failure/></testsuites>", (1, 0)),
+    ],
+)
+def test_what_failed_is_believed_wherever_a_report_says_so(report: str, bad: tuple[int, int]) -> None:
+    told = junit.read_report(report.format("<testcase/>").encode())
+    assert numbers(told) == (1, bad[0], 0, bad[1])
 
 
 BOMB = (
