@@ -125,8 +125,12 @@ def test_the_counts_are_said() -> None:
     seen = judge("12 passed, 1 skipped in 0.1s\n")
     assert seen.message == "passed: 12 passed, 1 skipped"
     assert seen.tests is not None and seen.tests.facts() == {
-        "format": "pytest", "passed": 12, "failed": 0, "skipped": 1, "errors": 0, "counts": "tests",
+        "format": "pytest", "passed": 12, "failed": 0, "skipped": 1, "errors": 0, "reruns": 0, "counts": "tests",
     }  # fmt: skip
+    again = judge("12 passed, 2 rerun in 0.1s\n")
+    assert again.message == "passed: 12 passed, 2 tried again"
+    maven = b"<testsuite><testcase><flakyFailure/><flakyError/></testcase><testcase/></testsuite>"
+    assert junit.read_report(maven).words() == "2 passed, 2 tried again"
     both = judge("12 passed in 0.1s\nok  \ta\t0.1s\n")
     assert both.tests is not None and (both.tests.source, both.tests.passed) == ("pytest+go test", 13)
 

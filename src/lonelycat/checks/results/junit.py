@@ -18,6 +18,8 @@ MAX_BYTES = 64 * 1024 * 1024
 _MAX_DEPTH = 64
 _MAX_ELEMENTS = 5_000_000
 _SUITES = ("testsuites", "testsuite")
+_FLAKY = ("flakyFailure", "flakyError")
+"""How Maven's reports say that a test failed and then passed."""
 _FAILED, _BROKEN, _SKIPPED = "failure", "error", "skipped"
 
 
@@ -38,7 +40,7 @@ class _Bad(NamedTuple):
 
 class _Reading:
     def __init__(self) -> None:
-        self.depth = self.elements = self.suites = self.cases = 0
+        self.depth = self.elements = self.suites = self.cases = self.reruns = 0
         self.verdicts = {_FAILED: 0, _BROKEN: 0, _SKIPPED: 0}
         self.bad = _Bad()
         self._open: list[tuple[_Bad, _Bad]] = []
@@ -63,6 +65,8 @@ class _Reading:
             self._verdict = None
         elif above == "testcase" and name in self.verdicts and self._verdict in (None, _SKIPPED):
             self._verdict = name
+        elif above == "testcase" and name in _FLAKY:
+            self.reruns += 1
         elif above in _SUITES:
             self._count(name)
         self._path.append(name)
@@ -84,7 +88,8 @@ class _Reading:
         if not self.suites:
             raise ReportError("it holds no suite of tests")
         passed = self.cases - sum(self.verdicts.values())
-        return TestCounts("JUnit", passed, self.bad.failed, self.verdicts[_SKIPPED], self.bad.errors)
+        skipped = self.verdicts[_SKIPPED]
+        return TestCounts("JUnit", passed, self.bad.failed, skipped, self.bad.errors, reruns=self.reruns)
 
 
 def read_report(data: bytes) -> TestCounts:

@@ -32,4 +32,5 @@ def read(text: str) -> TestCounts | None:
         failed=numbers.get("failed", 0) or numbers.get("subtests failed", 0),
         skipped=numbers.get("skipped", 0),
         errors=numbers.get("error", 0) + numbers.get("errors", 0),
+        reruns=numbers.get("rerun", 0),  # of pytest-rerunfailures
     )
