@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,10 +82,12 @@ def test_a_fault_that_no_check_notices_is_a_failure(capsys: pytest.CaptureFixtur
     """By checks that compare with what was before, too: none of them may keep the rest from being tried."""
 
     def with_comparing_checks(policy: str) -> str:
-        socket = policy.partition('socket: "')[2].partition('"')[0]
-        return policy.replace("health_checks:\n", f"health_checks:{COMPARING % socket}", 1)
+        place = policy.partition('socket: "')[2].partition('"')[0]
+        return policy.replace("health_checks:\n", f"health_checks:{COMPARING % place}", 1)
 
-    with shop(with_comparing_checks) as stage:
+    with shop(with_comparing_checks) as stage, socket.socket(socket.AF_UNIX) as live:
+        live.bind(str(stage.workspace / "live.sock"))  # as a live service may have in its workspace
+        os.mkfifo(stage.workspace / "live.fifo")
         code, told = health(stage, capsys, "test", "web-runs", "web-stays", "nothing-logged")
         assert (code, told["code"]) == (4, "HEALTH_TEST_NOT_NOTICED")
         assert "hang of web" in told["message"] and "stop of redis" in told["message"]
