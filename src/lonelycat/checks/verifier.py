@@ -284,7 +284,7 @@ def _what_it_wrote(profile: VerificationProfile, ended: _Ended, workspace: Path)
         return
     with tempfile.TemporaryDirectory(prefix="lonelycat-") as directory:
         if ended.kept is not None:
-            report = Path(directory) / profile.results.report
+            report = resolve_inside(Path(directory), profile.results.report)
             report.parent.mkdir(parents=True, exist_ok=True)
             report.write_bytes(b64decode(ended.kept.base64))
             os.utime(report, ns=(ended.kept.written_ns, ended.kept.written_ns))
