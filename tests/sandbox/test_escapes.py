@@ -145,6 +145,20 @@ def test_abstract_sockets_of_the_host_are_out_of_reach(verify: Verify) -> None:
         assert (b"refused" in shown.output) is (landlock.version() >= 6)
 
 
+def test_shared_memory_of_the_host_is_out_of_reach(verify: Verify) -> None:
+    made = subprocess.run(["ipcmk", "-M", "4096"], capture_output=True, text=True, check=True)
+    number = made.stdout.split()[-1]
+    try:
+        code = TRY + (
+            f"if libc.shmat({number}, None, 0o10000) == -1: print('refused', ctypes.get_errno())\n"
+            "print(len(open('/proc/sysvipc/shm').readlines()) - 1, 'segments')\n"
+        )
+        output = verify(code).output.decode()
+        assert "refused" in output and "0 segments" in output, output
+    finally:
+        subprocess.run(["ipcrm", "-m", number], check=True)
+
+
 def test_sockets_with_a_name_are_out_of_reach(verify: Verify, workspace: Path, tmp_path: Path) -> None:
     """Even in the workspace: an overlay has inodes of its own, and a socket is bound to an inode."""
     places = [workspace / "s", tmp_path / "s"]

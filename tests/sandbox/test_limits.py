@@ -52,6 +52,45 @@ def test_memory_that_is_shared_counts_once(verify: Verify) -> None:
     assert (result.ok, result.output) == (True, b"fine\n"), result
 
 
+UNMAPPED = {
+    "files without a name": (
+        "import os, time\n"
+        "file = os.memfd_create('held')\n"
+        "for n in range({0}): os.write(file, bytes(1 << 20))\n"
+    ),
+    "segments that nobody has attached": (
+        "import ctypes, time\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.shmat.restype = ctypes.c_void_p\n"
+        "for n in range({0}):\n"
+        "    place = libc.shmat(libc.shmget(0, ctypes.c_size_t(1 << 20), 0o1600), None, 0)\n"
+        "    ctypes.memset(place, 1, 1 << 20)\n"
+        "    libc.shmdt(ctypes.c_void_p(place))\n"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNMAPPED)
+def test_shared_memory_that_is_in_no_process(verify: Verify, kind: str) -> None:
+    code = UNMAPPED[kind] + "time.sleep({1})\nprint('fine')"
+    assert verify(code.format(300, 60), sandbox={"max_memory_bytes": 128 * MIB}).code == "VERIFY_MEMORY_LIMIT"
+    assert verify(code.format(40, 0.5), sandbox={"max_memory_bytes": 128 * MIB}).output == b"fine\n"
+
+
+def test_shared_memory_that_is_mapped_counts_once(verify: Verify) -> None:
+    code = (
+        "import mmap, os, time\n"
+        "file = os.memfd_create('held')\n"
+        "os.write(file, bytes(80 << 20))\n"
+        "held = mmap.mmap(file, 80 << 20)\n"
+        "total = sum(held[n] for n in range(0, 80 << 20, 4096))\n"
+        "time.sleep(0.5)\n"
+        "print('fine')\n"
+    )
+    result = verify(code, sandbox={"max_memory_bytes": 128 * MIB})
+    assert (result.ok, result.output) == (True, b"fine\n"), result
+
+
 @pytest.mark.parametrize("kind", ["processes", "threads", "bomb"])
 def test_too_many_processes(verify: Verify, kind: str) -> None:
     code = {

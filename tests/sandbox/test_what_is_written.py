@@ -191,3 +191,19 @@ def test_writes_in_a_private_home_are_told_but_for_its_cache(
     assert result.code == "VERIFY_UNDECLARED_WRITES"
     assert result.details["effects"]["undeclared"] == [f"{home}/.bashrc"]  # type: ignore[index]  # a dict
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_report_is_brought_out_to_nowhere_but_a_place_of_its_own(
+    verify: Verify, tmp_path: Path, absolute: bool
+) -> None:
+    """Wherever it is said to lie; a policy with such a place does not load, but not everybody loads one."""
+    outside = tmp_path / "outside" / "report.xml"
+    place = str(outside) if absolute else f"{'../' * 40}{outside.relative_to('/')}"
+    code = (
+        f"import os\nfor path in ('.{outside}', '{outside}'):\n    os.makedirs(os.path.dirname(path), exist_ok=True)\n"
+        "    open(path, 'w').write('<testsuite><testcase/></testsuite>')\n"
+    )
+    result = verify(code, results={"report": place})
+    assert result.code in ("CHECK_PATH_OUTSIDE", "VERIFY_REPORT_MISSING"), result
+    assert not outside.exists()

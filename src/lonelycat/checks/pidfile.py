@@ -1,18 +1,20 @@
 """Reads and writes pid files.
 
 Invariant: a pid file is never believed on its number alone. LonelyCat's own hold three lines: pid, start time and
-boot; tools that read only the first line still work. Of a foreign one, a process that started after the file was
-written is not the one it names.
+boot; tools that read only the first line still work. Of a foreign one, whatever else it holds (PostgreSQL's has its
+directory in the second line), a process that started after the file was written is not the one it names.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from lonelycat.checks.identity import Identity, identify, started_at
 
 _MAX_BYTES = 4096
+_OWN = re.compile(r"[0-9]+\n([0-9]+(?:\.[0-9]+)?)\n([^\n]*)\n")
 _CLOCK_SLACK_SECONDS = 2.0
 
 
@@ -48,15 +50,15 @@ def read_pid_file(path: Path) -> PidFile | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, opened so that a FIFO cannot block
-            lines = file.read(_MAX_BYTES).decode("ascii", "replace").split("\n")
+            text = file.read(_MAX_BYTES).decode("ascii", "replace")
             written = os.fstat(descriptor).st_mtime
     except OSError:
         return None
-    number = lines[0].strip()
+    number = text.partition("\n")[0].strip()
     if not number.isascii() or not number.isdigit() or len(number) > 10 or int(number) < 1:
         return None
-    own = len(lines) >= 3 and lines[1].strip() != ""
-    identity = Identity(int(number), lines[1].strip(), lines[2].strip()) if own else None
+    own = _OWN.fullmatch(text)
+    identity = None if own is None else Identity(int(number), own[1], own[2])
     return PidFile(int(number), identity, written)
 
 

@@ -3,7 +3,8 @@
 Invariants:
 - Only a command that ended by itself with exit code 0, and that tested something, passes. A time-out, a signal, a
   missing command, zero or only skipped tests, and a crash of the verifier itself are failures with their own codes.
-- A failed run is tried again as often as the profile says; what passes only then says that it is flaky.
+- A failed run is tried again as often as the profile says; what passes only then says that it is flaky, and so does
+  what passed because its test runner tried again.
 - The command runs in the workspace, in a scrubbed environment, without a shell, and leaves no process behind.
 - It runs in a sandbox (``sandbox/``), where nothing that it writes reaches the host. Without one it runs only where the
   policy allows that, and the result says so.
@@ -35,6 +36,7 @@ from lonelycat.governance.policy_profiles import VerificationProfile
 from lonelycat.settings import Limits, child_environment
 
 if TYPE_CHECKING:
+    from lonelycat.checks.results.counts import TestCounts
     from lonelycat.checks.sandbox.observed import Observed
     from lonelycat.checks.sandbox.spec import Kept, Rehearsal
 
@@ -153,12 +155,12 @@ class Verifier:
         begun = self._clock.monotonic()
         limit = min(profile.timeout, timeout)
         started_at = self._clock.now().timestamp()
-        tests: dict[str, object] | None = None
+        tests: TestCounts | None = None
         try:
             ended = self._end_of(profile, changed_paths, limit, rehearsed)
             judged = _judged(profile, ended, limit, self._workspace, started_at)
             code, message = judged.code, f"{name}: {judged.message}"
-            tests = None if judged.tests is None else judged.tests.facts()
+            tests = judged.tests
         except LonelyCatError as error:
             ended, code, message = None, error.code, f"{name}: {error.message}"
         except Exception as error:  # noqa: BLE001 - closed by default: a crashed check is a failure
@@ -171,7 +173,10 @@ class Verifier:
             message=message,
             duration_seconds=self._clock.monotonic() - begun,
             output=ended.done.output if ended else b"",
-            details=_details(profile, ended, tests),
+            details={
+                **_details(profile, ended, tests),
+                **({"flaky": True} if code is None and tests is not None and tests.reruns else {}),
+            },
         )
 
     def _end_of(
@@ -279,7 +284,7 @@ def _what_it_wrote(profile: VerificationProfile, ended: _Ended, workspace: Path)
         return
     with tempfile.TemporaryDirectory(prefix="lonelycat-") as directory:
         if ended.kept is not None:
-            report = Path(directory) / profile.results.report
+            report = resolve_inside(Path(directory), profile.results.report)
             report.parent.mkdir(parents=True, exist_ok=True)
             report.write_bytes(b64decode(ended.kept.base64))
             os.utime(report, ns=(ended.kept.written_ns, ended.kept.written_ns))
@@ -296,14 +301,12 @@ def _judged_by_what_it_wrote(judged: Judgement, profile: VerificationProfile, en
     return replace(judged, message=judged.message + where + (f"; {wrote}" if wrote else ""))
 
 
-def _details(
-    profile: VerificationProfile, ended: _Ended | None, tests: Mapping[str, object] | None
-) -> dict[str, object]:
+def _details(profile: VerificationProfile, ended: _Ended | None, tests: TestCounts | None) -> dict[str, object]:
     details: dict[str, object] = {
         "argv": list(profile.argv),
         "exit_code": ended.done.exit_code if ended else None,
         "signal": ended.done.signal if ended else None,
-        **({} if tests is None else {"tests": tests}),
+        **({} if tests is None else {"tests": tests.facts()}),
     }
     if ended is not None:
         details["sandbox"] = ended.level

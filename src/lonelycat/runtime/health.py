@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lonelycat.checks.health.checker import HealthChecker
 from lonelycat.checks.health.registry import health_kind, known_kinds, origin, validate_health_check
 from lonelycat.checks.result import CheckResult
-from lonelycat.errors import InputError, LonelyCatError
+from lonelycat.errors import InputError
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_profiles import HealthCheck
 from lonelycat.runtime.bootstrap import Wiring
@@ -68,7 +68,7 @@ def health_run(wiring: Wiring, names: Sequence[str] = ()) -> tuple[CheckResult, 
     settings = wiring.settings
     checker = HealthChecker(settings.workspace, wiring.clock, settings.limits)
     limit = policy.executor.constraints.max_step_time
-    return tuple(redacted(_asked(checker, name, check, limit)) for name, check in chosen.items())
+    return tuple(redacted(checker.run_now(name, check, limit)) for name, check in chosen.items())
 
 
 def chosen_checks(policy: Policy, names: Sequence[str]) -> dict[str, HealthCheck]:
@@ -85,11 +85,3 @@ def chosen_checks(policy: Policy, names: Sequence[str]) -> dict[str, HealthCheck
             there = f"There are {', '.join(known)}."
             raise InputError("UNKNOWN_HEALTH_CHECK", f"the policy has no health check {name}", there)
     return {name: check for name, check in known.items() if not names or name in names}
-
-
-def _asked(checker: HealthChecker, name: str, check: HealthCheck, limit: float) -> CheckResult:
-    try:
-        mark = checker.mark(name, check, limit)
-    except LonelyCatError as error:
-        return CheckResult(name, f"health:{check.kind}", False, error.code, f"{name}: {error.message}", 0.0)
-    return checker.run(name, check, limit, mark)

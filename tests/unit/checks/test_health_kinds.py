@@ -123,6 +123,16 @@ def test_a_recycled_pid_is_not_the_process(probe: Any, sleeper: Any, workspace: 
     assert probe("process", pid_file="foreign.pid").code == "HEALTH_PROCESS_MISSING"
 
 
+def test_a_pid_file_that_says_more_in_its_own_way(probe: Any, sleeper: Any, workspace: Path) -> None:
+    """Such as PostgreSQL's ``postmaster.pid``."""
+    foreign = workspace / "postmaster.pid"
+    for rest in ("/var/lib/data\n1795665178\n5432\n\n127.0.0.1\n", "1\n1\n1\n", "\n\n\n"):
+        foreign.write_text(f"{sleeper.pid}\n{rest}")
+        assert probe("process", pid_file="postmaster.pid").ok
+        os.utime(foreign, (0, time.time() - 3600))
+        assert probe("process", pid_file="postmaster.pid").code == "HEALTH_PROCESS_MISSING", "a recycled pid"
+
+
 @pytest.mark.parametrize("content", ["", "\n", "abc", "-1", "0", "1e3", "99999999999", "٣", "\0", "4194304999"])
 def test_a_pid_file_without_a_pid_is_no_process(probe: Any, workspace: Path, content: str) -> None:
     (workspace / "x.pid").write_text(content)
@@ -282,6 +292,8 @@ def test_sqlite_wrong_answers(probe: Any, database: Path, parameters: dict[str, 
 
 def test_sqlite_damage_absence_and_strangers(probe: Any, database: Path, workspace: Path) -> None:
     assert probe("sqlite", path="missing.db").code == "HEALTH_SQLITE_MISSING"
+    (workspace / "empty.db").touch()
+    assert probe("sqlite", path="empty.db").code == "HEALTH_SQLITE_MISSING"
     assert not (workspace / "missing.db").exists()
     (workspace / "text.db").write_text("not a database at all" * 100)
     assert probe("sqlite", path="text.db").code == "HEALTH_SQLITE_INTEGRITY"

@@ -129,6 +129,20 @@ def test_rotation_by_the_real_logrotate(log: Path, ask: Asking, tmp_path: Path) 
             old.unlink()
 
 
+@pytest.mark.parametrize("begun", ["", "not a whole line yet"])
+def test_a_log_that_had_no_line_yet_may_be_copied_and_truncated(log: Path, ask: Asking, begun: str) -> None:
+    log.write_text(begun)
+    worker = log.with_name("app.worker.log")  # another log, which only looks like a rotated one
+    worker.write_text("ERROR of old\n")
+    mark = ask.mark("log", **ERROR)
+    add(worker, "fine\n")
+    assert ask("log", **ERROR, mark=mark).ok
+    add(log, "ERROR\n")
+    shutil.copy(log, log.with_name("app.log.1"))
+    log.write_text("fine\n")
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_MATCH"
+
+
 def test_what_was_lost_is_not_a_pass(log: Path, ask: Asking) -> None:
     mark = ask.mark("log", **ERROR)
     log.write_text("")  # the same file, emptied

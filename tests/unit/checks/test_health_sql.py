@@ -49,6 +49,11 @@ def test_a_refused_password_and_a_missing_variable_fail(
     assert seen.code == "HEALTH_SECRET_MISSING" and "APP_PASSWORD" in seen.message
 
 
+def test_its_server_is_found_by_the_pid_file_that_it_writes(database: Postgres, ask: Asking) -> None:
+    seen = ask("process", pid_file=str(database.directory / "postmaster.pid"), argv_matches="postgres")
+    assert seen.ok, seen
+
+
 def test_nobody_listens_and_no_such_database(ask: Asking, url: str, database: Postgres) -> None:
     nobody = f"postgresql+psycopg://postgres@127.0.0.1:{free_port()}/postgres"
     assert ask("sql", url=nobody).code == "HEALTH_SQL_CONNECT"

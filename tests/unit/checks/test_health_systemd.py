@@ -21,11 +21,22 @@ UNITS = {
     ),
     "off.service": "[Service]\nExecStart=/bin/sleep 600\n",
 }
+RECOVERING = (
+    "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=100ms\n"
+    "ExecStart=/bin/sh -c 'for one in {}/*; do test -e $one && rm $one && exit 1; done; exec sleep 600'\n"
+)
+"""It fails as often as there are files in a directory, then runs."""
 
 
 @pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Systemd]:
-    with systemd(tmp_path_factory.mktemp("systemd"), UNITS) as one:
+def failures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("failures")
+
+
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory: pytest.TempPathFactory, failures: Path) -> Iterator[Systemd]:
+    units = {**UNITS, "recovering.service": RECOVERING.format(failures)}
+    with systemd(tmp_path_factory.mktemp("systemd"), units) as one:
         one.systemctl("start", "good", "once")
         one.systemctl("start", "--no-block", "failing", "flapping")
         until(lambda: one.property("failing", "ActiveState") == "failed", "a unit that fails", pause=0.05)
@@ -58,7 +69,7 @@ def test_restarts_count_from_the_mark(manager: Systemd) -> None:
     (_, calm), (_, mark) = manager.asks(
         ("mark", None, unit("good", max_restarts=0)), ("mark", None, unit("flapping", max_restarts=1))
     )
-    assert calm == {"restarts": 0}
+    assert calm["restarts"] == 0
     enough = mark["restarts"] + 2
     until(lambda: int(manager.property("flapping", "NRestarts")) >= enough, "two restarts", pause=0.1)
     codes = set()
@@ -74,7 +85,28 @@ def test_restarts_count_from_the_mark(manager: Systemd) -> None:
     manager.systemctl("restart", "good")  # as a change does; systemd does not count it
     assert manager.asks(("probe", calm, unit("good", max_restarts=0)))[0][0] is None
     # A unit that the change is to bring begins at none.
-    assert manager.asks(("mark", None, unit("gone", max_restarts=0)))[0] == ["mark", {"restarts": 0}]
+    never = {"restarts": 0, "invocation": ""}
+    assert manager.asks(("mark", None, unit("gone", max_restarts=0)))[0] == ["mark", never]
+
+
+def test_a_unit_may_not_restart_again_as_often_as_it_had_before(manager: Systemd, failures: Path) -> None:
+    """A start by hand makes systemd count anew; up to the number noted that looks as if nothing had happened."""
+
+    def fail_twice(verb: str) -> None:
+        for name in ("one", "two"):
+            (failures / name).touch()
+        manager.systemctl(verb, "--no-block", "recovering")
+        until(lambda: not any(failures.iterdir()), "a unit that failed twice", pause=0.05)
+        until(lambda: manager.property("recovering", "SubState") == "running", "a unit that runs", pause=0.05)
+        assert manager.property("recovering", "NRestarts") == "2"
+
+    fail_twice("start")
+    never, twice = unit("recovering", max_restarts=0), unit("recovering", max_restarts=2)
+    mark = manager.asks(("mark", None, never))[0][1]
+    assert manager.asks(("probe", mark, never))[0][0] is None, "what was before the change is not held against it"
+    fail_twice("restart")
+    answers = manager.asks(("probe", mark, never), ("probe", mark, twice))
+    assert [code for code, _ in answers] == ["HEALTH_SYSTEMD_RESTARTED", None], answers
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ NOTHING = [
     "\n----\nRan 0 tests in 0.000s\n\nNO TESTS RAN\n",
     "1..0 # SKIP no network\n",
     "TAP version 14\n1..2\nok 1 # SKIP\nok 2 - b # skip later\n",
+    "1..2\nok 1 # SKIP\nok 2 # skip: later\n",
     "?   \texample.com/a\t[no test files]\n",
     "ok  \texample.com/a\t0.1s [no tests to run]\n",
     '{"Action":"start","Package":"a"}\n{"Action":"skip","Package":"a"}\n',
@@ -58,6 +59,8 @@ SOMETHING = [
     "",
     "whatever a linter says\n",
     "12 passed in 0.1s\n",
+    "1 passed, 3 subtests passed in 0.01s\n",
+    "=== 2 passed, 3 subtests passed, 1 subtests skipped, 1 warning in 61.01s (0:01:01) ===\n",
     "== 1 passed, 3 skipped in 0.10s ==\n",
     "1 xfailed, 3 skipped in 0.10s\n",
     "collected 0 items printed by a test\n1 passed in 0.1s\n",
@@ -77,7 +80,9 @@ DISAGREES = [
     "Ran 3 tests in 0.001s\n\nFAILED (unexpected successes=1)\n",
     "Ran 3 tests in 0.001s\n\nFAILED\n",
     "Ran 3 tests in 0.001s\n",
+    "1 passed, 1 subtests failed, 3 subtests passed in 0.1s\n",
     "1..2\nok 1\nnot ok 2\n",
+    "1..1\nnot ok 1 # SKIP no network\n",
     "1..3\nok 1\nok 2\n",
     "1..1\nok 1\nok 2 - one more than planned\n",
     "TAP version 13\nok 1\n",
@@ -120,8 +125,12 @@ def test_the_counts_are_said() -> None:
     seen = judge("12 passed, 1 skipped in 0.1s\n")
     assert seen.message == "passed: 12 passed, 1 skipped"
     assert seen.tests is not None and seen.tests.facts() == {
-        "format": "pytest", "passed": 12, "failed": 0, "skipped": 1, "errors": 0, "counts": "tests",
+        "format": "pytest", "passed": 12, "failed": 0, "skipped": 1, "errors": 0, "reruns": 0, "counts": "tests",
     }  # fmt: skip
+    again = judge("12 passed, 2 rerun in 0.1s\n")
+    assert again.message == "passed: 12 passed, 2 tried again"
+    maven = b"<testsuite><testcase><flakyFailure/><flakyError/></testcase><testcase/></testsuite>"
+    assert junit.read_report(maven).words() == "2 passed, 2 tried again"
     both = judge("12 passed in 0.1s\nok  \ta\t0.1s\n")
     assert both.tests is not None and (both.tests.source, both.tests.passed) == ("pytest+go test", 13)
 
@@ -214,6 +223,16 @@ class T(unittest.TestCase):
     def test_d(self): self.fail()
     def test_e(self): ERROR
 """
+
+
+def test_a_real_pytest_with_subtests(tmp_path: Path) -> None:
+    subtests = "def test_a(subtests):\n    for i in range(3):\n        with subtests.test(i=i): assert i < {}\n"
+    for most, expected in ((5, (1, 0, 0, 0)), (2, (0, 2, 0, 0))):  # the subtest, and the test because of it
+        (tmp_path / "test_it.py").write_text(subtests.format(most))
+        _, output = run(tmp_path, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+        seen = judge(output, int(expected[1] > 0), argv=("pytest",))
+        assert (seen.code is None) is (expected[1] == 0), output
+        assert numbers(seen.tests) == expected, output
 
 
 def test_a_real_unittest(tmp_path: Path) -> None:
@@ -316,6 +335,23 @@ def test_junit_counts() -> None:
     claimed = SUITE.format(failures=7, cases='<testcase name="a"/>')
     assert numbers(junit.read_report(claimed.encode())) == (1, 7, 0, 0)
     assert numbers(junit.read_report(b"<testsuite/>")) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("report", "bad"),
+    [
+        ("<testsuites failures='2'><testsuite>{}</testsuite></testsuites>", (2, 0)),
+        ("<testsuite><testsuite failures='1' errors='2'>{}</testsuite></testsuite>", (1, 2)),
+        ("<testsuite failures='1'><testsuite failures='3'>{}</testsuite><testsuite errors='1'/></testsuite>", (3, 1)),
+        ("<testsuite failures='9'><testsuite failures='3'>{}</testsuite></testsuite>", (9, 0)),
+        ("<testsuites><testsuite failures='1'/><testsuite failures='1'/>{}</testsuites>", (2, 0)),
+        ("<testsuite>{}<error>the set-up of all</error></testsuite>", (0, 1)),
+        ("<testsuites><testsuite>{}</testsuite><failure/></testsuites>", (1, 0)),
+    ],
+)
+def test_what_failed_is_believed_wherever_a_report_says_so(report: str, bad: tuple[int, int]) -> None:
+    told = junit.read_report(report.format("<testcase/>").encode())
+    assert numbers(told) == (1, bad[0], 0, bad[1])
 
 
 BOMB = (

@@ -90,6 +90,13 @@ def test_a_program_that_ends_within_the_settling_time_fails(ask: Callable[..., C
     assert b"too late" in found.output
 
 
+def test_no_time_to_settle_is_not_settled(ask: Callable[..., CheckResult], short: Path) -> None:
+    assert ask(program="reloading").ok
+    until(lambda: (short / "reloading.out").read_text() == "up\n", "the program to listen")
+    found = decided(lambda: ask(program="reloading", action="reload", within=2.0, settle_seconds=600))
+    assert (found.ok, found.code) == (False, "SERVICE_RESTART_TIMEOUT"), found
+
+
 def test_an_unknown_program_and_an_unknown_group(ask: Callable[..., CheckResult]) -> None:
     assert ask(program="nobody").code == "SERVICE_NOT_KNOWN"
     assert ask(program="nobody:*").code == "SERVICE_NOT_KNOWN"

@@ -74,6 +74,26 @@ def test_the_first_restart_starts_and_the_second_replaces(restart: Any, workspac
     await_log(workspace, "up", 2)
 
 
+def test_a_start_that_is_interrupted_leaves_no_service_that_nobody_knows(
+    restart: Any, workspace: Path, marker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever restarts it next, such as the rollback, finds what was started, and ends it."""
+    run = subprocess.run
+
+    def interrupted(argv: list[str], **options: Any) -> None:
+        run(argv, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        restart(argv=script(SLEEP, marker))
+    monkeypatch.undo()
+    (left,) = marker.await_carriers(True)
+    again = restart(argv=script(SLEEP, marker), settle_seconds=0.1, must_be_running=True)
+    assert again.ok, again
+    assert marker.carriers() == [again.details["pid"]] != [left]
+
+
 def test_a_stubborn_service_is_killed_after_its_grace(restart: Any, workspace: Path, marker: Any) -> None:
     assert restart(argv=script(STUBBORN, marker)).ok
     await_log(workspace, "up")

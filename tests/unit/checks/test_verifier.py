@@ -243,6 +243,14 @@ def test_a_flaky_run_is_never_silent(verify_in_place: Any, workspace: Path) -> N
     assert verify_in_place("sh", "-c", flaky, retries=2).details.get("flaky") is None  # it passed at once
 
 
+def test_nor_is_one_that_its_own_runner_tried_again(verify_in_place: Any) -> None:
+    result = verify_in_place("echo", "3 passed, 1 rerun in 0.1s")
+    assert result.ok and result.details["flaky"] is True and "1 tried again" in result.message
+    result = verify_in_place("sh", "-c", "echo 1 failed, 2 passed, 1 rerun in 0.1s; exit 1")
+    assert not result.ok and "flaky" not in result.details and "1 tried again" in result.message
+    assert "flaky" not in verify_in_place("echo", "3 passed in 0.1s").details
+
+
 def test_a_failure_that_stays_is_tried_as_often_as_told(verify_in_place: Any, workspace: Path) -> None:
     result = verify_in_place("sh", "-c", "echo x >> runs; exit 1", retries=2)
     assert result.code == "VERIFY_FAILED" and result.details["attempts"] == 3 and result.details["flaky"] is False

@@ -22,7 +22,7 @@ from lonelycat.changes.model import Strict
 from lonelycat.checks.breaking.faults import Fault, Patient, faults_of
 from lonelycat.checks.breaking.report import FaultSeen, HealthTestReport, Seen
 from lonelycat.checks.health.checker import HealthChecker
-from lonelycat.checks.health.kind import ProbeContext
+from lonelycat.checks.health.kind import Mark, ProbeContext
 from lonelycat.checks.placeholders import fill
 from lonelycat.checks.result import CheckResult
 from lonelycat.checks.services.order import restart_order
@@ -106,12 +106,20 @@ class Trial:
         codes = {name: result.code or "" for name, result in found.items() if not result.ok}
         return FaultSeen(fault=fault.name, service=fault.service, seen=seen, codes=codes)
 
-    def _ask(self, checks: Mapping[str, HealthCheck], marks: Mapping[str, object]) -> dict[str, CheckResult]:
-        """Ask all checks at the same time, each as the policy has it; one thing that is slow does not hide another."""
+    def _ask(
+        self, checks: Mapping[str, HealthCheck], marks: Mapping[str, Mark | None] | None = None
+    ) -> dict[str, CheckResult]:
+        """Ask all checks at the same time, each as the policy has it; one thing that is slow does not hide another.
+
+        Args:
+            marks: what they compare with; None when each is to note it just before it is asked.
+        """
         checker = HealthChecker(self._root, self._clock, Limits())
 
         def ask(name: str) -> CheckResult:
-            return checker.run(name, checks[name], _CHECK_SECONDS, marks.get(name))  # type: ignore[arg-type]  # a mark
+            if marks is None:
+                return checker.run_now(name, checks[name], _CHECK_SECONDS)
+            return checker.run(name, checks[name], _CHECK_SECONDS, marks.get(name))
 
         with ThreadPoolExecutor(max_workers=16) as pool:
             return dict(zip(checks, pool.map(ask, checks), strict=True))
@@ -120,7 +128,7 @@ class Trial:
         until = self._clock.monotonic() + self._job.test.ready_timeout
         checks = self._job.health_checks
         while True:
-            found = self._ask(checks, {})
+            found = self._ask(checks)
             checks = {name: checks[name] for name in checks if not found[name].ok}
             if not checks:
                 return

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -66,7 +67,7 @@ def break_copy(
     services, checks = policy.services, policy.health_checks
     with _scratch() as scratch:
         copy = scratch / "workspace"
-        shutil.copytree(workspace, copy, symlinks=True, ignore=_ignored(workspace))
+        _copy(workspace, copy)
         job = {
             "workspace": str(workspace),
             "scratch": str(scratch),
@@ -91,12 +92,37 @@ def _scratch() -> Iterator[Path]:
         yield Path(name).resolve()
 
 
-def _ignored(workspace: Path) -> Callable[[str, list[str]], set[str]]:
-    def ignore(directory: str, entries: list[str]) -> set[str]:
-        at_root = Path(directory) == workspace
-        return {name for name in entries if name in _SHARED or (at_root and name in _NOT_COPIED)}
+def _copy(workspace: Path, copy: Path) -> None:
+    """Copy what a service is made of; sockets and pipes of the live one, and what it removes meanwhile, are not.
 
-    return ignore
+    Raises:
+        StateError: ``HEALTH_TEST_FAILED``: something else cannot be copied.
+    """
+
+    def left_out(directory: str, entries: list[str]) -> set[str]:
+        at_root = Path(directory) == workspace
+        named = {name for name in entries if name in _SHARED or (at_root and name in _NOT_COPIED)}
+        return named | {name for name in entries if not _is_copied(Path(directory, name))}
+
+    def copy_file(source: str, target: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy2(source, target)
+
+    try:
+        shutil.copytree(workspace, copy, symlinks=True, ignore=left_out, copy_function=copy_file)
+    except OSError as error:
+        first = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+        raise StateError(
+            "HEALTH_TEST_FAILED", f"the workspace cannot be copied: {first}", "Make all of it readable, and try again."
+        ) from error
+
+
+def _is_copied(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
 def _options(workspace: Path, copy: Path, scratch: Path, test: HealthTest) -> list[str]:

@@ -83,6 +83,14 @@ class HealthChecker:
         seconds = self._clock.monotonic() - begun
         return verdict.as_check(name, f"health:{check.kind}", seconds, attempts=tally.attempts)
 
+    def run_now(self, name: str, check: HealthCheck, timeout: float) -> CheckResult:
+        """Run ``check`` outside of a change: what it compares with is noted just before it is asked."""
+        try:
+            mark = self.mark(name, check, timeout)
+        except LonelyCatError as error:
+            return failed(error.code, error.message).as_check(name, f"health:{check.kind}", 0.0)
+        return self.run(name, check, timeout, mark)
+
     def mark(self, name: str, check: HealthCheck, timeout: float) -> Mark | None:
         """Return what ``check`` wants to know after the change about the state before it, or None if nothing.
 

@@ -4,6 +4,7 @@ Invariants:
 - Only what is new counts: the mark says up to which byte the file had been written, and how its end looked.
 - A log that was rotated is read on in the file that it became, then in those that took its place. Where the rest of
   the old one cannot be found, after a truncation for example, nobody knows what it said: a failure, not a pass.
+- An empty log shows no truncation. What appears beside it and was written since is what it may have been rotated to.
 - Reading is bounded in bytes and in time. More than the bound is a failure too.
 """
 
@@ -87,6 +88,7 @@ def take_mark(context: ProbeContext, parameters: LogParameters, timeout: float) 
         "offset": offset,
         "end": _digest(end[: len(end) - (facts.st_size - offset)]),
         "at": now,
+        **({} if offset else {"beside": [there.st_ino for one in _siblings(path) if (there := _facts(one))]}),
     }
 
 
@@ -144,6 +146,8 @@ def _new_parts(path: Path, mark: Mark) -> list[_Part]:
         return [*_since(path, mark, {current.st_ino}), _Part(path, 0)]
     offset, was = int(mark["offset"]), (mark["device"], mark["inode"])
     if (current.st_dev, current.st_ino) == was:
+        if offset == 0:
+            return [*_since(path, mark, {current.st_ino, *map(int, mark["beside"])}), _Part(path, 0)]
         if current.st_size >= offset and _looks_as_marked(path, mark):
             return [_Part(path, offset)]
         copied = next((one for one in _siblings(path) if _looks_as_marked(one, mark)), None)

@@ -71,6 +71,8 @@ def probe(context: ProbeContext, parameters: SqliteParameters, timeout: float) -
     place = resolve_inside(context.workspace, parameters.path)
     if not place.is_file():
         return failed("HEALTH_SQLITE_MISSING", f"{shown} is not a file")
+    if place.stat().st_size == 0:  # which SQLite takes for a sound database without tables
+        return failed("HEALTH_SQLITE_MISSING", f"{shown} is empty: nothing was ever written to it, or all is gone")
     deadline = context.clock.monotonic() + timeout
     try:
         with contextlib.closing(_open(place, timeout)) as connection:

@@ -5,7 +5,8 @@ It reads what ``systemctl show`` prints: lines of ``Property=value``, the form t
 Invariants:
 - A unit that does not exist is shown as inactive; it fails as such. A property that is not shown fails.
 - Restarts count from the number noted before the change. systemd counts anew when a unit is started by hand, as a
-  restart by LonelyCat does; the number is then compared with zero.
+  restart by LonelyCat does, and does not say so. In another invocation than the one noted, all that it counts are
+  therefore held against the unit: that it restarted less often is not known.
 """
 
 from __future__ import annotations
@@ -56,11 +57,9 @@ def probe(context: ProbeContext, parameters: SystemdParameters, timeout: float) 
     if unit.get("ActiveState") != parameters.active_state or parameters.sub_state not in (None, unit.get("SubState")):
         return failed("HEALTH_SYSTEMD_STATE", f"{shown} is {state} (result: {unit.get('Result')})", **facts)
     if parameters.max_restarts is not None:
-        restarts = _restarts(unit)
-        before = (context.mark or {}).get("restarts")
-        if restarts is None or not isinstance(before, int):
+        since = _restarts_since(context.mark or {}, unit)
+        if since is None:
             return failed("HEALTH_NO_BASELINE", f"{shown}: how often it restarted is not known", **facts)
-        since = restarts - before if restarts >= before else restarts
         if since > parameters.max_restarts:
             return failed("HEALTH_SYSTEMD_RESTARTED", f"{shown} was restarted {since} times since the change", **facts)
     return passed(f"{shown} is {state}", **facts)
@@ -70,10 +69,20 @@ def take_mark(context: ProbeContext, parameters: SystemdParameters, timeout: flo
     """Note how often systemd has restarted the unit, where the policy bounds it."""
     if parameters.max_restarts is None:
         return None
-    restarts = _restarts(_show(context, parameters, timeout))
+    unit = _show(context, parameters, timeout)
+    restarts = _restarts(unit)
     if restarts is None:
         raise StepFailedError("HEALTH_SYSTEMD_MISSING", f"systemd counts no restarts of unit {parameters.unit!a}")
-    return {"restarts": restarts}
+    return {"restarts": restarts, "invocation": unit.get("InvocationID", "")}
+
+
+def _restarts_since(mark: Mark, unit: dict[str, str]) -> int | None:
+    """Return how often systemd restarted ``unit`` since ``mark`` at most, or None when that is not known."""
+    restarts, before = _restarts(unit), mark.get("restarts")
+    if restarts is None or not isinstance(before, int):
+        return None
+    same = unit.get("InvocationID") == mark.get("invocation") != ""
+    return restarts - before if same and restarts >= before else restarts
 
 
 def _restarts(unit: dict[str, str]) -> int | None:

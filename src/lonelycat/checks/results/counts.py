@@ -3,6 +3,7 @@
 Invariants:
 - Counts are what was told, never guessed; ``problem`` says when what was told is not whole, and then nothing passes.
 - Expected failures count as passed, as the runners mean them; a failure that was not expected counts as failed.
+- A test that passed because its runner tried it again counts as passed, and that it did so is said.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class TestCounts:
         errors: tests that could not be run to a verdict, or broke outside of a test.
         packages: whether ``passed`` and ``failed`` count packages of tests, where no more was told.
         problem: why the results are not whole, or None.
+        reruns: how often the runner itself tried a failing test again.
     """
 
     __test__ = False
@@ -31,6 +33,7 @@ class TestCounts:
     errors: int = 0
     packages: bool = False
     problem: str | None = None
+    reruns: int = 0
 
     @property
     def ran(self) -> int:
@@ -50,6 +53,7 @@ class TestCounts:
             f"{self.errors} error{'s' if self.errors > 1 else ''}" if self.errors else "",
             f"{self.passed}{unit} passed" if self.passed or not self.bad + self.skipped else "",
             f"{self.skipped} skipped" if self.skipped else "",
+            f"{self.reruns} tried again" if self.reruns else "",
         ]
         return ", ".join(part for part in parts if part)
 
@@ -61,6 +65,7 @@ class TestCounts:
             "failed": self.failed,
             "skipped": self.skipped,
             "errors": self.errors,
+            "reruns": self.reruns,
             "counts": "packages" if self.packages else "tests",
         }
 
@@ -82,4 +87,5 @@ def added(all_counts: Iterable[TestCounts]) -> TestCounts | None:
         sum(one.errors for one in counts),
         all(one.packages for one in counts),
         next((one.problem for one in counts if one.problem), None),
+        sum(one.reruns for one in counts),
     )

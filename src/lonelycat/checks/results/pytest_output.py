@@ -1,6 +1,7 @@
 """Reads pytest's last line: ``12 passed, 1 skipped in 0.10s``.
 
-Only the last summary counts, so that output printed by the tests themselves rarely decides.
+Only the last summary counts, so that output printed by the tests themselves rarely decides. Subtests are counted with
+their test, but one that failed is a failure whatever is said of its test.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ import re
 
 from lonelycat.checks.results.counts import TestCounts
 
-_SUMMARY = re.compile(
-    r"^=*[ ]?((?:no tests ran|\d{1,15} [a-z]+)(?:, \d{1,15} [a-z]+)*) in \d+(?:\.\d+)?s\b[^\n]*$", re.M
-)
+_COUNT = r"\d{1,15} (?:subtests )?[a-z]+"
+_SUMMARY = re.compile(rf"^=*[ ]?((?:no tests ran|{_COUNT})(?:, {_COUNT})*) in \d+(?:\.\d+)?s\b[^\n]*$", re.M)
 _EMPTY = re.compile(r"^collected 0 items\b", re.M)
 _PASSED = ("passed", "xfailed", "xpassed")
 
@@ -29,7 +29,8 @@ def read(text: str) -> TestCounts | None:
     return TestCounts(
         "pytest",
         passed=sum(numbers.get(outcome, 0) for outcome in _PASSED),
-        failed=numbers.get("failed", 0),
+        failed=numbers.get("failed", 0) or numbers.get("subtests failed", 0),
         skipped=numbers.get("skipped", 0),
         errors=numbers.get("error", 0) + numbers.get("errors", 0),
+        reruns=numbers.get("rerun", 0),  # of pytest-rerunfailures
     )

@@ -1,7 +1,7 @@
 """The two ways into the tree that ``room.py`` made: by bubblewrap, or by our own hands. Standard library only.
 
-Either way the command finds itself in pid, network, IPC and UTS namespaces of its own, without capabilities, in a tree
-from which nothing leads out; process 1 there is the supervisor.
+Either way the command finds itself in pid, network and UTS namespaces of its own, and in the watcher's IPC namespace,
+without capabilities, in a tree from which nothing leads out; process 1 there is the supervisor.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def bubblewrap(spec: Spec, command: tuple[str, ...]) -> list[str]:
         *("--dev-bind", NEW, "/"),
         *("--proc", "/proc"),
         *(word for name in covered() for word in ("--ro-bind", f"/proc/{name}", f"/proc/{name}")),
-        *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+        *("--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"),
         *(() if spec.host_network else ("--unshare-net",)),
         *("--cap-drop", "ALL", "--die-with-parent", "--as-pid-1"),
         *("--hostname", "sandbox"),
@@ -91,7 +91,6 @@ def _enter_ourselves(spec: Spec, command: tuple[str, ...]) -> NoReturn:
     kernel.unshare(
         kernel.CLONE_NEWNS
         | kernel.CLONE_NEWPID
-        | kernel.CLONE_NEWIPC
         | kernel.CLONE_NEWUTS
         | kernel.CLONE_NEWCGROUP
         | network

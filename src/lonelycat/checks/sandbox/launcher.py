@@ -6,7 +6,8 @@ Three processes, each the last to know that what is below it is gone:
   when LonelyCat itself is gone;
 - the *maker* has a user namespace of its own, in which it may mount, and whose identities the keeper maps;
 - the *watcher* is process 1 of a pid namespace: it makes the room, starts the command in it, holds it to its limits,
-  and looks afterwards what was written. When it ends, the kernel kills whatever is left.
+  and looks afterwards what was written. When it ends, the kernel kills whatever is left. It shares an IPC namespace
+  with the command, whose segments it has to see.
 
 The command itself, and the supervisor, live in a second pid namespace (``enter.py``). They inherit the output, the
 status pipe and nothing else.
@@ -67,7 +68,7 @@ def _make(
     spec: Spec, supervisor: bytes, report: int, control: int, status: int, contents: int, ask: int, answer: int
 ) -> None:
     keeper = os.getppid()
-    kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID)
+    kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC)
     kernel.die_with_parent(signal.SIGKILL)
     os.write(ask, b"m")
     if not os.read(answer, 1) or os.getppid() != keeper:

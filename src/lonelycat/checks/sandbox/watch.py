@@ -3,7 +3,7 @@
 Run by process 1 of a pid namespace that holds the command and all that it starts. Invariants:
 
 - Memory is the sum over all processes. The resident size is looked at often; as it counts shared pages several times,
-  only the proportional size decides.
+  only the proportional size decides. Shared memory that no process has mapped is added, and looked at less often.
 - Over a limit, everything is killed at once; so it is when LonelyCat is gone or wants an end.
 """
 
@@ -13,12 +13,15 @@ import os
 import resource
 import select
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 
 from lonelycat.checks.sandbox.room import Room
+from lonelycat.checks.sandbox.shared_memory import shared_bytes
 from lonelycat.checks.sandbox.spec import Spec
 
 _INTERVAL_MS = 20
+_LOOKS_PER_LOOK_AT_SHARED = 10
 _PAGE = resource.getpagesize()
 _OUR_PROCESSES = 2
 """bubblewrap and the supervisor at most; they do not count."""
@@ -39,6 +42,8 @@ class Watch:
         self._control = control
         self._inner = inner
         self._used_at_first = self._bytes_written()
+        self._looks = 0
+        self._shared = 0
         self.over: str | None = None
         self.killed = False
 
@@ -108,10 +113,18 @@ class Watch:
                 pages += int(fields[21])
         if tasks > self._spec.max_processes + _OUR_PROCESSES:
             return "processes"
+        if self._looks % _LOOKS_PER_LOOK_AT_SHARED == 0:
+            self._shared = shared_bytes(pids)
+        self._looks += 1
         limit = self._spec.max_memory_bytes
-        if pages * _PAGE > limit and sum(map(_proportional_bytes, pids)) > limit:
+        if pages * _PAGE + self._shared > limit and self._memory(pids) > limit:
             return "memory"
         return None
+
+    def _memory(self, pids: Sequence[str]) -> int:
+        sizes = [_proportional_bytes(pid) for pid in pids]
+        shared_and_mapped = sum(shared for _, shared in sizes)
+        return sum(size for size, _ in sizes) + max(0, self._shared - shared_and_mapped)
 
     def _disk_is_over(self) -> bool:
         return self._bytes_written() - self._used_at_first > self._spec.max_written_bytes or self._no_inodes_left()
@@ -125,12 +138,14 @@ class Watch:
         return os.statvfs("/").f_ffree == 0
 
 
-def _proportional_bytes(pid: str) -> int:
-    """Return the memory of a process, each shared page divided by those that share it; its resident size if untold."""
-    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-        for line in file:
-            if line.startswith(b"Pss:"):
-                return int(line.split()[1]) * 1024
+def _proportional_bytes(pid: str) -> tuple[int, int]:
+    """Return the memory of a process, each shared page divided by those that share it, and how much of it is shared.
+
+    Where that is not told, its resident size.
+    """
+    with suppress(OSError, ValueError, LookupError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+        told = {words[0]: int(words[1]) * 1024 for words in map(bytes.split, file) if words[0].startswith(b"Pss")}
+        return told[b"Pss:"], told.get(b"Pss_Shmem:", 0)
     with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
-        return int(file.read().split()[1]) * _PAGE
-    return 0
+        return int(file.read().split()[1]) * _PAGE, 0
+    return 0, 0

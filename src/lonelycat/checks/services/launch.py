@@ -38,8 +38,11 @@ def opened_log(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def launch(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: int) -> Identity | None:
+def launch(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: int, pid_file: Path) -> Identity | None:
     """Start ``argv`` detached, its output going to the descriptor ``log``; return who it is, None if already dead.
+
+    Args:
+        pid_file: absolute; it says who was started, even if this process does not live to hear of it.
 
     Raises:
         StepFailedError: ``SERVICE_RESTART_FAILED`` when it cannot be started at all.
@@ -50,7 +53,7 @@ def launch(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: int) 
     status_read, status_write = os.pipe()
     try:
         done = subprocess.run(  # noqa: S603 - argv list from the policy, no shell by design
-            [sys.executable, "-I", "-S", _DETACH, str(status_write), executable, *argv],
+            [sys.executable, "-I", "-S", _DETACH, str(status_write), str(pid_file), executable, *argv],
             cwd=cwd,
             env=dict(env),
             stdin=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -134,10 +135,12 @@ def _start(
             cwd=resolve_inside(context.workspace, parameters.cwd),
             env=child_environment(parameters.env, parameters.pass_env),
             log=log,
+            pid_file=pid_path,
         )
     if started is None:
         return failed("SERVICE_RESTART_FAILED", "the service ended at once", _log_since(log_path, before))
-    write_pid_file(pid_path, started)
+    if sys.platform != "linux":  # else its start has done so
+        write_pid_file(pid_path, started)
     if not _stays(context, started, parameters.settle_seconds):
         said = _log_since(log_path, before)
         return failed("SERVICE_RESTART_FAILED", "the service ended soon after its start", said)

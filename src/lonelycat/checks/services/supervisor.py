@@ -161,7 +161,8 @@ def _runs(programs: _Programs, pids: dict[str, int]) -> ProbeResult:
         )
     )
     pids = pids or {full: one["pid"] for full, one in states.items()}
-    until = min(clock.monotonic() + settle, programs.supervisord.deadline - _POLL_SECONDS)
+    settled = clock.monotonic() + settle
+    until = min(settled, programs.supervisord.deadline - _POLL_SECONDS)
     while all(one["statename"] == "RUNNING" for one in states.values()) and clock.monotonic() < until:
         clock.sleep(min(_POLL_SECONDS, max(0.0, until - clock.monotonic())))
         states = programs.states()
@@ -177,6 +178,8 @@ def _runs(programs: _Programs, pids: dict[str, int]) -> ProbeResult:
             said = f"{full} is {state}" + (f": {one['spawnerr']}" if one.get("spawnerr") else "")
             return failed("SERVICE_RESTART_FAILED", said, programs.standard_error(full))
     shown = ", ".join(f"{full} runs as process {one['pid']}" for full, one in states.items())
+    if clock.monotonic() < settled:
+        return failed("SERVICE_RESTART_TIMEOUT", f"{shown}, but there was no time to see it do so for {settle:g} s")
     return passed(shown, pids={full: one["pid"] for full, one in states.items()})
 
 
