@@ -21,7 +21,7 @@ from lonelycat.executor.journal import RecordType
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_profiles import HealthCheck
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.steps import ExecutionContext, StepNotes, as_lonelycat_error, changed_paths
+from lonelycat.runtime.steps import ExecutionContext, StepNotes, as_lonelycat_error
 
 if TYPE_CHECKING:
     from lonelycat.checks.health.checker import HealthChecker
@@ -184,7 +184,7 @@ class ServiceChecks:
             StepFailedError: with the code of the first that failed.
         """
         verifier = self.verifier()
-        paths = changed_paths(self._context.changeset)
+        paths = self._context.changed_paths
         for name in names:
             with self._context.step(f"{prefix}:{name}", timed=True) as step:
                 limit = self._context.seconds_left()
