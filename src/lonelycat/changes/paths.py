@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 from lonelycat.errors import PathError
@@ -197,6 +197,12 @@ def to_wire(path: str) -> str:
         except UnicodeEncodeError:
             return _quote(path)
     return _quote(path) if path[:1] == '"' else path
+
+
+def all_to_wire(paths: Collection[str]) -> list[str]:
+    """Return :func:`to_wire` of each; where all are plain, as nearly always, one look at them together tells."""
+    together = "".join(paths)
+    return list(paths) if together.isascii() and '"' not in together else [to_wire(path) for path in paths]
 
 
 def from_wire(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from lonelycat.changes.model import Instant, Strict, WorkspacePath, as_tuple
+from lonelycat.changes.model import Instant, Strict, WorkspacePaths, as_tuple
 from lonelycat.clock import Clock, IdSource, RandomIds, SystemClock
 
 
@@ -56,7 +56,7 @@ class ChangePlan(Strict):
     intent: Annotated[str, Field(min_length=1, max_length=2_000)]
     objective: Text = ""
     rationale: Text = ""
-    affected_paths: Annotated[tuple[WorkspacePath, ...], BeforeValidator(as_tuple)] = ()
+    affected_paths: WorkspacePaths = ()
     dependencies: Names = ()
     risk_level_proposed: Risk = RiskLevel.LOW
     rollback_plan: Text = ""

@@ -42,16 +42,18 @@ class FileStatus(NamedTuple):
     st_ctime_ns: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> FileStatus:
+    def of(cls, status: os.stat_result | FileStatus) -> FileStatus:
         """Return what is asked of ``status``."""
         return cls._make(_ASKED(status))
 
-    def is_of(self, other: FileStatus) -> bool:
-        """Tell whether both are of the same file."""
-        return (self.st_ino, self.st_dev) == (other.st_ino, other.st_dev)
-
 
 _ASKED = attrgetter(*FileStatus._fields)
+Status = os.stat_result | FileStatus
+
+
+def is_same_file(one: Status, other: Status) -> bool:
+    """Tell whether both are the status of the same file."""
+    return (one.st_ino, one.st_dev) == (other.st_ino, other.st_dev)
 
 
 class FileSystem:

@@ -26,6 +26,7 @@ _MAGIC = b"\x89LCJ"  # not ASCII, so that no JSON body can hold it
 _HEADER = len(_MAGIC) + 8
 _HASH = 32
 _CHUNK = 1024 * 1024
+_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
 class RecordType(StrEnum):
@@ -58,8 +59,8 @@ def _frame(record: JournalRecord, previous: bytes) -> tuple[bytes, bytes]:
     return b"".join((_MAGIC, b"%08x" % sum(map(len, parts)), *parts, checksum)), checksum
 
 
-def _encode(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+def _encode(value: object) -> bytes:
+    return _ENCODER.encode(value).encode("ascii")
 
 
 class JournalWriter:

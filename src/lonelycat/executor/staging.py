@@ -20,7 +20,7 @@ from lonelycat.changes.paths import printable
 from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
 from lonelycat.executor.conflicts import code_of_difference, difference
-from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.filesystem import FileStatus, FileSystem
 from lonelycat.executor.layout import BALLAST, BALLAST_BYTES, Directory, Intent
 from lonelycat.executor.operations import FileOperation, Identity, OperationPlan, split
 from lonelycat.executor.tree import NO_ATTRIBUTES, Found, PinnedTree
@@ -100,13 +100,15 @@ class Stager:
     # -- backups and new contents --------------------------------------------------------------------------------
 
     def _back_up(self, operations: list[FileOperation], found: dict[str, Found]) -> None:
-        for operation in operations:
+        backups = [operation.backup_name for operation in operations]
+        for operation, backup in zip(operations, backups, strict=True):
             self._stop()
             directory, name = split(operation.path)
-            self._filesystem.hard_link(self._tree.directory(directory), name, self._stage, operation.backup_name)
+            self._filesystem.hard_link(self._tree.directory(directory), name, self._stage, backup)
         linked = self._filesystem.inodes(self._stage) if operations else {}
-        for operation in operations:  # the file that was looked at, and not one that was put in its place since
-            if linked[operation.backup_name] != found[operation.path].status.st_ino:
+        for operation, backup in zip(operations, backups, strict=True):
+            # the file that was looked at, and not one that was put in its place since
+            if linked[backup] != found[operation.path].status.st_ino:
                 raise conflict_error([difference(operation.path, "FILE_CHANGED", operation.old, "another file")])
 
     def _write_new(
@@ -296,7 +298,8 @@ def _check_one(
     actual = there.identity if there else None
     if actual == operation.old:
         if there is not None and operation.old is not None:
-            found[path] = Found(operation.old, there.status, there.attributes)  # the same hash, in memory already
+            # The same hash is in memory already, and of the status a third is enough: it is kept for every file.
+            found[path] = Found(operation.old, FileStatus.of(there.status), there.attributes)
         return None
     if there is not None:
         found[path] = there

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from lonelycat.executor.filesystem import FileStatus, FileSystem
+from lonelycat.executor.filesystem import FileSystem, Status
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.quarantine import quarantine
 from lonelycat.executor.tree import PinnedTree
@@ -18,7 +18,7 @@ Version = tuple[int, int, int, int]
 """Inode, size, time of the last writing and of the last change of a file."""
 
 
-def version(status: os.stat_result | FileStatus) -> Version:
+def version(status: Status) -> Version:
     """Return what changes whenever the file is written to."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -42,15 +42,9 @@ def sweep(
     """
     look = UndoView(filesystem, tree, stage, intent)
     kept: list[tuple[str, str]] = []
-    by_number: dict[int, list[str]] = {}
-    for name in filesystem.list(stage):
-        number, _, kind = name.partition(".")
-        if number.isdecimal() and kind.startswith(("new", "undo")):
-            by_number.setdefault(int(number), []).append(name)
-    for operation in intent.operations:
-        for name in by_number.get(operation.number, ()):
-            if name == operation.staged_name and _untouched(filesystem, stage, name, seen.get(operation.number)):
-                continue
+    left = _left_in(filesystem, stage, intent, seen)
+    for operation in intent.operations if left else ():
+        for name in left.get(operation.number, ()):
             holding = look.in_stage(name, operation.path)
             if holds(holding, operation.old) or holds(holding, operation.new):
                 continue
@@ -60,5 +54,16 @@ def sweep(
     return kept
 
 
-def _untouched(filesystem: FileSystem, stage: int, name: str, before: Version | None) -> bool:
-    return before is not None and version(filesystem.stat(stage, name)) == before
+def _left_in(filesystem: FileSystem, stage: int, intent: Intent, seen: Mapping[int, Version]) -> dict[int, list[str]]:
+    """Return the names in the stage that have to be looked into, by the number of their operation."""
+    names = dict.fromkeys(filesystem.list(stage))
+    for operation in intent.operations:
+        before, name = seen.get(operation.number), operation.staged_name
+        if before is not None and name in names and version(filesystem.stat(stage, name)) == before:
+            del names[name]
+    left: dict[int, list[str]] = {}
+    for name in names:
+        number, _, kind = name.partition(".")
+        if kind.startswith(("new", "undo")) and number.isdecimal():
+            left.setdefault(int(number), []).append(name)
+    return left

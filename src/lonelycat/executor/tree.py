@@ -23,7 +23,7 @@ from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.changes.paths import printable
 from lonelycat.errors import ConflictError, RefusedError
-from lonelycat.executor.filesystem import FileStatus, FileSystem
+from lonelycat.executor.filesystem import FileSystem, Status
 from lonelycat.executor.operations import Identity, split
 from lonelycat.settings import STATE_DIRECTORY
 
@@ -44,7 +44,7 @@ class Found(NamedTuple):
     """
 
     identity: Identity
-    status: FileStatus
+    status: Status
     attributes: tuple[str, ...] = ()
 
 
@@ -251,7 +251,7 @@ class PinnedTree:
             status = os.fstat(fd)
             self._refuse_object(path, status, links)
             identity = Identity(self._hash(fd, status.st_size, sink), git_mode(status))
-            return Found(identity, FileStatus.of(status), _kept_attributes(self.filesystem, fd) if whole else ())
+            return Found(identity, status, _kept_attributes(self.filesystem, fd) if whole else ())
         finally:
             self.filesystem.close(fd)
 
@@ -283,13 +283,13 @@ class PinnedTree:
             if error.errno == errno.EINVAL:
                 return None
             raise
-        return Found(Identity(sha256_hex(target), SYMLINK), FileStatus.of(status))
+        return Found(Identity(sha256_hex(target), SYMLINK), status)
 
     def _refuse_object(self, path: str, status: os.stat_result, links: int) -> None:
-        if stat.S_ISDIR(status.st_mode):
-            told = f"{printable(path)} is a directory, not a file"
-            raise _other(path, "PATH_IS_DIRECTORY", "a file", "a directory", told)
         if not stat.S_ISREG(status.st_mode):
+            if stat.S_ISDIR(status.st_mode):
+                told = f"{printable(path)} is a directory, not a file"
+                raise _other(path, "PATH_IS_DIRECTORY", "a file", "a directory", told)
             raise _special(path)
         if status.st_dev != self.device:
             raise RefusedError(

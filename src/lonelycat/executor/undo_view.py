@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 
 from lonelycat.errors import LonelyCatError
-from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.filesystem import FileSystem, is_same_file
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.operations import FileOperation, Identity, split
 from lonelycat.executor.tree import Found, PinnedTree
@@ -34,7 +34,7 @@ def still_waits(operation: FileOperation, staged: Holding, current: Holding) -> 
     """Whether our own new file lies unused in the stage, so that an equal one in the tree is somebody else's."""
     if not isinstance(staged, Found) or not isinstance(current, Found) or staged.identity != operation.new:
         return False
-    return not staged.status.is_of(current.status)
+    return not is_same_file(staged.status, current.status)
 
 
 class UndoView:

@@ -41,6 +41,7 @@ _NOT_A_FILE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.
 
 _ITEMS = 1000
 """How many items of a long list are made, redacted and written at a time."""
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, check_circular=False)
 _INDENTED_UP_TO = 16 * 1024
 """A longer document is for programs; indenting it takes thirty times as long as writing it."""
 
@@ -303,11 +304,11 @@ def json_document(value: object) -> bytes:
 
 
 def _dumps(value: object) -> bytes:
-    return b"".join(json_parts(value, _encode, comma=", ", colon=": ", sort=True))
+    return b"".join(json_parts(value, _encode, comma=b", ", colon=b": ", sort=True))
 
 
-def _encode(value: object) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+def _encode(value: object) -> bytes:
+    return _ENCODER.encode(value).encode("utf-8")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

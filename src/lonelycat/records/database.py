@@ -4,7 +4,8 @@ Invariants:
 - SQLite runs with ``WAL`` and ``synchronous=FULL`` from 3.51.3 on, and before that (the WAL-reset corruption
   bug) with ``DELETE`` and ``synchronous=EXTRA``; never with less.
 - A write transaction takes the write lock at once (``BEGIN IMMEDIATE``), so that what it has read stays true.
-- Connections live as long as one transaction: no state is shared between threads or across ``fork``.
+- Connections live as long as one transaction: no state of the database is shared between threads or across ``fork``.
+  What is kept for as long as the process lives is only how statements are spelled in SQL.
 - A database that once existed and is gone, one that is corrupt, one that a newer version wrote: refused, for
   going on with an empty one would forget which approvals are used up.
 """
@@ -17,6 +18,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -199,7 +201,12 @@ def _path_of(url: str) -> Path:
     return path
 
 
+@lru_cache(maxsize=16)
 def _engine(path: Path, *, read_only: bool = False) -> Engine:
+    """Return what makes connections; it holds none, but every statement that it has put into SQL once.
+
+    To do that anew for each execution takes longer than all that SQLite does for it.
+    """
     engine = create_engine(
         f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true" if read_only else f"sqlite:///{path}",
         poolclass=NullPool,
@@ -226,6 +233,9 @@ def _engine(path: Path, *, read_only: bool = False) -> Engine:
     event.listen(engine, "connect", configure)
     event.listen(engine, "begin", begin)
     return engine
+
+
+os.register_at_fork(after_in_child=_engine.cache_clear)  # whatever another thread was doing with one at that moment
 
 
 def _require_head(connection: Connection, path: Path) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Select, and_, delete, func, or_, select
 
 from lonelycat.changes.conflict import Conflict
 from lonelycat.changes.digest import canonical_json
-from lonelycat.changes.paths import from_wire, to_wire
+from lonelycat.changes.paths import all_to_wire, from_wire, to_wire
 from lonelycat.clock import isoformat
 from lonelycat.errors import LonelyCatError
 from lonelycat.governance.signing import Signer
@@ -30,6 +30,8 @@ from lonelycat.records.tables import blob_refs, execution_paths, executions, ste
 
 TABLE = "executions"
 _BATCH = 500
+_INSERT_PATHS = "INSERT INTO execution_paths (execution_id, position, path, finished_at) VALUES (?, ?, ?, ?)"
+"""As SQLAlchemy would write it: of tens of thousands of rows it would make a dictionary and a tuple each."""
 _STEP_FIELDS = ("name", "status", "started_at", "duration_seconds", "code", "message", "log")
 
 
@@ -74,8 +76,12 @@ def insert(
             "seal": seal(signer, TABLE, key, digest),
         },
     )
-    _insert_all(connection, steps, key, step_rows)
-    _insert_all(connection, execution_paths, key, [{"path": path, "finished_at": finished} for path in paths])
+    if step_rows:
+        connection.execute(
+            steps.insert(), [{"execution_id": key, "position": at, **row} for at, row in enumerate(step_rows)]
+        )
+    if paths:
+        connection.exec_driver_sql(_INSERT_PATHS, [(key, at, path, finished) for at, path in enumerate(paths)])
     if blobs:
         connection.execute(blob_refs.insert(), [{"owner": key, "sha256": blob} for blob in sorted(set(blobs))])
     return digest
@@ -209,9 +215,8 @@ def _unreadable(row: Any) -> ExecutionResult:
 
 
 def _body(result: ExecutionResult) -> dict[str, Any]:
-    body = result.model_copy(update={"files_changed": tuple(map(to_wire, result.files_changed))}).model_dump(
-        mode="json"
-    )
+    body = result.model_dump(mode="json")
+    body["files_changed"] = all_to_wire(result.files_changed)
     body["started_at"], body["finished_at"] = isoformat(result.started_at), isoformat(result.finished_at)
     for step, record in zip(body["steps"], result.steps, strict=True):
         step["started_at"] = isoformat(record.started_at)
@@ -233,9 +238,3 @@ def _digest(
 ) -> str:
     parts = [_text(body), _text(step_rows), _text(paths), _text(sorted(set(blobs)))]
     return digest_of(plan_id, decision_id, checksum, *parts)
-
-
-def _insert_all(connection: Connection, table: Any, key: str, rows: list[dict[str, Any]]) -> None:
-    numbered = [{"execution_id": key, "position": position, **row} for position, row in enumerate(rows)]
-    if numbered:
-        connection.execute(table.insert(), numbered)

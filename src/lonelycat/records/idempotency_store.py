@@ -11,7 +11,7 @@ import json
 from sqlalchemy import Connection, delete, select
 
 from lonelycat.changes.digest import canonical_json
-from lonelycat.changes.paths import from_wire, to_wire
+from lonelycat.changes.paths import all_to_wire, from_wire
 from lonelycat.clock import isoformat
 from lonelycat.errors import LonelyCatError, RefusedError
 from lonelycat.governance.signing import Signer
@@ -48,8 +48,8 @@ def record_of(result: ExecutionResult, ttl_seconds: int) -> ExecutionRecord | No
 
 def put(connection: Connection, signer: Signer, record: ExecutionRecord) -> str:
     """Write ``record`` in place of an earlier one of the same plan and checksum, and return its digest."""
-    fields = record.model_copy(update={"files_changed": tuple(map(to_wire, record.files_changed))})
-    body = {**fields.model_dump(mode="json"), "executed_at": isoformat(record.executed_at)}
+    told = {"files_changed": all_to_wire(record.files_changed), "executed_at": isoformat(record.executed_at)}
+    body = {**record.model_dump(mode="json"), **told}
     document = canonical_json(body).decode("utf-8")
     digest = _digest(record.plan_id, record.checksum, record.execution_id, record.status, document)
     where = (idempotency.c.plan_id == record.plan_id, idempotency.c.checksum == record.checksum)

@@ -16,12 +16,16 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from types import NoneType
 
 MIN_KNOWN_LENGTH = 6
 """Shorter known values are not masked: they would tear holes into ordinary words."""
 
 _HARMLESS = re.compile(r"[0-9a-f]{64}|[a-z]+_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _NAMED = re.compile(r"(?:^|[_\-.])(?:password|passwd|secret|token|api[_-]?key|private[_-]?key|authorization)$", re.I)
+
+
+_PLAIN_MEMBERS = frozenset({str, NoneType})
 
 
 class Redactor:
@@ -110,7 +114,10 @@ def _collect(value: object, texts: set[str]) -> bool:
                         return False
                     if not named:
                         harmless_keys.add(keys)
-                waiting.append(item.values())
+                if _PLAIN_MEMBERS.issuperset(map(type, item.values())):
+                    texts.update(filter(None, item.values()))
+                else:
+                    waiting.append(item.values())
             elif isinstance(item, list | tuple):
                 waiting.append(item)
             elif isinstance(item, Mapping):  # of another kind: string by string

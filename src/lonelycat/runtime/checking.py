@@ -21,7 +21,7 @@ from lonelycat.executor.journal import RecordType
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_profiles import HealthCheck
 from lonelycat.runtime.bootstrap import Wiring
-from lonelycat.runtime.steps import REHEARSAL, ExecutionContext, StepNotes, as_lonelycat_error, changed_paths
+from lonelycat.runtime.steps import REHEARSAL, ExecutionContext, StepNotes, as_lonelycat_error
 
 if TYPE_CHECKING:
     from lonelycat.checks.health.checker import HealthChecker
@@ -54,16 +54,21 @@ def validate_named(plan: ChangePlan, policy: Policy) -> None:
     Raises:
         PolicyError: ``VERIFICATION_PARAMETERS``, ``HEALTH_PARAMETERS`` or ``SERVICE_PARAMETERS``, naming the field.
     """
-    from lonelycat.checks.health.registry import validate_health_check
-    from lonelycat.checks.services.registry import validate_service
-    from lonelycat.checks.verifier import validate_verification_profile
+    if plan.verification_plan:  # to load the kinds of all three takes longer than to execute a small change
+        from lonelycat.checks.verifier import validate_verification_profile
 
-    for name in plan.verification_plan:
-        validate_verification_profile(name, policy.verification[name])
-    for name in plan.health_checks:
-        validate_health_check(name, policy.health_checks[name])
-    for name in plan.services:
-        validate_service(name, policy.services[name])
+        for name in plan.verification_plan:
+            validate_verification_profile(name, policy.verification[name])
+    if plan.health_checks:
+        from lonelycat.checks.health.registry import validate_health_check
+
+        for name in plan.health_checks:
+            validate_health_check(name, policy.health_checks[name])
+    if plan.services:
+        from lonelycat.checks.services.registry import validate_service
+
+        for name in plan.services:
+            validate_service(name, policy.services[name])
 
 
 class ServiceChecks:
@@ -111,11 +116,10 @@ class ServiceChecks:
 
     def take_marks(self, names: Iterable[str]) -> None:
         """Let each check note what it compares with later; one that cannot has its reason told, and fails later."""
-        checker = self._checker()
         self.marks, self._unmarked = {}, set()
         for name in names:
             try:
-                mark = checker.mark(name, self._policy.health_checks[name], self._context.seconds_left())
+                mark = self._checker().mark(name, self._policy.health_checks[name], self._context.seconds_left())
             except LonelyCatError as error:
                 self._unmarked.add(name)
                 self._context.warn(f"health check {name} has nothing to compare with: {error.message}")
@@ -183,12 +187,11 @@ class ServiceChecks:
         Raises:
             StepFailedError: with the code of the first that failed.
         """
-        verifier = self.verifier()
-        paths = changed_paths(self._context.changeset)
+        paths = self._context.changed_paths
         for name in names:
             with self._context.step(f"{prefix}:{name}", timed=True) as step:
                 limit = self._context.seconds_left()
-                found = verifier.run(name, self._policy.verification[name], paths, limit, rehearsed)
+                found = self.verifier().run(name, self._policy.verification[name], paths, limit, rehearsed)
                 self.verified.append(found)
                 if "effects" in found.details:
                     self._context.emit("effects", step=f"{prefix}:{name}", **found.details)

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from lonelycat.changes.changeset import ChangeSet, checksum_of
 from lonelycat.changes.conflict import Conflict, conflicts_of
-from lonelycat.changes.paths import to_wire
+from lonelycat.changes.paths import all_to_wire
 from lonelycat.clock import isoformat
 from lonelycat.errors import ConflictError, LonelyCatError, StateError, StepFailedError
 from lonelycat.executor.admission import shows_tampering
@@ -40,7 +40,7 @@ from lonelycat.runtime.confirming import STEP as CONFIRM
 from lonelycat.runtime.conflicts import Explainer, left_alone, merged
 from lonelycat.runtime.execution_request import Request
 from lonelycat.runtime.free_memory import give_back_memory
-from lonelycat.runtime.steps import MACHINE_CODES, ExecutionContext, as_lonelycat_error, changed_paths
+from lonelycat.runtime.steps import MACHINE_CODES, ExecutionContext, as_lonelycat_error
 from lonelycat.runtime.watching import STEP as WATCH
 
 _FINDS_OUT = frozenset({"restart", "verify", OLD_TESTS, "health", WATCH, CONFIRM})
@@ -83,7 +83,7 @@ class Finisher:
             "approvals": [approval.id for approval in self.consumed],
             "ttl_seconds": self.ttl_seconds,
             "started_at": isoformat(self._context.started_at),
-            "files_changed": [to_wire(path) for path in changed_paths(request.changeset)],
+            "files_changed": all_to_wire(self._context.changed_paths),
             "healthy_before": sorted(healthy_before),
         }
 
@@ -288,7 +288,7 @@ class Finisher:
         artifacts = self._context.artifacts
         if artifacts is None:
             return
-        paths = [to_wire(path) for path in result.files_changed]
+        paths = all_to_wire(result.files_changed)
         artifacts.write_json("execution.json", {**result.model_dump(mode="json"), "files_changed": paths})
         write_receipt(
             artifacts,

@@ -256,7 +256,7 @@ class Pipeline:
         *,
         applied: bool,
     ) -> None:
-        if len(context.changeset.changes) > 1:  # one change alone changes code or a test
+        if len(context.changeset.changes) > 1 and checks.verified:  # one change alone changes code or a test
             from lonelycat.runtime.old_tests import OldTests
 
             approved, blobs = bool(finisher.consumed), self._wiring.blobs

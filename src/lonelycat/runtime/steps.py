@@ -16,6 +16,7 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import cached_property
 
 from lonelycat.changes.changeset import ChangeSet
 from lonelycat.changes.plan import ChangePlan
@@ -227,6 +228,11 @@ class ExecutionContext:
 
     # -- the end -------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def changed_paths(self) -> tuple[str, ...]:
+        """The paths that the change set touches, sorted."""
+        return tuple(sorted({path for change in self.changeset.changes for path in change.paths}))
+
     def result(
         self, *, error: LonelyCatError | None = None, message: str = "", dry_run: bool = False
     ) -> ExecutionResult:
@@ -243,7 +249,7 @@ class ExecutionContext:
             error_code=error.code if error else None,
             message=error.message if error else message,
             hint=error.hint if error else "",
-            files_changed=changed_paths(self.changeset),
+            files_changed=self.changed_paths,
             verification_passed=self.verification_passed,
             steps=tuple(self.steps),
             warnings=tuple(self.warnings),
@@ -253,11 +259,6 @@ class ExecutionContext:
             finished_at=self.clock.now(),
             fence=self.fence,
         )
-
-
-def changed_paths(changeset: ChangeSet) -> tuple[str, ...]:
-    """Return the paths that a change set touches, sorted."""
-    return tuple(sorted({path for change in changeset.changes for path in change.paths}))
 
 
 _OUT_OF_TIME = {

@@ -32,6 +32,9 @@ real_end, os._exit = os._exit, end
 sys.argv = ["lonelycat", *sys.argv[1:]]
 cli.entry()
 """
+CREATE_OTHER = (
+    b"diff --git a/other.md b/other.md\nnew file mode 100644\n--- /dev/null\n+++ b/other.md\n@@ -0,0 +1 @@\n+other\n"
+)
 _CHECK = ("check", "--patch", "change.patch", "--intent", "shout")
 
 
@@ -60,6 +63,24 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Start:
     (root / "change.patch").write_bytes(UPDATE_NOTES)
     assert _start(root, "init").code == 0
     return _start(root, *_CHECK)
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> Start:
+    """One ``run`` of the same patch and another file, under a policy that asks for no checks."""
+    root = tmp_path_factory.mktemp("execution")
+    (root / "notes.md").write_text("one\ntwo\nthree\n")
+    (root / "change.patch").write_bytes(UPDATE_NOTES + CREATE_OTHER)
+    (root / "agent/policies").mkdir(parents=True)
+    (root / "agent/policies/default.yaml").write_text(
+        "version: 1\nname: no-checks\nexecutor:\n  allowed_paths: ['**']\n"
+        "  require_health_checks_for_risk: []\n  require_verification_for_risk: []\n"
+    )
+    done = _start(root, "run", *_CHECK[1:])
+    assert (root / "notes.md").read_text() != "one\ntwo\nthree\n"
+    assert (root / "other.md").exists()
+    assert done.code == 0
+    return done
 
 
 def test_the_check_was_made(checked: Start) -> None:
@@ -92,6 +113,12 @@ def test_a_check_loads_one_command_and_no_more_than_so_many_modules_of_ours(chec
 
 def test_a_check_never_looks_for_garbage(checked: Start) -> None:
     assert checked.searches == 0
+
+
+@pytest.mark.parametrize("unnamed", ["health", "services", "verifier"])
+def test_an_execution_loads_no_kinds_of_checks_that_its_plan_does_not_name(executed: Start, unnamed: str) -> None:
+    checks = "lonelycat.checks." + unnamed
+    assert [name for name in executed.loaded if name == checks or name.startswith(checks + ".")] == []
 
 
 def test_modules_that_wait_are_whole_when_they_are_used(tmp_path: Path) -> None:

@@ -13,9 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from lonelycat.errors import StateError
-from lonelycat.records.database import CREATED_MARK, Database, journal_settings
+from lonelycat.records import database as database_module
+from lonelycat.records.database import Database, journal_settings
+from lonelycat.records.layout import CREATED_MARK
+from lonelycat.records.tables import counters
 
 
 def shape(path: Path) -> dict[str, Any]:
@@ -114,6 +119,58 @@ def test_creation_does_not_import_alembic(tmp_path: Path) -> None:
         "sys.exit('alembic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
+
+
+def test_a_statement_is_put_into_sql_once_for_all_who_open_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Database(tmp_path).read():
+        pass
+    spelled: list[SQLCompiler] = []
+    spell = SQLCompiler.__init__
+
+    def noted(self: SQLCompiler, *args: Any, **kwargs: Any) -> None:
+        spell(self, *args, **kwargs)
+        spelled.append(self)
+
+    monkeypatch.setattr(SQLCompiler, "__init__", noted)
+    for name in ("first", "second", "third"):
+        with Database(tmp_path).write() as connection:
+            known = connection.execute(select(counters.c.value).where(counters.c.name == "known")).scalars().all()
+            connection.execute(counters.insert(), {"name": name, "value": len(known)})
+    assert len(spelled) == 2
+    with Database(tmp_path).read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM counters").scalar() == 3
+
+
+def test_a_file_that_takes_the_place_of_another_is_looked_at_anew(tmp_path: Path) -> None:
+    with Database(tmp_path).write() as connection:
+        connection.execute(counters.insert(), {"name": "old", "value": 1})
+    (tmp_path / "lonelycat.db").write_bytes(b"not a database, but long enough to be read as one" * 50)
+    assert refusal(Database(tmp_path)) == "DATABASE_CORRUPT"
+    (tmp_path / "lonelycat.db").unlink()
+    assert refusal(Database(tmp_path)) == "DATABASE_MISSING"
+    (tmp_path / CREATED_MARK).unlink()
+    with Database(tmp_path).read() as connection:
+        assert connection.execute(select(counters.c.name)).all() == []
+
+
+def test_a_forked_process_takes_over_nothing(tmp_path: Path) -> None:
+    with Database(tmp_path).write() as connection:
+        connection.execute(counters.insert(), {"name": "parent", "value": 1})
+    child = os.fork()
+    if child == 0:
+        kept = database_module._engine.cache_info().currsize
+        with Database(tmp_path).write() as connection:
+            connection.execute(counters.insert(), {"name": "child", "value": 2})
+        os._exit(kept)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert database_module._engine.cache_info().currsize > 0
+    with Database(tmp_path).read() as connection:
+        assert connection.execute(select(counters.c.name).order_by(counters.c.name)).scalars().all() == [
+            "child",
+            "parent",
+        ]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from lonelycat import ChangePlan, ChangeSet, FileChange, LonelyCatError, Status
 from lonelycat.clock import SystemClock
 from lonelycat.errors import StepFailedError
 from lonelycat.records.artifacts import ArtifactDirectory
-from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error, changed_paths, code_of
+from lonelycat.runtime.steps import ExecutionContext, as_lonelycat_error, code_of
 
 
 class _Clock(SystemClock):
@@ -153,7 +153,7 @@ def test_a_sink_that_raises_is_asked_no_more_and_warned_of() -> None:
 
 
 def test_changed_paths_are_all_of_them_once_and_sorted() -> None:
-    assert changed_paths(_context().changeset) == ("a", "b", "c")
+    assert _context().changed_paths == ("a", "b", "c")
 
 
 def test_a_result_says_what_became_of_it() -> None:
