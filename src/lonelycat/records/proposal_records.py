@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection, select
 
@@ -18,10 +20,19 @@ from lonelycat.records import tables
 from lonelycat.records.entries import AuditEvent, AuditType, Proposal
 from lonelycat.records.foundation import Foundation, is_storable
 from lonelycat.records.redaction import redact_text
+from lonelycat.records.seal import digest_of
 
 
 class ProposalRecords(Foundation):
     """Plans with their change sets, decisions and approvals."""
+
+    @cached_property
+    def _stored_changesets(self) -> WeakValueDictionary[str, ChangeSet]:
+        """Change sets that were stored here and that somebody still holds, by the digest of their text.
+
+        They need not be in memory twice, nor read again: what has the same text is the same.
+        """
+        return WeakValueDictionary()
 
     def pack(self, changeset: ChangeSet, decision: GovernanceDecision) -> ChangeSet:
         """Return the change set as it is stored: contents that are many bytes in all lie in one blob.
@@ -77,6 +88,8 @@ class ProposalRecords(Foundation):
             made = AuditEvent(AuditType.PROPOSAL_CREATED, plan.created_by, payload)
             facts = _proposal_facts(plan.id, digest)
             log.append(connection, self.signer, created, [(made, facts), (_decision_event(decision, status), facts)])
+        if not stored.values["redacted"]:
+            self._stored_changesets[digest_of(stored.values["changeset"])] = changeset
         return True
 
     def proposal(self, plan_id: str) -> Proposal | None:
@@ -174,7 +187,7 @@ class ProposalRecords(Foundation):
             self._rewrite(connection, changed, event)
 
     def _complete(self, connection: Connection, stored: rows.StoredProposal) -> Proposal:
-        return rows.with_history(connection, rows.checked(stored, self.signer.public_key))
+        return rows.with_history(connection, rows.checked(stored, self.signer.public_key, self._stored_changesets))
 
     def _plan_ids(self, connection: Connection, status: Status | None, limit: int | None) -> list[str]:
         t = tables.proposals.c
@@ -189,7 +202,7 @@ class ProposalRecords(Foundation):
             stored = rows.read(connection, plan_id)
             if stored is None:
                 raise InputError("PLAN_UNKNOWN", f"no proposal {plan_id} is stored here", "See `lonelycat status`.")
-            yield connection, stored, rows.checked(stored, self.signer.public_key)
+            yield connection, stored, rows.checked(stored, self.signer.public_key, self._stored_changesets)
 
     def _rewrite(self, connection: Connection, stored: rows.StoredProposal, event: AuditEvent) -> None:
         digest = rows.write(connection, self.signer, stored, new=False)

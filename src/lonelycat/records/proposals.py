@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -140,8 +140,11 @@ def read(connection: Connection, plan_id: str) -> StoredProposal | None:
     return StoredProposal(dict(row._mapping), tuple(documents))
 
 
-def checked(stored: StoredProposal, public_key: str) -> Proposal:
+def checked(stored: StoredProposal, public_key: str, known: Mapping[str, ChangeSet]) -> Proposal:
     """Return the proposal that the row holds.
+
+    Args:
+        known: change sets that are in memory, by the digest of the text that they were stored as.
 
     Raises:
         RefusedError: ``STORED_CHANGESET_TAMPERED`` if the row is not as the gate sealed it.
@@ -152,7 +155,7 @@ def checked(stored: StoredProposal, public_key: str) -> Proposal:
             raise ValueError("the seal does not match")
         return Proposal(
             plan=ChangePlan.model_validate_json(values["plan"]),
-            changeset=ChangeSet.from_stored(values["changeset"]),
+            changeset=_changeset(values["changeset"], known),
             decision=GovernanceDecision.model_validate_json(values["decision"]),
             status=Status(values["status"]),
             approvals=tuple(GovernanceApproval.model_validate_json(text) for text in stored.approvals),
@@ -167,6 +170,11 @@ def checked(stored: StoredProposal, public_key: str) -> Proposal:
             f"the stored proposal {values['plan_id']} was edited in the database",
             "Nothing was touched. Run `lonelycat audit verify`, find out who did it, and propose the change anew.",
         ) from error
+
+
+def _changeset(text: str, known: Mapping[str, ChangeSet]) -> ChangeSet:
+    same = known.get(digest_of(text)) if known else None
+    return ChangeSet.from_stored(text) if same is None else same
 
 
 def write(
