@@ -21,6 +21,7 @@ from lonelycat.records.entries import AuditEvent, AuditType, Proposal
 from lonelycat.records.foundation import Foundation, is_storable
 from lonelycat.records.redaction import redact_text
 from lonelycat.records.seal import digest_of
+from lonelycat.records.spool import Spool
 
 
 class ProposalRecords(Foundation):
@@ -34,11 +35,19 @@ class ProposalRecords(Foundation):
         """
         return WeakValueDictionary()
 
-    def pack(self, changeset: ChangeSet, decision: GovernanceDecision) -> ChangeSet:
+    def pack(self, changeset: ChangeSet, decision: GovernanceDecision, spool: Spool | None = None) -> ChangeSet:
         """Return the change set as it is stored: contents that are many bytes in all lie in one blob.
 
         Checksum and hashes are the same. What was denied for a secret is not put anywhere.
+
+        Args:
+            spool: where contents of it may wait.
+
+        Raises:
+            RefusedError: ``BLOB_TAMPERED`` when the spool does not hold any longer what was put into it.
         """
+        if spool is not None and spool.pack is not None and not rows.denies_a_secret(decision):
+            self.blobs.keep_spool(spool)
         inline = [change.content for change in changeset.changes if isinstance(change.content, bytes)]
         if sum(map(len, inline)) <= self.limits.inline_bytes_together or rows.denies_a_secret(decision):
             return changeset
