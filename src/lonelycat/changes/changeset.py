@@ -313,6 +313,11 @@ class ChangeSet(Strict):
         rest = json.loads(head + mark + text[position:])
         return cls.model_validate({**rest, "changes": tuple(changes)})
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it has so many changes that memory is worth some milliseconds between the parts of its way."""
+        return len(self.changes) >= _LONG
+
     def integrity_error(self) -> str | None:
         """Return what is wrong with the checksum or an inline content's hash, or None if all of it is true.
 
@@ -331,6 +336,7 @@ class ChangeSet(Strict):
 
 
 _CHANGES = '"changes":['
+_LONG = 4000
 
 
 def checksum_of(changes: Sequence[FileChange]) -> str:

@@ -20,10 +20,10 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
-from lonelycat.changes.long_json import json_parts
+from lonelycat.changes.long_json import json_parts, put_together
 from lonelycat.durable import make_durable
 from lonelycat.errors import InputError, StateError
 from lonelycat.platforms import native_calls
@@ -297,14 +297,14 @@ class ArtifactDirectory:
 
 def json_document(value: object) -> bytes:
     """Return the JSON-compatible ``value`` as a document: indented, for people, unless it is long."""
-    text = _dumps(value)
-    if len(text) <= _INDENTED_UP_TO:
-        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode("utf-8")
-    return text + b"\n"
+    text = _dumps(value, b"\n")
+    if len(text) - 1 <= _INDENTED_UP_TO:
+        return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode("utf-8") + b"\n"
+    return text
 
 
-def _dumps(value: object) -> bytes:
-    return b"".join(json_parts(value, _encode, comma=", ", colon=": ", sort=True))
+def _dumps(value: object, after: bytes = b"") -> bytes:
+    return put_together(chain(json_parts(value, _encode, comma=", ", colon=": ", sort=True), (after,)))
 
 
 def _encode(value: object) -> str:

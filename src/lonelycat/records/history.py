@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from lonelycat.clock import isoformat
 from lonelycat.errors import LonelyCatError
 from lonelycat.governance.signing import Signer
 from lonelycat.lifecycle import Status
+from lonelycat.records.database import insert_rows
 from lonelycat.records.entries import ExecutionRow
 from lonelycat.records.execution import ExecutionResult
 from lonelycat.records.redaction import redact_json, redact_text
@@ -74,10 +75,9 @@ def insert(
             "seal": seal(signer, TABLE, key, digest),
         },
     )
-    _insert_all(connection, steps, key, step_rows)
-    _insert_all(connection, execution_paths, key, [{"path": path, "finished_at": finished} for path in paths])
-    if blobs:
-        connection.execute(blob_refs.insert(), [{"owner": key, "sha256": blob} for blob in sorted(set(blobs))])
+    insert_rows(connection, steps, _numbered(key, step_rows))
+    insert_rows(connection, execution_paths, _numbered(key, ({"path": p, "finished_at": finished} for p in paths)))
+    insert_rows(connection, blob_refs, ({"owner": key, "sha256": blob} for blob in sorted(set(blobs))))
     return digest
 
 
@@ -235,7 +235,6 @@ def _digest(
     return digest_of(plan_id, decision_id, checksum, *parts)
 
 
-def _insert_all(connection: Connection, table: Any, key: str, rows: list[dict[str, Any]]) -> None:
-    numbered = [{"execution_id": key, "position": position, **row} for position, row in enumerate(rows)]
-    if numbered:
-        connection.execute(table.insert(), numbered)
+def _numbered(key: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield ``rows`` as they lie in a table that keeps their order."""
+    return ({"execution_id": key, "position": position, **row} for position, row in enumerate(rows))

@@ -14,6 +14,7 @@ from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
 from lonelycat.lifecycle import Status, advance
+from lonelycat.platforms import native_calls
 from lonelycat.records import audit as log
 from lonelycat.records import proposals as rows
 from lonelycat.records import tables
@@ -79,6 +80,8 @@ class ProposalRecords(Foundation):
         """
         created = self._now()
         stored = rows.first_form(plan, changeset, decision, status, created)
+        if changeset.is_long:
+            native_calls().give_back_memory()  # what its text took to make; SQLite takes that text twice more
         with self.database.write() as connection:
             earlier = rows.read(connection, plan.id)
             if earlier is not None:

@@ -24,6 +24,7 @@ from lonelycat.governance.policy import Verdict
 from lonelycat.governance.signing import Signer
 from lonelycat.lifecycle import Status
 from lonelycat.records import standing
+from lonelycat.records.database import insert_rows
 from lonelycat.records.entries import Proposal
 from lonelycat.records.redaction import redact_json
 from lonelycat.records.seal import digest_of, is_sealed, seal
@@ -190,7 +191,7 @@ def write(
     if new:
         connection.execute(proposals.insert(), values)
         if blobs and not values["redacted"]:
-            connection.execute(blob_refs.insert(), [{"owner": key, "sha256": blob} for blob in sorted(set(blobs))])
+            insert_rows(connection, blob_refs, ({"owner": key, "sha256": blob} for blob in sorted(set(blobs))))
         return digest
     changed = connection.execute(proposals.update().where(proposals.c.plan_id == key).values(values)).rowcount
     if changed != 1:
