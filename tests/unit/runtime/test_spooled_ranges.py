@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import subprocess
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -198,3 +199,20 @@ def test_up_to_the_limit_nothing_is_spooled(ranged: Ground) -> None:
         assert spool.pack is None
     assert all(isinstance(change, FileChange) and isinstance(change.content, bytes) for change in changes)
     assert not (ranged.base / "blobs").exists()
+
+
+def test_no_more_than_the_bound_is_in_memory(tmp_path: Path) -> None:
+    with Spool(tmp_path / "blobs") as spool:
+        gathered = GatheredContents(spool, 100_000)
+        tracemalloc.start()
+        try:
+            for number in range(1000):
+                gathered.add(f"object {number}", "0" * 64, bytes([number % 256]) * 10_000)
+            found = gathered.all()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 2_000_000, "10 MB were added"
+        assert [content.offset for _, content in found.values() if isinstance(content, BlobRef)] == [
+            number * 10_000 for number in range(1000)
+        ]
