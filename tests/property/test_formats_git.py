@@ -234,6 +234,8 @@ def _moved(entries: list[DiffEntry]) -> list[DiffEntry]:
     made = next((e for e in entries if e.old_mode is None), None)
     if gone is None or made is None or (gone.old_mode == "120000") != (made.new_mode == "120000"):
         return entries
+    if gone.old_mode == "120000" and made.path.startswith(gone.path + "/"):
+        return entries  # git looks through the old link for what is to be below its name
     moved = DiffEntry(made.path, gone.old, made.new, gone.old_mode, made.new_mode, old_path=gone.path)
     return [e for e in entries if e not in (gone, made)] + [moved]
 

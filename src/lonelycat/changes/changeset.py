@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from lonelycat.changes.digest import flat_digest, sha256_hex
-from lonelycat.changes.model import Hash, Instant, LongTuple, Numerous, Strict, WorkspacePath
+from lonelycat.changes.model import Hash, Instant, LongTuple, Numerous, SharedHash, Strict, WorkspacePath
 from lonelycat.changes.paths import check_names, check_path, to_wire
 from lonelycat.clock import RandomIds, SystemClock
 from lonelycat.errors import InputError
@@ -51,7 +51,7 @@ class BlobRef(Numerous):
 
     sha256: Hash
     size: Annotated[int, Field(ge=0)]
-    pack: Hash | None = None
+    pack: SharedHash | None = None
     offset: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -152,6 +152,8 @@ class FileChange(Numerous):
             raise ValueError("a delete has no content")
         if self.operation is Operation.UPDATE and (self.old_hash, self.old_mode) == (self.new_hash, self.new_mode):
             raise ValueError("an update must change bytes or mode")
+        if isinstance(self.content, BlobRef) and self.content.sha256 == self.new_hash:
+            object.__setattr__(self.content, "sha256", self.new_hash)  # one text in memory, not two
         return self._slimmed()
 
     @classmethod
@@ -311,6 +313,11 @@ class ChangeSet(Strict):
         rest = json.loads(head + mark + text[position:])
         return cls.model_validate({**rest, "changes": tuple(changes)})
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it has so many changes that memory is worth some milliseconds between the parts of its way."""
+        return len(self.changes) >= _LONG
+
     def integrity_error(self) -> str | None:
         """Return what is wrong with the checksum or an inline content's hash, or None if all of it is true.
 
@@ -329,6 +336,7 @@ class ChangeSet(Strict):
 
 
 _CHANGES = '"changes":['
+_LONG = 4000
 
 
 def checksum_of(changes: Sequence[FileChange]) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from itertools import islice
+from itertools import chain, islice
 from types import NoneType
 
 from pydantic_core import to_json
 
-from lonelycat.changes.long_json import json_parts
+from lonelycat.changes.long_json import json_parts, put_together
 from lonelycat.patterns import late_pattern
 
 _EXACT = 2**53
@@ -28,15 +28,15 @@ def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def canonical_json(value: object) -> bytes:
-    """Return the RFC 8785 (JSON Canonicalization Scheme) form of a JSON-compatible ``value``."""
+def canonical_json(value: object, before: bytes = b"") -> bytes:
+    """Return the RFC 8785 (JSON Canonicalization Scheme) form of a JSON-compatible ``value``, after ``before``."""
     try:
-        return b"".join(json_parts(_plain(value), to_json))
+        return put_together(chain((before,), json_parts(_plain(value), to_json)))
     except (TypeError, ValueError):
         pass  # not in the plain subset; the whole of the RFC, and its errors, are rfc8785's
     import rfc8785
 
-    return rfc8785.dumps(value)  # type: ignore[arg-type]  # its recursive alias does not accept object
+    return before + rfc8785.dumps(value)  # type: ignore[arg-type]  # its recursive alias does not accept object
 
 
 def _plain(value: object) -> object:

@@ -6,7 +6,8 @@ thousands has every text in it in memory once more before it joins them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
 
 _ITEMS = 1000
 
@@ -35,6 +36,13 @@ def json_parts(
         yield b"]"
     else:
         yield encode(value)
+
+
+def put_together(parts: Iterable[bytes]) -> bytes:
+    """Return ``parts`` in one; unlike a join, it does not hold them all beside what it returns."""
+    whole = BytesIO()
+    whole.writelines(parts)
+    return whole.getvalue()
 
 
 def _is_long(value: object) -> bool:

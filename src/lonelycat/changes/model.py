@@ -73,15 +73,16 @@ def _path_from_json(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("a path must be a string")
     # A name as it is has no backslash, and the quoted form of one always has: the two cannot be taken for each other.
-    return intern(check_path(from_wire(value) if value.startswith('"') and "\\" in value else value))
+    return check_path(from_wire(value) if value.startswith('"') and "\\" in value else value)
 
 
 def _instant(value: object) -> object:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$"), AfterValidator(intern)]
-"""Hashes and paths are kept once, however many models name them: plan, change set, both again when read back."""
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+SharedHash = Annotated[Hash, AfterValidator(intern)]
+"""A hash that very many models name, kept once. Each of those that few name would cost more than it saves."""
 WorkspacePath = Annotated[str, PlainValidator(_path_from_json), PlainSerializer(to_wire, when_used="json")]
 WorkspacePaths = Annotated[
     tuple[WorkspacePath, ...], BeforeValidator(as_tuple), PlainSerializer(all_to_wire, when_used="json")

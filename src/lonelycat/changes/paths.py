@@ -79,6 +79,11 @@ def check_path(path: str) -> str:
     return path
 
 
+def forget_paths() -> None:
+    """Let go of which paths were found to be safe; they are looked at again when they are asked for again."""
+    check_path.cache_clear()
+
+
 def _check_component(path: str, component: str) -> None:
     if _PLAIN.fullmatch(component) and len(component) <= 64 and component[:3].lower() not in _DEVICE_PREFIXES:
         return

@@ -128,6 +128,12 @@ def _summary(paths: tuple[str, ...]) -> _Summary:
     )
 
 
+def forget_matches() -> None:
+    """Let go of what is known of paths, but not of the compiled globs."""
+    for known in (_folded, _parts, _components, _summary):
+        known.cache_clear()
+
+
 class _Group:
     """Patterns of one sign, sorted by the cheapest way to decide them.
 

@@ -98,7 +98,7 @@ class Ed25519Signer:
 
 def signed_bytes(payload: dict[str, object]) -> bytes:
     """Return the exact bytes that a signature over ``payload`` covers."""
-    return DOMAIN + canonical_json(payload)
+    return canonical_json(payload, DOMAIN)
 
 
 def verify_signature(public_key: str, payload: dict[str, object], signature: str) -> bool:

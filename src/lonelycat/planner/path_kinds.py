@@ -106,3 +106,8 @@ def kind_of(path: str) -> tuple[PathKind, str]:
         if rule.where is not None and (found := rule.where.search(path)):
             return rule.kind, f"place {found[0].strip('/')}"
     return PathKind.OTHER, "no rule knows the name"
+
+
+def forget_kinds() -> None:
+    """Let go of the kinds that were found; they are found again when they are asked for again."""
+    kind_of.cache_clear()

@@ -20,13 +20,14 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
-from lonelycat.changes.long_json import json_parts
+from lonelycat.changes.long_json import json_parts, put_together
 from lonelycat.durable import make_durable
 from lonelycat.errors import InputError, StateError
 from lonelycat.platforms import native_calls
+from lonelycat.records.blobs import write_all
 from lonelycat.records.keys import private_directory
 from lonelycat.records.redaction import Redactor
 
@@ -74,7 +75,7 @@ class Document:
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         self._size = 0
-        _write_all(self._descriptor, data if self._redactor is None else self._redactor.bytes(data))
+        write_all(self._descriptor, data if self._redactor is None else self._redactor.bytes(data))
 
 
 class ArtifactDirectory:
@@ -170,7 +171,7 @@ class ArtifactDirectory:
     def seal(self, data: bytes) -> None:
         """Write the receipt, which was redacted already and is signed byte for byte, and make everything durable."""
         with self._unfinished(RECEIPT) as (folder, part, descriptor):
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
             make_durable(native_calls(), descriptor, self._all_open)
             try:
                 os.rename(part, RECEIPT, src_dir_fd=folder, dst_dir_fd=folder)
@@ -186,7 +187,7 @@ class ArtifactDirectory:
         line = json.dumps(self._redactor.json(event), sort_keys=True, ensure_ascii=False).encode("utf-8") + b"\n"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         with self._open_file(EVENTS, flags) as descriptor:
-            _write_all(descriptor, line)
+            write_all(descriptor, line)
 
     def step_log(self, index: int, name: str, data: bytes) -> str:
         """Write a step's log, redacted, and return its name below ``steps/``."""
@@ -297,21 +298,15 @@ class ArtifactDirectory:
 
 def json_document(value: object) -> bytes:
     """Return the JSON-compatible ``value`` as a document: indented, for people, unless it is long."""
-    text = _dumps(value)
-    if len(text) <= _INDENTED_UP_TO:
-        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode("utf-8")
-    return text + b"\n"
+    text = _dumps(value, b"\n")
+    if len(text) - 1 <= _INDENTED_UP_TO:
+        return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode("utf-8") + b"\n"
+    return text
 
 
-def _dumps(value: object) -> bytes:
-    return b"".join(json_parts(value, _encode, comma=b", ", colon=b": ", sort=True))
+def _dumps(value: object, after: bytes = b"") -> bytes:
+    return put_together(chain(json_parts(value, _encode, comma=b", ", colon=b": ", sort=True), (after,)))
 
 
 def _encode(value: object) -> bytes:
     return _ENCODER.encode(value).encode("utf-8")
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

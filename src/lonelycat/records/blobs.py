@@ -15,7 +15,9 @@ import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lonelycat.changes.changeset import BlobRef
 from lonelycat.changes.digest import sha256_hex
@@ -24,6 +26,9 @@ from lonelycat.errors import InputError, RefusedError
 from lonelycat.patterns import late_pattern
 from lonelycat.records.keys import private_directory, sync_directory
 from lonelycat.settings import Limits
+
+if TYPE_CHECKING:
+    from lonelycat.records.spool import Spool
 
 _NAME = late_pattern(r"[0-9a-f]{64}", re.ASCII)
 
@@ -36,12 +41,25 @@ class BlobStore:
         fsync: whether a put is durable when it returns; a crash may otherwise lose the newest blobs, which
             reading notices.
         chunk_bytes: how much is read or written at once.
+        spool: a pack that is not stored; references to its parts are read from there.
     """
 
-    def __init__(self, directory: Path, *, fsync: bool = False, chunk_bytes: int = Limits().chunk_bytes) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        fsync: bool = False,
+        chunk_bytes: int = Limits().chunk_bytes,
+        spool: Spool | None = None,
+    ) -> None:
         self.directory = directory
+        self.spool = spool
         self._fsync = fsync
         self._chunk = chunk_bytes
+
+    def with_spool(self, spool: Spool) -> BlobStore:
+        """Return the same store, with ``spool``."""
+        return BlobStore(self.directory, fsync=self._fsync, chunk_bytes=self._chunk, spool=spool)
 
     def put_bytes(self, data: bytes) -> BlobRef:
         """Store ``data`` and return its reference; storing it again changes nothing."""
@@ -54,10 +72,14 @@ class BlobStore:
             return ref
         return BlobStore(self.directory, chunk_bytes=self._chunk).put_bytes(data)
 
-    def put_stream(self, chunks: Iterable[bytes]) -> BlobRef:
-        """Store the concatenation of ``chunks``, hashed while it is written."""
+    def put_stream(self, chunks: Iterable[bytes], expected: BlobRef | None = None) -> BlobRef:
+        """Store the concatenation of ``chunks``, hashed while it is written.
+
+        Raises:
+            RefusedError: ``BLOB_TAMPERED`` when it is not what is ``expected``; nothing is stored then.
+        """
         private_directory(self.directory)
-        temporary = self.directory / f".new-{secrets.token_hex(12)}"
+        temporary = f"{self.directory}/.new-{secrets.token_hex(12)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         digest, size = hashlib.sha256(), 0
         try:
@@ -65,18 +87,31 @@ class BlobStore:
                 for chunk in chunks:
                     digest.update(chunk)
                     size += len(chunk)
-                    _write_all(file.fileno(), chunk)
+                    write_all(file.fileno(), chunk)
                 if self._fsync:
                     sync_file(file.fileno())
             ref = BlobRef(sha256=digest.hexdigest(), size=size)
-            target = self.path(ref)
-            private_directory(target.parent)
-            temporary.replace(target)
+            if expected is not None and ref != expected:
+                raise _tampered(expected)
+            folder, target = self._place(ref)
+            private_directory(folder)
+            os.replace(temporary, target)  # noqa: PTH105
             if self._fsync:
-                sync_directory(target.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+                sync_directory(folder)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)  # noqa: PTH108
+            raise
         return ref
+
+    def keep_spool(self, spool: Spool) -> None:
+        """Store a sealed spool as the pack that it is.
+
+        Raises:
+            RefusedError: ``BLOB_TAMPERED`` when it does not hold any longer what was put into it.
+        """
+        pack = spool.seal()
+        self.put_stream(spool.part(0, pack.size, self._chunk), pack)
 
     def put_together(self, contents: Iterable[bytes]) -> tuple[BlobRef, ...]:
         """Store many small contents as one blob, a pack, and return a reference to each, in order."""
@@ -98,12 +133,17 @@ class BlobStore:
 
     def path(self, ref: BlobRef) -> Path:
         """Return where the blob that holds a content lies, or would lie."""
-        return self.directory / ref.blob[:2] / ref.blob[2:]
+        return Path(self._place(ref)[1])
+
+    def _place(self, ref: BlobRef) -> tuple[str, str]:
+        """Return the folder and the file of a blob as text: a proposal asks for tens of thousands."""
+        folder = f"{self.directory}/{ref.blob[:2]}"
+        return folder, f"{folder}/{ref.blob[2:]}"
 
     def has(self, ref: BlobRef) -> bool:
         """Tell whether a file of the right size is there; its bytes are checked by :meth:`verify`."""
         try:
-            status = os.lstat(self.path(ref))
+            status = os.lstat(self._place(ref)[1])
         except (FileNotFoundError, NotADirectoryError):
             return False
         long_enough = status.st_size == ref.size if ref.pack is None else status.st_size >= ref.offset + ref.size
@@ -111,8 +151,10 @@ class BlobStore:
 
     def find(self, sha256: str) -> BlobRef | None:
         """Return the reference of the blob with that hash if it has a file, whose bytes reading it checks."""
+        if not _NAME.fullmatch(sha256):
+            return None
         try:
-            status = os.lstat(self.path(BlobRef(sha256=sha256, size=0)))
+            status = os.lstat(f"{self.directory}/{sha256[:2]}/{sha256[2:]}")
         except (FileNotFoundError, NotADirectoryError):
             return None
         return BlobRef(sha256=sha256, size=status.st_size) if stat.S_ISREG(status.st_mode) else None
@@ -124,27 +166,33 @@ class BlobStore:
             InputError: ``BLOB_MISSING``.
             RefusedError: ``BLOB_TAMPERED``, possibly after some chunks: use nothing before the end is reached.
         """
+        digest, size = hashlib.sha256(), 0
+        if self.spool is not None and self.spool.holds(ref):
+            chunks = self.spool.part(ref.offset, ref.size, self._chunk)
+        else:
+            chunks = self._stored(ref)
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+            yield chunk
+        if (digest.hexdigest(), size) != (ref.sha256, ref.size):
+            raise _tampered(ref)
+
+    def _stored(self, ref: BlobRef) -> Iterator[bytes]:
         try:
-            descriptor = os.open(self.path(ref), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(self._place(ref)[1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise InputError(
                 "BLOB_MISSING", f"the content {ref.sha256} is not stored here", "Propose the change again."
             ) from error
-        digest, size = hashlib.sha256(), 0
+        size = 0
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 if ref.offset:
                     file.seek(ref.offset)
                 while chunk := file.read(self._chunk if ref.pack is None else min(self._chunk, ref.size - size)):
-                    digest.update(chunk)
                     size += len(chunk)
                     yield chunk
-        if (digest.hexdigest(), size) != (ref.sha256, ref.size):
-            raise RefusedError(
-                "BLOB_TAMPERED",
-                f"the stored content {ref.sha256} is not what its name says",
-                "Nothing was touched. Find out who changed it, and propose the change again.",
-            )
 
     def read(self, ref: BlobRef) -> bytes:
         """Return all of a blob, verified; for those that are known to be small."""
@@ -175,7 +223,17 @@ class BlobStore:
             yield from sorted(self.directory.glob(".new-*"))
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _tampered(ref: BlobRef) -> RefusedError:
+    return RefusedError(
+        "BLOB_TAMPERED",
+        f"the stored content {ref.sha256} is not what its name says",
+        "Nothing was touched. Find out who changed it, and propose the change again.",
+    )
+
+
+def write_all(descriptor: int, data: bytes | bytearray) -> None:
+    """Write all of ``data``, however little the system takes at once."""
+    with memoryview(data) as view:
+        written = 0
+        while written < len(view):
+            written += os.write(descriptor, view[written:])

@@ -16,14 +16,15 @@ import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -32,6 +33,7 @@ from lonelycat.records.layout import CREATED_MARK, DATABASE_NAME, start_anew
 from lonelycat.records.tables import HEAD, metadata
 
 BUSY_SECONDS = 30
+_ROWS = 1000
 WAL_FIXED = (3, 51, 3)
 
 _CODES: dict[int, tuple[str, str, str]] = {
@@ -269,3 +271,10 @@ def _bring_to_head(connection: Connection, path: Path) -> None:
     from lonelycat.records.migrations import upgrade
 
     upgrade(connection, versions[0], path)
+
+
+def insert_rows(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]) -> None:
+    """Insert ``rows`` some at a time: of tens of thousands the database library makes three copies."""
+    remaining = iter(rows)
+    while some := list(islice(remaining, _ROWS)):
+        connection.execute(table.insert(), some)

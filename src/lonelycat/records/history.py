@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from lonelycat.clock import isoformat
 from lonelycat.errors import LonelyCatError
 from lonelycat.governance.signing import Signer
 from lonelycat.lifecycle import Status
+from lonelycat.records.database import insert_rows
 from lonelycat.records.entries import ExecutionRow
 from lonelycat.records.execution import ExecutionResult
 from lonelycat.records.redaction import redact_json, redact_text
@@ -30,8 +31,6 @@ from lonelycat.records.tables import blob_refs, execution_paths, executions, ste
 
 TABLE = "executions"
 _BATCH = 500
-_INSERT_PATHS = "INSERT INTO execution_paths (execution_id, position, path, finished_at) VALUES (?, ?, ?, ?)"
-"""As SQLAlchemy would write it: of tens of thousands of rows it would make a dictionary and a tuple each."""
 _STEP_FIELDS = ("name", "status", "started_at", "duration_seconds", "code", "message", "log")
 
 
@@ -76,14 +75,9 @@ def insert(
             "seal": seal(signer, TABLE, key, digest),
         },
     )
-    if step_rows:
-        connection.execute(
-            steps.insert(), [{"execution_id": key, "position": at, **row} for at, row in enumerate(step_rows)]
-        )
-    if paths:
-        connection.exec_driver_sql(_INSERT_PATHS, [(key, at, path, finished) for at, path in enumerate(paths)])
-    if blobs:
-        connection.execute(blob_refs.insert(), [{"owner": key, "sha256": blob} for blob in sorted(set(blobs))])
+    insert_rows(connection, steps, _numbered(key, step_rows))
+    insert_rows(connection, execution_paths, _numbered(key, ({"path": p, "finished_at": finished} for p in paths)))
+    insert_rows(connection, blob_refs, ({"owner": key, "sha256": blob} for blob in sorted(set(blobs))))
     return digest
 
 
@@ -238,3 +232,8 @@ def _digest(
 ) -> str:
     parts = [_text(body), _text(step_rows), _text(paths), _text(sorted(set(blobs)))]
     return digest_of(plan_id, decision_id, checksum, *parts)
+
+
+def _numbered(key: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield ``rows`` as they lie in a table that keeps their order."""
+    return ({"execution_id": key, "position": position, **row} for position, row in enumerate(rows))

@@ -37,14 +37,14 @@ def prepare_state_directory(state_dir: Path) -> None:
         _write_new(ignore, b"*\n", 0o600)
 
 
-def private_directory(path: Path) -> bool:
+def private_directory(path: Path | str) -> bool:
     """Create the directory ``path`` with mode 0700, or make an existing one private; tell whether it is new.
 
     Raises:
         StateError: ``STATE_DIRECTORY_UNSAFE`` if something else than a directory is there.
     """
     try:
-        path.mkdir(mode=0o700)
+        os.mkdir(path, 0o700)  # noqa: PTH102  # may be text: very many small blobs are put, and a Path takes its time
     except FileExistsError:
         mode = os.lstat(path).st_mode
         if not stat.S_ISDIR(mode):
@@ -54,12 +54,12 @@ def private_directory(path: Path) -> bool:
                 "Find out who replaced it, and put the directory back.",
             ) from None
         if stat.S_IMODE(mode) & 0o077:
-            path.chmod(0o700)
+            os.chmod(path, 0o700)  # noqa: PTH101
         return False
     return True
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: Path | str) -> None:
     """Make the names in the directory ``path`` durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

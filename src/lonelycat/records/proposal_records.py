@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection, select
 
@@ -12,22 +14,41 @@ from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
 from lonelycat.lifecycle import Status, advance
+from lonelycat.platforms import native_calls
 from lonelycat.records import audit as log
 from lonelycat.records import proposals as rows
 from lonelycat.records import tables
 from lonelycat.records.entries import AuditEvent, AuditType, Proposal
 from lonelycat.records.foundation import Foundation, is_storable
 from lonelycat.records.redaction import redact_text
+from lonelycat.records.seal import digest_of
+from lonelycat.records.spool import Spool
 
 
 class ProposalRecords(Foundation):
     """Plans with their change sets, decisions and approvals."""
 
-    def pack(self, changeset: ChangeSet, decision: GovernanceDecision) -> ChangeSet:
+    @cached_property
+    def _stored_changesets(self) -> WeakValueDictionary[str, ChangeSet]:
+        """Change sets that were stored here and that somebody still holds, by the digest of their text.
+
+        They need not be in memory twice, nor read again: what has the same text is the same.
+        """
+        return WeakValueDictionary()
+
+    def pack(self, changeset: ChangeSet, decision: GovernanceDecision, spool: Spool | None = None) -> ChangeSet:
         """Return the change set as it is stored: contents that are many bytes in all lie in one blob.
 
         Checksum and hashes are the same. What was denied for a secret is not put anywhere.
+
+        Args:
+            spool: where contents of it may wait.
+
+        Raises:
+            RefusedError: ``BLOB_TAMPERED`` when the spool does not hold any longer what was put into it.
         """
+        if spool is not None and spool.pack is not None and not rows.denies_a_secret(decision):
+            self.blobs.keep_spool(spool)
         inline = [change.content for change in changeset.changes if isinstance(change.content, bytes)]
         if sum(map(len, inline)) <= self.limits.inline_bytes_together or rows.denies_a_secret(decision):
             return changeset
@@ -59,6 +80,8 @@ class ProposalRecords(Foundation):
         """
         created = self._now()
         stored = rows.first_form(plan, changeset, decision, status, created)
+        if changeset.is_long:
+            native_calls().give_back_memory()  # what its text took to make; SQLite takes that text twice more
         with self.database.write() as connection:
             earlier = rows.read(connection, plan.id)
             if earlier is not None:
@@ -77,6 +100,8 @@ class ProposalRecords(Foundation):
             made = AuditEvent(AuditType.PROPOSAL_CREATED, plan.created_by, payload)
             facts = _proposal_facts(plan.id, digest)
             log.append(connection, self.signer, created, [(made, facts), (_decision_event(decision, status), facts)])
+        if not stored.values["redacted"]:
+            self._stored_changesets[digest_of(stored.values["changeset"])] = changeset
         return True
 
     def proposal(self, plan_id: str) -> Proposal | None:
@@ -174,7 +199,7 @@ class ProposalRecords(Foundation):
             self._rewrite(connection, changed, event)
 
     def _complete(self, connection: Connection, stored: rows.StoredProposal) -> Proposal:
-        return rows.with_history(connection, rows.checked(stored, self.signer.public_key))
+        return rows.with_history(connection, rows.checked(stored, self.signer.public_key, self._stored_changesets))
 
     def _plan_ids(self, connection: Connection, status: Status | None, limit: int | None) -> list[str]:
         t = tables.proposals.c
@@ -189,7 +214,7 @@ class ProposalRecords(Foundation):
             stored = rows.read(connection, plan_id)
             if stored is None:
                 raise InputError("PLAN_UNKNOWN", f"no proposal {plan_id} is stored here", "See `lonelycat status`.")
-            yield connection, stored, rows.checked(stored, self.signer.public_key)
+            yield connection, stored, rows.checked(stored, self.signer.public_key, self._stored_changesets)
 
     def _rewrite(self, connection: Connection, stored: rows.StoredProposal, event: AuditEvent) -> None:
         digest = rows.write(connection, self.signer, stored, new=False)

@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ from lonelycat.governance.policy import Verdict
 from lonelycat.governance.signing import Signer
 from lonelycat.lifecycle import Status
 from lonelycat.records import standing
+from lonelycat.records.database import insert_rows
 from lonelycat.records.entries import Proposal
 from lonelycat.records.redaction import redact_json
 from lonelycat.records.seal import digest_of, is_sealed, seal
@@ -140,8 +141,11 @@ def read(connection: Connection, plan_id: str) -> StoredProposal | None:
     return StoredProposal(dict(row._mapping), tuple(documents))
 
 
-def checked(stored: StoredProposal, public_key: str) -> Proposal:
+def checked(stored: StoredProposal, public_key: str, known: Mapping[str, ChangeSet]) -> Proposal:
     """Return the proposal that the row holds.
+
+    Args:
+        known: change sets that are in memory, by the digest of the text that they were stored as.
 
     Raises:
         RefusedError: ``STORED_CHANGESET_TAMPERED`` if the row is not as the gate sealed it.
@@ -152,7 +156,7 @@ def checked(stored: StoredProposal, public_key: str) -> Proposal:
             raise ValueError("the seal does not match")
         return Proposal(
             plan=ChangePlan.model_validate_json(values["plan"]),
-            changeset=ChangeSet.from_stored(values["changeset"]),
+            changeset=_changeset(values["changeset"], known),
             decision=GovernanceDecision.model_validate_json(values["decision"]),
             status=Status(values["status"]),
             approvals=tuple(GovernanceApproval.model_validate_json(text) for text in stored.approvals),
@@ -169,6 +173,11 @@ def checked(stored: StoredProposal, public_key: str) -> Proposal:
         ) from error
 
 
+def _changeset(text: str, known: Mapping[str, ChangeSet]) -> ChangeSet:
+    same = known.get(digest_of(text)) if known else None
+    return ChangeSet.from_stored(text) if same is None else same
+
+
 def write(
     connection: Connection, signer: Signer, stored: StoredProposal, *, new: bool, blobs: Collection[str] = ()
 ) -> str:
@@ -182,7 +191,7 @@ def write(
     if new:
         connection.execute(proposals.insert(), values)
         if blobs and not values["redacted"]:
-            connection.execute(blob_refs.insert(), [{"owner": key, "sha256": blob} for blob in sorted(set(blobs))])
+            insert_rows(connection, blob_refs, ({"owner": key, "sha256": blob} for blob in sorted(set(blobs))))
         return digest
     changed = connection.execute(proposals.update().where(proposals.c.plan_id == key).values(values)).rowcount
     if changed != 1:

@@ -131,8 +131,20 @@ class Wiring:
             return
         import tempfile
 
+        from lonelycat.records.spool import Spool
+
         with tempfile.TemporaryDirectory(prefix="lonelycat-check-") as scratch:
-            yield BlobStore(Path(scratch) / "blobs")
+            directory = Path(scratch) / "blobs"
+            with Spool(directory) as spool:
+                yield BlobStore(directory, spool=spool)
+
+    @contextmanager
+    def spooling_blobs(self) -> Iterator[BlobStore]:
+        """Yield the workspace's store with a spool, for small contents that are not stored before they are judged."""
+        from lonelycat.records.spool import Spool
+
+        with Spool(self.records.blobs.directory) as spool:
+            yield self.records.blobs.with_spool(spool)
 
     def failed_change(self, plan: ChangePlan, changeset: ChangeSet) -> FailedChange | None:
         """Return that the same change failed before and is in quarantine; None also for what takes a kept change back.

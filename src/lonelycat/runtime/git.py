@@ -4,7 +4,8 @@ Invariants:
 - git runs nothing on our behalf: no hooks, pager, external diff, text conversion, file-system monitor or transport;
   no configuration of a user or the system applies, and replaced objects are not followed.
 - Nothing that a caller wrote can become an option.
-- A file's content is streamed; what is over ``Limits.inline_bytes`` never sits in memory whole.
+- A file's content is streamed; what is over ``Limits.inline_bytes`` never sits in memory whole, and smaller ones not
+  together where a spool is given and they are over ``Limits.inline_bytes_together``.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from lonelycat.changes.changeset import BlobRef, FileChange
 from lonelycat.changes.formats.base import Side, change_between
 from lonelycat.changes.formats.raw_diff import RawEntry, parse_raw_diff
 from lonelycat.errors import InputError, LonelyCatError, StateError
+from lonelycat.records.spool import Spool
+from lonelycat.runtime.gathering import Contents, GatheredContents
 from lonelycat.settings import Limits, child_environment
 
 PutBlob = Callable[[Iterator[bytes]], BlobRef]
-Contents = tuple[str, bytes | BlobRef | None]
-"""SHA-256 of an object's bytes and, where a change carries them, the bytes or where they are kept."""
 
 _OPTIONS = (
     "--no-pager",
@@ -94,12 +95,13 @@ class GitRepository:
         names = (_text(name) for name in listing.split(b"\0"))
         return tuple(sorted(name for name in names if name and not name.endswith("/")))
 
-    def changes_in_range(self, revisions: str, put_blob: PutBlob) -> tuple[FileChange, ...]:
+    def changes_in_range(self, revisions: str, put_blob: PutBlob, spool: Spool | None = None) -> tuple[FileChange, ...]:
         """Return what changes from A to B.
 
         Args:
             revisions: ``A..B``; an empty side means HEAD, as in git.
             put_blob: takes the chunks of a content over ``Limits.inline_bytes`` and returns where it keeps it.
+            spool: takes the other contents where they are many bytes in all.
 
         Raises:
             InputError: ``GIT_RANGE``, ``GIT_RANGE_EMPTY`` or ``SUBMODULE_UNSUPPORTED``.
@@ -115,7 +117,7 @@ class GitRepository:
             )
         if len(entries) > self._limits.max_changes:
             raise InputError("TOO_MANY_CHANGES", f"over {self._limits.max_changes} changes", "Split the range.")
-        contents = self._read_contents(entries, put_blob)
+        contents = self._read_contents(entries, put_blob, spool)
         changes = (_change(entry, contents) for entry in entries)
         return tuple(change for change in changes if change is not None)
 
@@ -144,7 +146,9 @@ class GitRepository:
                 "Run in the top directory of the repository, or propose a patch instead of a range.",
             )
 
-    def _read_contents(self, entries: Sequence[RawEntry], put_blob: PutBlob) -> dict[str, Contents]:
+    def _read_contents(
+        self, entries: Sequence[RawEntry], put_blob: PutBlob, spool: Spool | None
+    ) -> dict[str, Contents]:
         """Return SHA-256 and, where a change carries it, the content of every object that the entries name."""
         wanted: dict[str, bool] = {}
         for entry in entries:
@@ -153,18 +157,19 @@ class GitRepository:
             if entry.new_mode is not None:
                 carried = entry.old_mode is None or entry.new_id != entry.old_id
                 wanted[entry.new_id] = wanted.get(entry.new_id, False) or carried
+        gathered = GatheredContents(spool, self._limits.inline_bytes_together)
         with tempfile.TemporaryFile() as requests:
             requests.write("".join(f"{name}\n" for name in wanted).encode("ascii"))
             requests.seek(0)
             with self._start("cat-file", "--batch", "--buffer", stdin=requests) as process:
                 assert process.stdout is not None  # noqa: S101  # narrows the type; Popen was given a pipe
                 try:
-                    return {
-                        name: self._read_object(process.stdout, name, keep, put_blob) for name, keep in wanted.items()
-                    }
+                    for name, keep in wanted.items():
+                        gathered.add(name, *self._read_object(process.stdout, name, keep, put_blob))
                 finally:
                     process.stdout.close()
                     process.kill()
+        return gathered.all()
 
     def _read_object(self, stream: IO[bytes], name: str, keep: bool, put_blob: PutBlob) -> Contents:
         header = stream.readline().split()

@@ -39,8 +39,9 @@ def propose(wiring: Wiring, request: ChangeRequest) -> Judgement:
         InputError, ConflictError, PolicyError: it cannot even be judged.
     """
     policy = wiring.policy()
-    reader = RequestReader(wiring.settings, wiring.planner(policy), wiring.records.blobs.put_stream)
-    weighed = _weighed(wiring, policy, *_read(wiring, reader, request))  # no name here holds the contents any longer
+    with wiring.spooling_blobs() as blobs:
+        reader = RequestReader(wiring.settings, wiring.planner(policy, blobs), blobs)
+        weighed = _weighed(wiring, policy, *_read(wiring, reader, request), blobs)  # no name holds the contents now
     return _kept(wiring, policy, weighed)
 
 
@@ -51,7 +52,7 @@ def keep(wiring: Wiring, plan: ChangePlan, changeset: ChangeSet, *, rebased_from
         rebased_from: the plan that it takes the place of.
     """
     policy = wiring.policy()
-    return _kept(wiring, policy, _weighed(wiring, policy, plan, changeset), rebased_from)
+    return _kept(wiring, policy, _weighed(wiring, policy, plan, changeset, wiring.records.blobs), rebased_from)
 
 
 def rebase_and_keep(wiring: Wiring, proposal: Proposal) -> RebaseReport:
@@ -77,7 +78,7 @@ def check(wiring: Wiring, request: ChangeRequest, *, rehearse: bool) -> Judgemen
     """
     with wiring.scratch_blobs(needed=request.git_range is not None) as blobs:
         policy = wiring.policy()
-        reader = RequestReader(wiring.settings, wiring.planner(policy, blobs), blobs.put_stream)
+        reader = RequestReader(wiring.settings, wiring.planner(policy, blobs), blobs)
         plan, changeset = _read(wiring, reader, request)
         return _looked_at(wiring, plan, changeset, policy, blobs, rehearse)
 
@@ -117,15 +118,17 @@ class _Weighed(NamedTuple):
     bases: set[str]
 
 
-def _weighed(wiring: Wiring, policy: PolicyInForce, plan: ChangePlan, changeset: ChangeSet) -> _Weighed:
+def _weighed(
+    wiring: Wiring, policy: PolicyInForce, plan: ChangePlan, changeset: ChangeSet, blobs: BlobStore
+) -> _Weighed:
     from lonelycat.runtime.bases import keep_bases
 
-    decision = wiring.gate(policy).evaluate(plan, changeset)
+    decision = wiring.gate(policy, blobs=blobs).evaluate(plan, changeset)
     bases: set[str] = set()
     if decision.verdict is not Verdict.DENY:  # which is final: there is nothing to rebase
-        bases = keep_bases(wiring, changeset, wiring.contents(policy))
-    explanation = wiring.planner(policy).explain(plan, changeset).lines
-    return _Weighed(plan, wiring.records.pack(changeset, decision), decision, explanation, bases)
+        bases = keep_bases(wiring, changeset, wiring.contents(policy, blobs))
+    explanation = wiring.planner(policy, blobs).explain(plan, changeset).lines
+    return _Weighed(plan, wiring.records.pack(changeset, decision, blobs.spool), decision, explanation, bases)
 
 
 def _kept(wiring: Wiring, policy: PolicyInForce, weighed: _Weighed, rebased_from: str | None = None) -> Judgement:

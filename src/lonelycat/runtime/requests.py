@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
+from lonelycat.changes.changeset import ChangeSet, FileChange
 from lonelycat.changes.formats.base import OldFile
 from lonelycat.changes.formats.document import plan_from_json, read_changeset
 from lonelycat.changes.formats.unified_diff import apply_patch, parse_patch
@@ -17,6 +16,7 @@ from lonelycat.errors import InputError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.planner.planner import Planner
+from lonelycat.records.blobs import BlobStore
 from lonelycat.settings import Settings
 
 DEFAULT_PROPOSER = "agent:unnamed"
@@ -43,12 +43,12 @@ class ChangeRequest(NamedTuple):
 
 
 class RequestReader:
-    """Reads requests against one workspace; stores large contents through ``put_blob`` and nothing else."""
+    """Reads requests against one workspace; puts large contents into ``blobs``, or its spool, and nothing else."""
 
-    def __init__(self, settings: Settings, planner: Planner, put_blob: Callable[[Iterable[bytes]], BlobRef]) -> None:
+    def __init__(self, settings: Settings, planner: Planner, blobs: BlobStore) -> None:
         self._settings = settings
         self._planner = planner
-        self._put_blob = put_blob
+        self._blobs = blobs
 
     def read(self, request: ChangeRequest) -> tuple[ChangePlan, ChangeSet]:
         """Return the plan and the change set that ``request`` stands for.
@@ -88,7 +88,7 @@ class RequestReader:
             from lonelycat.runtime.git import GitRepository
 
             repository = GitRepository(self._settings.workspace, self._settings.limits)
-            return repository.changes_in_range(request.git_range, self._put_blob)
+            return repository.changes_in_range(request.git_range, self._blobs.put_stream, self._blobs.spool)
         return read_changeset(request.changeset or b"", self._read_old, self._settings.limits)
 
     def _patched(self, data: bytes) -> tuple[FileChange, ...]:

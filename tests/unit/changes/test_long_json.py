@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from lonelycat.changes.digest import canonical_json
-from lonelycat.changes.long_json import json_parts
+from lonelycat.changes.long_json import json_parts, put_together
 
 ROWS = [{"b": number, "a": f"é{number}\u2028", "c": [None, True, {"x": []}]} for number in range(2500)]
 
@@ -34,3 +36,21 @@ def test_the_parts_are_the_whole(value: Any, sort: bool, comma: str, colon: str)
 def test_the_canonical_form_of_a_long_document_is_that_of_its_members() -> None:
     document = canonical_json({"z": ROWS, "a": 1})
     assert document == b'{"a":1,"z":[' + b",".join(map(canonical_json, ROWS)) + b"]}"
+    assert canonical_json({"z": ROWS, "a": 1}, b"before ") == b"before " + document
+    assert canonical_json(float("1e300"), b"before ") == b"before 1e+300"  # what rfc8785 has to write
+
+
+def test_putting_parts_together_takes_little_more_than_the_whole() -> None:
+    def parts() -> Iterator[bytes]:
+        for number in range(100):
+            yield bytes([number]) * 10_000
+
+    tracemalloc.start()
+    try:
+        whole = put_together(parts())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert whole == b"".join(parts())
+    assert peak < 1.5 * len(whole)
+    assert put_together(()) == b""

@@ -14,7 +14,7 @@ import pytest
 from lonelycat.errors import InputError, StateError
 from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.platforms import native_calls
-from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory
+from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory, json_document
 from lonelycat.records.receipts import read_receipt, verify_receipt
 from lonelycat.records.redaction import Redactor
 
@@ -247,3 +247,10 @@ def test_a_long_document_is_written_as_a_short_one_would_be(tmp_path: Path, coun
     directory.write_json("whole.json", {**document, "members": items})
     assert directory.read("long.json") == directory.read("whole.json")
     assert secret.encode() not in directory.read("long.json")
+
+
+def test_a_document_is_indented_up_to_a_length() -> None:
+    fits = {"a": "x" * (16 * 1024 - len('{"a": ""}'))}
+    assert json_document(fits) == json.dumps(fits, indent=2).encode() + b"\n"
+    longer = {"a": fits["a"] + "x"}
+    assert json_document(longer) == json.dumps(longer).encode() + b"\n"

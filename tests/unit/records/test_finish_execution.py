@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
 
 from lonelycat.errors import InputError, LonelyCatError, RefusedError, StateError
 from lonelycat.governance.failed_changes import FailedChange
@@ -37,6 +38,28 @@ def test_what_was_recorded_is_what_is_read(case: Any) -> None:
     assert case.records.fence() == result.fence
     assert types(case) == ["proposal.created", "decision.made", "approval.given", "execution.finished"]
     assert case.records.audit_verify().ok
+
+
+def test_rows_that_are_inserted_some_at_a_time_are_all_there_and_in_order(case: Any) -> None:
+    plan, changeset, decision = case.stored()
+    paths = tuple(f"d/{number}" for number in range(2500))
+    blobs = {f"{number:064x}" for number in range(2500)}
+    result = case.result(plan, changeset, files_changed=paths)
+    case.finish(plan, result, decision, blobs=blobs)
+    row = case.reopened().execution(result.execution_id)
+    assert (row.result.files_changed, row.intact) == (paths, True)
+    kept = case.sql("SELECT sha256 FROM blob_refs WHERE owner = ?", result.execution_id)
+    assert {sha256 for (sha256,) in kept} == blobs
+
+
+def test_rows_of_which_some_cannot_be_inserted_are_none(case: Any) -> None:
+    plan, changeset, decision = case.stored()
+    before = counts(case)
+    twice = (*(f"d/{number}" for number in range(1500)), "d/0")
+    case.sql("CREATE UNIQUE INDEX each_once ON execution_paths (execution_id, path)")
+    with pytest.raises(IntegrityError):
+        case.finish(plan, case.result(plan, changeset, files_changed=twice), decision)
+    assert counts(case) == before
 
 
 def test_it_is_exactly_one_transaction(case: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tracemalloc
 from datetime import timedelta
@@ -27,6 +28,33 @@ def test_a_proposal_comes_back_as_it_went_in(case: Any) -> None:
         key = case.records.signer.public_key
         assert verify_signature(key, proposal.decision.signed_payload(), proposal.decision.signature)
     assert case.records.proposal("plan_none") is None
+
+
+def test_a_change_set_that_is_still_held_is_not_in_memory_twice(case: Any) -> None:
+    plan, changeset, _ = case.stored()
+    assert case.records.proposal(plan.id).changeset is changeset
+    read_anew = case.reopened().proposal(plan.id).changeset
+    assert read_anew == changeset and read_anew is not changeset
+
+
+def test_a_change_set_that_nobody_holds_is_not_kept_for_being_stored(case: Any) -> None:
+    case.stored()  # what it returns goes at once
+    gc.collect()
+    assert len(case.records._stored_changesets) == 0
+
+
+def test_what_was_stored_under_another_text_is_not_taken_for_the_stored(case: Any) -> None:
+    plan, changeset, _ = case.stored(content=b"some quite unique content")
+    case.sql("UPDATE proposals SET changeset = replace(changeset, 'unique', 'common')")
+    with pytest.raises(RefusedError) as caught:
+        case.records.proposal(plan.id)
+    assert caught.value.code == "STORED_CHANGESET_TAMPERED"
+    case.sql("UPDATE proposals SET changeset = replace(changeset, 'common', 'unique')")
+    assert case.records.proposal(plan.id).changeset is changeset
+    case.records.update_decision(
+        plan.id, case.decision(plan, changeset, Verdict.DENY, ("CONTENT_SECRET",)), Status.DENIED
+    )
+    assert b"unique" not in case.records.proposal(plan.id).changeset.model_dump_json().encode()
 
 
 def test_the_same_proposal_twice_is_stored_once(case: Any) -> None:
