@@ -86,6 +86,6 @@ def test_version_bumps_are_allowed_by_a_fitted_policy_and_checked(case: Case) ->
 
 def test_the_corpora_are_large_and_their_names_are_unique() -> None:
     hostile = [case.name for case in HOSTILE]
-    assert len(hostile) == len(set(hostile)) >= 240
+    assert len(hostile) == len(set(hostile)) >= 400
     assert len(benign.CASES) >= 30 and len(benign.BUMPS) >= 10
     assert all(case.code for case in HOSTILE)
