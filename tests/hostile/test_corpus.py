@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.hostile import benign, bumps, contents, names, plans, power
+from tests.hostile import benign, bumps, contents, names, plans, power, weakened
 from tests.hostile.workspace import KNOWN_PINS, Case, Contents, listing
 
 from lonelycat.clock import RandomIds, SystemClock
@@ -17,7 +17,7 @@ from lonelycat.planner.fitting import fit_policy
 from lonelycat.planner.planner import Planner
 
 DEFAULT = Path(__file__).parents[2] / "agent" / "policies" / "default.yaml"
-HOSTILE = (*power.CASES, *bumps.CASES, *names.CASES, *contents.CASES, *plans.CASES)
+HOSTILE = (*power.CASES, *bumps.CASES, *names.CASES, *contents.CASES, *weakened.CASES, *plans.CASES)
 
 
 def _policies() -> dict[str, LoadedPolicy]:
