@@ -73,6 +73,8 @@ SECRETS = (
         lambda: [create("docs/a.png", b"\x89PNG\0" + _TOKENS["npm token"].encode())],
         "SECRET_FOUND",
     ),
+    Case("secret: in a name", lambda: [create(f"docs/{_TOKENS['GitHub token']}.md", "Hi\n")], "SECRET_FOUND"),
+    Case("secret: in a new name", lambda: [rename("docs/index.md", f"docs/{_TOKENS['npm token']}")], "SECRET_FOUND"),
     Case(
         "secret: in a moved file",
         lambda: [rename("docs/index.md", "docs/a.md", f"{_TOKENS['GitLab token']}\n".encode())],

@@ -8,9 +8,9 @@ Invariants:
 - One person counts once, and so does one key, under whatever names.
 
 Who is who: two names are one person if they are equal after :func:`identity`, which folds case, Unicode
-compatibility forms and white space and drops every leading ``agent:``, ``user:`` or ``person:``. So the agent
-that proposed as ``agent:alice`` cannot approve as ``Alice``, nor as ``user:agent:alice``. A name that says
-``agent:`` is not a person, and counts only if the policy lists exactly that name among its approvers.
+compatibility forms and white space and drops every leading ``agent:``, ``user:``, ``person:`` or ``human:``.
+So the agent that proposed as ``agent:alice`` cannot approve as ``Alice``, nor as ``user:agent:alice``. A name
+that says ``agent:`` is not a person, and counts only if the policy lists exactly that name among its approvers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 """How far in the future an approval may have been given; more means that a clock was set back."""
 
 _AGENT = "agent"
-_KINDS = (_AGENT, "user", "person")
+_KINDS = (_AGENT, "user", "person", "human")
 
 
 @dataclass(frozen=True, slots=True)

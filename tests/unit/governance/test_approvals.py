@@ -150,6 +150,7 @@ def test_one_key_under_two_names_counts_once() -> None:
         ("agent:alice", "user: alice"),
         ("agent:alice", "user:agent:alice"),
         ("agent:alice", "agent :alice"),
+        ("agent:alice", "human:alice"),
         ("user:agent:alice", "alice"),
         ("alice", "person: user: Alice"),
         ("ﬁona", "fiona"),
