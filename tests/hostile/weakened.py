@@ -53,6 +53,8 @@ _PAIRS = (
     ("Rust: ignored on a condition", "a.rs", _RUST, _RUST.replace("fn", "#[cfg_attr(all(), ignore)]\nfn")),
     ("Rust: may panic", "a.rs", _RUST, _RUST.replace("fn", "#[should_panic]\nfn")),
     ("Rust: never compiled", "a.rs", _RUST, "#![cfg(never)]\n" + _RUST),
+    ("Rust: not compiled here", "a.rs", _RUST, "#[cfg(never)]\n" + _RUST),
+    ("Rust: not compiled here, below", "a.rs", _RUST, _RUST.replace("fn", "#[cfg(never)]\nfn")),
     ("Rust: no test any more", "a.rs", _RUST, _RUST.replace("#[test]\n", "")),
     ("Go: not built", "a_test.go", _GO, "//go:build ignore\n\n" + _GO),
     ("Go: a main that runs nothing", "a_test.go", _GO, _GO + "\nfunc TestMain(m *testing.M) {}\n"),

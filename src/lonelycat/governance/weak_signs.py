@@ -54,7 +54,9 @@ _SKIPS = late_pattern(
     rb"|@(?:pytest\.)?fixture[^\n]*\n(?:async )?def test|\bparametrize\([^\n]{1,120},[ ]*(?:\[\]|\(\))[ ]*\)"
     # JavaScript; Go; Rust
     rb"|\bf(?:it|describe)\s*\(|\.(?:fails|failing|skipIf|runIf)\b|^//(?:go:build|[ ]?\+build)|\btesting\.Short\("
-    rb"|\bfunc TestMain\b|#\[should_panic|#!?\[cfg\((?!test\b)|\bcfg_attr\([^\n]{0,80}\bignore|^#if 0"
+    rb"|\bfunc TestMain\b|#\[should_panic|#!\[cfg\((?!test\b)"
+    rb"|#\[cfg\([^\n]{1,120}\n[ \t]*#\[(?:\w+::)*test\b|#\[test\][ \t]*\n[ \t]*#\[cfg\("
+    rb"|\bcfg_attr\([^\n]{0,80}\bignore|^#if 0"
     # Ruby; Java and C#; PHP
     rb"|^[ \t]*x(?:it|test|specify|describe|context|feature|scenario)[ ]|^[ \t]*pending(?:[ \t]*$|[ ]+[\"'])"
     rb"|\bassum(?:e|ing)(?:True|False|That|NoException|Not)\b|\benabled\s*=\s*false|@Enabled\w+|\bSkip\s*=|[\[,]\s*Explicit\b"
