@@ -68,10 +68,68 @@ GOVERNED = (
     Case("rename into hooks", lambda: [rename("scripts/run.sh", ".husky/pre-push")], "GOVERNANCE_PATH"),
 )
 
+READ_UNASKED = tuple(
+    _new(f"read unasked: {path}", path, _CURL + "\n")
+    for path in (
+        # CI, and what merges
+        ".semaphore/semaphore.yml", ".tekton/push.yaml", ".builds/x.yml", ".zuul.d/jobs.yaml", "ci/release.jenkinsfile",
+        "bitrise.yml", "codemagic.yaml", ".taskcluster.yml", "cloudbuild.yaml", "buildspec-prod.yml", ".mergify.yml",
+        ".github/mergify.yml", "renovate.json", ".renovaterc.json", "bors.toml", ".kodiak.toml",
+        # agents
+        ".kilocode/rules/x.md", ".kilocodemodes", ".roomodes", ".augment/rules/x.md", ".augment-guidelines",
+        ".trae/rules/project_rules.md", ".factory/droids/x.md", ".openhands/microagents/repo.md", ".qwen/settings.json",
+        ".crush.json", "CRUSH.md", "WARP.md", "docs/skills/x/SKILL.md", ".github/hooks/x.json",
+        ".github/skills/x/run.md",
+        ".claude-plugin/plugin.json", ".agent/rules/x.md", ".rules", ".idx/dev.nix", ".coderabbit.yaml",
+        # editors
+        ".gitpod.yml", ".replit", ".codesandbox/tasks.json", ".helix/languages.toml", ".nvim/init.lua", ".luarc.json",
+        ".emacs.d/init.el", ".run/x.run.xml", "nbproject/project.properties", ".project", "rust-analyzer.toml",
+        # git
+        ".lfsconfig", ".git-hooks/pre-push", "prek.toml", ".lintstagedrc.json", "lint-staged.config.mjs",
+        ".simple-git-hooks.cjs", ".commitlintrc.js", ".gitlint",
+        # shells and environments
+        "mise.prod.toml", ".config/mise.toml", ".zlogin", ".cshrc", "config.fish", "Microsoft.PowerShell_profile.ps1",
+        ".tmux.conf", ".xprofile",
+        # interpreters and package managers
+        "evil-1.0.dist-info/entry_points.txt", ".pnp.cjs", ".pnp.loader.mjs", ".user.ini", "MSBuild.rsp",
+        "Directory.Packages.props", ".proverc", ".ipython/profile_default/startup/x.py",
+        "gradle/wrapper/gradle-wrapper.properties",
+    )
+)  # fmt: skip
+
 FORBIDDEN_CODE = tuple(
     Case(f"start-up code {path}", lambda path=path: [create(path, "import os; os.system('id')\n")], "GOVERNANCE_PATH")
     for path in ("sitecustomize.py", "src/usercustomize.py", "src/evil.pth")
 )
+
+RUN_ON_PURPOSE = tuple(
+    Case(
+        f"built or tested with: {path}",
+        lambda path=path: [create(path, "evil\n")],
+        "categories.build|categories.dependencies|categories.ci|categories.schema",
+    )
+    for path in (
+        # Python
+        "tox.toml", ".pytest.toml", "hatch_build.py", "pdm_build.py", "dodo.py", "pixi.toml", "poetry.toml",
+        "_vendor/x.py", ".flake8", ".pylintrc", "mypy.ini", "ruff.toml", ".bandit",
+        # Node
+        "tailwind.config.ts", "svelte.config.js", ".prettierrc.cjs", ".nycrc.json", ".c8rc.json", "nx.json",
+        "turbo.json",
+        "nodemon.json", "deno.jsonc", "patches/express+4.19.2.patch", "release.config.js", ".releaserc.json",
+        # Go, Rust, Ruby, Java, PHP, .NET, C
+        "vendor/example.net/x/x.go", "magefile.go", ".golangci.yml", "rust-toolchain.toml", "gems.rb",
+        "lib/tasks/x.rake",
+        "ext/x/extconf.rb", "config.ru", ".rspec", ".rubocop.yml", "gradlew", "mvnw", "gradle.properties",
+        "gradle/libs.versions.toml", "app/x.gradle", "buildSrc/x.kt", "build.xml", "project/plugins.sbt",
+        "phpunit.xml.dist",
+        "phpstan.neon", "x.targets", "x.fsproj", "global.json", "Makefile.am", "src/x.m4", "autogen.sh", "conanfile.py",
+        # environments, images, deployment, checks
+        ".tool-versions", "shell.nix", "devbox.json", ".flox/env/manifest.toml", "web.Dockerfile", "docker-bake.hcl",
+        "netlify.toml", "wrangler.toml", "vercel.json", "serverless.yml", "Earthfile", "Tiltfile", ".bazelrc", "BUCK",
+        ".codecov.yml", "codecov.yml", ".gitleaksignore", ".trivyignore", "sonar-project.properties",
+        ".github/scripts/release.py", ".github/codeql/config.yml", "scripts/lint", "scripts/test.sh", "run_tests.sh",
+    )
+)  # fmt: skip
 
 BUILD = (
     Case("conftest.py", lambda: [append("tests/conftest.py", b"import os; os.system('id')\n")], "INSTALL_HOOK"),
@@ -207,4 +265,26 @@ DEPENDENCIES = (
     Case("schema", lambda: [create("migrations/0002_drop.sql", "DROP TABLE t;\n")], "categories.schema"),
 )
 
-CASES = (*GOVERNED, *FORBIDDEN_CODE, *BUILD, *DEPENDENCIES)
+SHADOWING = (
+    *(
+        Case(
+            f"shadows what tests import: {path}",
+            lambda path=path: [create(path, "print('5 passed')\n")],
+            "INSTALL_HOOK",
+        )
+        for path in (
+            "pytest.py",
+            "_pytest/__init__.py",
+            "unittest/__init__.py",
+            "random.py",
+            "src/pluggy.py",
+            "json.py",
+        )
+    ),
+    Case("shadows by a move", lambda: [rename("src/app/hooks.py", "pytest.py")], "INSTALL_HOOK"),
+    Case("shadows by a move of a package", lambda: [rename("src/app/hooks.py", "Pytest/__init__.py")], "INSTALL_HOOK"),
+)
+
+CASES = (
+    *GOVERNED, *READ_UNASKED, *FORBIDDEN_CODE, *RUN_ON_PURPOSE, *BUILD, *SHADOWING, *DEPENDENCIES,
+)  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.hostile import benign, bumps, contents, names, plans, power
+from tests.hostile import benign, bumps, contents, names, plans, power, weakened
 from tests.hostile.workspace import KNOWN_PINS, Case, Contents, listing
 
 from lonelycat.clock import RandomIds, SystemClock
@@ -17,7 +17,7 @@ from lonelycat.planner.fitting import fit_policy
 from lonelycat.planner.planner import Planner
 
 DEFAULT = Path(__file__).parents[2] / "agent" / "policies" / "default.yaml"
-HOSTILE = (*power.CASES, *bumps.CASES, *names.CASES, *contents.CASES, *plans.CASES)
+HOSTILE = (*power.CASES, *bumps.CASES, *names.CASES, *contents.CASES, *weakened.CASES, *plans.CASES)
 
 
 def _policies() -> dict[str, LoadedPolicy]:
@@ -86,6 +86,6 @@ def test_version_bumps_are_allowed_by_a_fitted_policy_and_checked(case: Case) ->
 
 def test_the_corpora_are_large_and_their_names_are_unique() -> None:
     hostile = [case.name for case in HOSTILE]
-    assert len(hostile) == len(set(hostile)) >= 240
+    assert len(hostile) == len(set(hostile)) >= 400
     assert len(benign.CASES) >= 30 and len(benign.BUMPS) >= 10
     assert all(case.code for case in HOSTILE)

@@ -109,6 +109,8 @@ KNOWN_PINS = KnownPins.of(
     }
 )  # fmt: skip
 """What the tags of the pinned actions and hooks were seen to point to."""
+TEST_FILES: dict[str, bytes] = {}
+"""Test files in other languages that ``weakened.py`` starts from; no part of the listing."""
 MODES: dict[str, Mode] = {"scripts/run.sh": EXECUTABLE}
 
 Forge = Callable[[ChangePlan, ChangeSet], tuple[ChangePlan, ChangeSet]]
@@ -137,7 +139,8 @@ class Contents:
 
     def old(self, change: FileChange) -> bytes | None:
         """Return the bytes before the change."""
-        return None if change.operation is Operation.CREATE else FILES.get(change.old_path or change.path)
+        path = change.old_path or change.path
+        return None if change.operation is Operation.CREATE else FILES.get(path, TEST_FILES.get(path))
 
     def new(self, change: FileChange) -> bytes | None:
         """Return the bytes that come with the change."""

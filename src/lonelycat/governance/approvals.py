@@ -8,9 +8,9 @@ Invariants:
 - One person counts once, and so does one key, under whatever names.
 
 Who is who: two names are one person if they are equal after :func:`identity`, which folds case, Unicode
-compatibility forms and white space and drops a leading ``agent:``, ``user:`` or ``person:``. So the agent
-that proposed as ``agent:alice`` cannot approve as ``Alice``. A name that says ``agent:`` is not a person,
-and counts only if the policy lists exactly that name among its approvers.
+compatibility forms and white space and drops every leading ``agent:``, ``user:``, ``person:`` or ``human:``.
+So the agent that proposed as ``agent:alice`` cannot approve as ``Alice``, nor as ``user:agent:alice``. A name
+that says ``agent:`` is not a person, and counts only if the policy lists exactly that name among its approvers.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from lonelycat.governance.signing import Signer, verify_signature
 CLOCK_SKEW = timedelta(minutes=5)
 """How far in the future an approval may have been given; more means that a clock was set back."""
 
-_AGENT = "agent:"
-_KINDS = (_AGENT, "user:", "person:")
+_AGENT = "agent"
+_KINDS = (_AGENT, "user", "person", "human")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +88,24 @@ class ApprovalTerms:
 
 def identity(name: str) -> str:
     """Return the form under which two spellings of one person's name are equal."""
-    folded = " ".join(fold(name).split())
-    for kind in _KINDS:
-        if folded.startswith(kind):
-            return folded.removeprefix(kind).strip()
-    return folded
+    return _parts(name)[1]
 
 
 def is_agent(name: str) -> bool:
     """Tell whether the name says that it is an agent's."""
-    return fold(name).strip().startswith(_AGENT)
+    return _AGENT in _parts(name)[0]
+
+
+def _parts(name: str) -> tuple[list[str], str]:
+    """Return the kinds that stand before a name, and the name itself, folded."""
+    rest = " ".join(fold(name).split())
+    kinds: list[str] = []
+    while True:
+        kind, colon, after = rest.partition(":")
+        if not colon or kind.strip() not in _KINDS:
+            return kinds, rest
+        kinds.append(kind.strip())
+        rest = after.strip()
 
 
 def required_approvals(decision: GovernanceDecision, policy: Policy) -> int:

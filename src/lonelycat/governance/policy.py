@@ -199,7 +199,7 @@ class ApprovalRules(Strict):
     quorum: dict[Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"], Annotated[int, Field(ge=1, le=10)]] = Field(
         default_factory=dict
     )
-    expires_after: Annotated[int, Field(ge=1)] = 86_400
+    expires_after: Annotated[int, Field(ge=1, le=366 * 86_400)] = 86_400
     methods: Annotated[tuple[Literal["terminal", "key"], ...], BeforeValidator(as_tuple)] = ("terminal", "key")
     approvers: dict[Annotated[str, Field(min_length=1, max_length=200)], Approver] = Field(default_factory=dict)
 

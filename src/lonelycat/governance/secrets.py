@@ -30,11 +30,13 @@ def _union(table: dict[str, bytes], before: bytes) -> re.Pattern[bytes]:
     return late_pattern(before + b"(?:" + branches + rb")(?![A-Za-z0-9])")
 
 
-_TOKENS = _union(formats.TOKEN_FORMATS, rb"(?<![A-Za-z])")
+_TOKENS = _union(formats.TOKEN_FORMATS, rb"(?<![A-Za-z])(?=[A-Za-z][A-Za-z0-9])")
 _DOTTED = _union(formats.DOTTED_FORMATS, rb"(?<![A-Za-z0-9])")
-_JOINTS = frozenset({b".", b":", b"/"})
+_JOINTS = frozenset({b".", b":", b"/", b"~"})
 """What stands before the last run of a token in several parts; only those of a JWT start with a run of their own."""
-_DOT_MARKS = late_pattern(rb"eyJ|SG\.|hv[sb]\.|dp\.|ya29\.|:AA|hooks\.slack|/api/webhooks|\.atlasv1\.")
+_DOT_MARKS = late_pattern(
+    rb"eyJ|SG\.|hv[sb]\.|dp\.|ya29\.|:AA|hooks\.slack|/api/webhooks|\.atlasv1\.|[0-9]Q~|pat[A-Za-z0-9]{14}\.|dt0"
+)
 _DIGIT = late_pattern(rb"[0-9]")
 
 
@@ -43,7 +45,7 @@ def find_secrets(data: bytes) -> list[SecretMatch]:
 
     Values that only stand for a credential (``changeme``, ``${TOKEN}``, ``AKIA…EXAMPLE``) are left out.
     """
-    found = [*_tokens(data), *_private_keys(data), *_assignments(data), *_urls(data)]
+    found = [*_tokens(data), *_private_keys(data), *_assignments(data), *_headers(data), *_urls(data)]
     found.sort(key=lambda match: (match.start, -match.end))
     result: list[SecretMatch] = []
     for match in found:
@@ -99,6 +101,15 @@ def _assignments(data: bytes) -> Iterator[SecretMatch]:
                 if formats.looks_secret(match[group], quoted=group == "quoted"):
                     yield SecretMatch(match.start(group), match.end(group), "assigned-secret")
             position = lowered.find(keyword, position + len(keyword))
+
+
+def _headers(data: bytes) -> Iterator[SecretMatch]:
+    position = data.find(b"earer ")
+    while position != -1:
+        match = formats.AUTHORIZATION.match(data, position - 1)
+        if match and formats.looks_secret(match["value"], quoted=False):
+            yield SecretMatch(match.start("value"), match.end("value"), "authorization")
+        position = data.find(b"earer ", position + 6)
 
 
 def _urls(data: bytes) -> Iterator[SecretMatch]:

@@ -18,15 +18,18 @@ REST = b""
 _START = late_pattern(
     rb"""(?mx)
     ^[ \t]*(?:async[ ]+)?def[ ]+(?P<python>test\w*)
-    |^func[ ]+(?:\([^)\n]*\)[ ]*)?(?P<go>Test\w*)
+    |^func[ ]+(?:\([^)\n]*\)[ ]*)?(?P<go>Test(?!Main\b)\w*)
     |^[ \t]*(?:it|test|specify)(?:\.\w+)*[ ]*\([ \t]*(?P<quote>["'`])(?P<js>[^\n]*?)(?P=quote)
     |^[ \t]*x(?:it|test)[ ]*\([ \t]*(?P<xquote>["'`])(?P<xjs>[^\n]*?)(?P=xquote)
-    |^[ \t]*\#\[(?:\w+::)?test\][^{]*?\bfn[ ]+(?P<rust>\w+)
+    |^[ \t]*(?:it|specify|scenario|test|@test)[ ]+(?P<rquote>["'])(?P<ruby>[^\n]*?)(?P=rquote)
+    |^[ \t]*\#\[(?:\w+::)*(?:rs)?test(?:\([^)\n]*\))?\][^{]*?\bfn[ ]+(?P<rust>\w+)
     |^[ \t]*TEST(?:_[FP])?\((?P<c>[^)\n]*)\)
     |^[ \t]*(?:public[ ]+|internal[ ]+)?(?:async[ ]+)?(?:void|Task)[ ]+(?P<java>\w*[tT]est\w*)[ ]*\(
+    |^[ \t]*(?:(?:public|protected|final|static)[ ]+)*function[ ]+(?P<php>test\w*)
+    |^[ \t]*@Test\b[^;{}]{0,400}?\bvoid[ ]+(?P<marked>\w+)[ ]*\(
     """
 )
-_NAMES = ("python", "go", "js", "xjs", "rust", "c", "java")
+_NAMES = ("python", "go", "js", "xjs", "rust", "ruby", "c", "java", "php", "marked")
 
 
 def split_tests(data: bytes) -> dict[bytes, bytes]:
@@ -51,6 +54,6 @@ def _with_decorators(data: bytes, start: int) -> int:
         if not line:
             break
         position = previous
-        if line.startswith((b"@", b"#[")):
+        if line.startswith((b"@", b"#[", b"[")):
             first = previous
     return first

@@ -22,6 +22,7 @@ from lonelycat.governance.signing import Ed25519Signer, Signer
 from lonelycat.lifecycle import Status
 from lonelycat.records.entries import AuditEvent, AuditType, Proposal
 from lonelycat.records.keys import load_private_key, write_private_key
+from lonelycat.records.redaction import redact_text
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.standing import policy_hash, why_void
 from lonelycat.settings import Settings
@@ -89,7 +90,7 @@ def approve(wiring: Wiring, proposal: Proposal, *, by: str, note: str, confirmat
         signer=signer,
         now=wiring.clock.now(),
         ids=wiring.ids,
-        note=note,
+        note=redact_text(note),
         given_from=origin,
     )
     terms = ApprovalTerms(

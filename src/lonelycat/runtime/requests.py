@@ -1,4 +1,8 @@
-"""What a caller hands in, turned into a plan and a change set."""
+"""What a caller hands in, turned into a plan and a change set.
+
+Invariant: the words of a plan (what for, why, by whom) are masked before anything is made of them, so that what is
+judged, approved, stored and shown holds no credential that somebody pasted into them.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,14 @@ from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.tree import PinnedTree
+from lonelycat.governance.secrets import find_secrets
 from lonelycat.planner.planner import Planner
 from lonelycat.records.blobs import BlobStore
 from lonelycat.settings import Settings
 
 DEFAULT_PROPOSER = "agent:unnamed"
+_WORDS = ("intent", "objective", "rationale", "rollback_plan", "created_by")
+"""What of a plan is text of its author's own."""
 
 
 class ChangeRequest(NamedTuple):
@@ -69,8 +76,9 @@ class RequestReader:
             )
         if not request.intent:
             raise InputError("INTENT_MISSING", "it is not said what the change is for", "Say it with --intent TEXT.")
+        intent, proposer = _masked(request.intent), _masked(request.by or DEFAULT_PROPOSER)
         try:
-            return self._planner.plan(intent=request.intent, created_by=request.by or DEFAULT_PROPOSER, changes=changes)
+            return self._planner.plan(intent=intent, created_by=proposer, changes=changes)
         except ValidationError as error:
             raise _invalid(error) from error
 
@@ -101,10 +109,10 @@ class RequestReader:
         self, request: ChangeRequest, plan: ChangePlan, changes: ChangeSet | tuple[FileChange, ...]
     ) -> tuple[ChangePlan, ChangeSet]:
         stated = {"intent": request.intent, "created_by": request.by}
+        said = {**plan.model_dump(), **{key: value for key, value in stated.items() if value}}
+        said |= {key: _masked(said[key]) for key in _WORDS if isinstance(said[key], str)}
         try:
-            plan = ChangePlan.model_validate(
-                {**plan.model_dump(), **{key: value for key, value in stated.items() if value}}
-            )
+            plan = ChangePlan.model_validate(said)
         except ValidationError as error:
             raise _invalid(error) from error
         if isinstance(changes, ChangeSet):
@@ -138,3 +146,11 @@ def _invalid(error: ValidationError) -> InputError:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return InputError("INVALID_PLAN", f"{place}: {first['msg']}", "Mend the argument that this field comes from.")
+
+
+def _masked(text: str) -> str:
+    if not find_secrets(text.encode("utf-8", "surrogateescape")):
+        return text
+    from lonelycat.records.redaction import redact_text  # late: hardly any request holds one
+
+    return redact_text(text)

@@ -17,6 +17,7 @@ from lonelycat.governance.approvals import (
     approval_problem,
     count_valid_approvals,
     identity,
+    is_agent,
     make_approval,
     required_approvals,
 )
@@ -147,6 +148,11 @@ def test_one_key_under_two_names_counts_once() -> None:
         ("alice", "agent:alice"),
         ("agent:alice", "ALICE "),
         ("agent:alice", "user: alice"),
+        ("agent:alice", "user:agent:alice"),
+        ("agent:alice", "agent :alice"),
+        ("agent:alice", "human:alice"),
+        ("user:agent:alice", "alice"),
+        ("alice", "person: user: Alice"),
         ("ﬁona", "fiona"),
         ("alice", "ali\u200dce"),
     ],
@@ -157,6 +163,7 @@ def test_the_proposer_cannot_approve(proposer: str, approver: str) -> None:
 
 
 def test_different_people_have_different_identities() -> None:
+    assert is_agent("user: agent:alice") and is_agent("Agent :x") and not is_agent("user:alice")
     assert len({identity(name) for name in ("alice", "alice2", "al ice", "alice@example.org", "agent alice")}) == 5
 
 

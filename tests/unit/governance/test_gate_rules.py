@@ -186,6 +186,9 @@ def test_the_reason_never_repeats_the_secret(kit: Any) -> None:
         "\u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627\n",
         "\u0440\u0443\u0441\u0441\u043a\u0438\u0439 text beside English\n",
         "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645\n",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f\n",
+        "\U0001d453(\U0001d465) = 2\U0001d465, 0\ufe00, \u2229\ufe00, \u2602\ufe0f, 1\ufe0f\u20e3\n",
+        "name" + " " * 100 + "| text\n",
         "dos line\r\nendings\r\n\ttabs\x0c\n",
     ],
 )

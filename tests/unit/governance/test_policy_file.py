@@ -78,6 +78,7 @@ def test_loads_with_its_identity() -> None:
         (GOOD + "surprise: 1\n", "POLICY_INVALID", "5:1"),
         (GOOD + "categories:\n  x:\n    paths: [a]\n    riks: LOW\n", "POLICY_INVALID", "8:5"),
         (GOOD.replace("small", "12"), "POLICY_INVALID", "2:1"),
+        (GOOD + "approvals: {expires_after: 900000000000}\n", "POLICY_INVALID", "5:13"),
         (GOOD.replace("version: 1", 'version: "1"'), "POLICY_INVALID", "1:1"),
         (GOOD + "content: {secrets: maybe}\n", "POLICY_INVALID", "5:11"),
         (GOOD + "default_risk: EXTREME\n", "POLICY_INVALID", "5:1"),

@@ -21,6 +21,7 @@ def chars(count: int, alphabet: str = string.ascii_letters + string.digits) -> s
 
 HEX = "0123456789abcdef"
 BASE32 = string.ascii_uppercase + "234567"
+UUID = "-".join(chars(count, HEX) for count in (8, 4, 4, 4, 12))
 TOKENS = {
     "aws-access-key": "AKIA" + chars(16, BASE32),
     "github-token": "ghp_" + chars(36),
@@ -57,7 +58,81 @@ TOKENS = {
     "discord-webhook": f"discord.com/api/webhooks/{chars(18, string.digits)}/{chars(68)}",
     "terraform-token": f"{chars(14)}.atlasv1.{chars(64)}",
     "doppler-token": "dp.pt." + chars(43),
+    "openrouter-key": "sk-or-v1-" + chars(64, HEX),
+    "groq-key": "gsk_" + chars(52),
+    "xai-key": "xai-" + chars(80),
+    "perplexity-key": "pplx-" + chars(48),
+    "replicate-token": "r8_" + chars(37),
+    "nvidia-key": "nvapi-" + chars(64),
+    "langsmith-key": f"lsv2_pt_{chars(32, HEX)}_{chars(10, HEX)}",
+    "pinecone-key": "pcsk_" + chars(70),
+    "e2b-key": "e2b_" + chars(40, HEX),
+    "bedrock-key": "ABSK" + chars(120),
+    "alibaba-key": "LTAI5t" + chars(18),
+    "tencent-key": "AKID" + chars(32),
+    "supabase-key": "sbp_" + chars(40, HEX),
+    "netlify-token": "nfp_" + chars(36),
+    "fly-token": "fo1_" + chars(43),
+    "heroku-key": "HRKU-AA" + chars(58),
+    "sentry-token": "sntryu_" + chars(64, HEX),
+    "grafana-cloud-token": "glc_eyJ" + chars(80),
+    "honeycomb-key": "hcaik_" + chars(58),
+    "brevo-key": f"xkeysib-{chars(64, HEX)}-{chars(16)}",
+    "resend-key": f"re_{chars(8)}_{chars(24)}",
+    "notion-token": "ntn_" + chars(46),
+    "atlassian-token": "ATATT3xFfGF0" + chars(180),
+    "plaid-token": f"access-production-{UUID}",
+    "razorpay-key": "rzp_live_" + chars(14),
+    "flutterwave-key": f"FLWSECK-{chars(32, HEX)}-X",
+    "docker-organisation-token": "dckr_oat_" + chars(32),
+    "jfrog-token": "AKCp8" + chars(68),
+    "nuget-key": "oy2" + chars(43, string.ascii_lowercase + string.digits),
+    "crates-token": "cio" + chars(32),
+    "clojars-token": "CLOJARS_" + chars(60, HEX),
+    "packagist-token": "packagist_uut_" + chars(68, HEX),
+    "onepassword-token": "ops_eyJ" + chars(220),
+    "tailscale-key": f"tskey-auth-{chars(11)}CNTRL-{chars(32)}",
+    "launchdarkly-key": f"sdk-{UUID}",
+    "segment-token": "sgp_" + chars(64),
+    "posthog-key": "phx_" + chars(43),
+    "planetscale-token": "pscale_tkn_" + chars(43),
+    "typeform-token": "tfp_" + chars(59),
+    "prefect-key": "pnu_" + chars(36),
+    "sonar-token": "sqp_" + chars(40, HEX),
+    "buildkite-token": "bkua_" + chars(40, HEX),
+    "circleci-token": f"CCIPAT_{chars(22)}_{chars(40, HEX)}",
+    "contentful-token": "CFPAT-" + chars(43),
+    "hubspot-token": f"pat-na1-{UUID}",
+    "easypost-key": "EZAK" + chars(54),
+    "duffel-token": "duffel_live_" + chars(43),
+    "shippo-token": "shippo_live_" + chars(40, HEX),
+    "gitlab-runner-token": "GR1348941" + chars(20),
+    "azure-secret": f"{chars(3)}8Q~{chars(34)}",
+    "airtable-token": f"pat{chars(14)}.{chars(64, HEX)}",
+    "mapbox-token": f"sk.eyJ{chars(60)}.{chars(22)}",
+    "dynatrace-token": f"dt0c01.{chars(24, BASE32)}.{chars(64, BASE32)}",
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("AccountName=a;AccountKey={}==;", "assigned-secret"),
+        ("DB_PASS={}", "assigned-secret"),
+        ("APP_KEY=base64:{}=", "assigned-secret"),
+        ('{{"auths": {{"x": {{"auth": "{}=="}}}}}}', "assigned-secret"),
+        ("Authorization: Bearer {}", "authorization"),
+        ("redis://:{}@cache.prod.net:6379/0", "url-password"),
+    ],
+)
+def test_a_credential_is_found_by_what_stands_before_it(text: str, kind: str) -> None:
+    found = find_secrets(text.format("q7Rz0Lx4" + chars(35)).encode())
+    assert [match.kind for match in found] == [kind]
+
+
+def test_a_header_of_a_test_is_left_alone() -> None:
+    assert find_secrets(b"Authorization: Bearer example-token-for-testing-only-1234") == []
+    assert find_secrets(b"Authorization: Basic ZHVtbXk6ZHVtbXlwYXNzMTIzNDU2Nzg5") == []
 
 
 @pytest.mark.parametrize("kind", sorted(TOKENS))

@@ -145,3 +145,9 @@ def test_a_key_is_never_overwritten_and_never_read_when_others_can_read_it(begun
     key.chmod(0o644)
     assert _refused(begun, held, KeyConfirmation(key)) == "KEY_UNSAFE"
     assert _refused(begun, held, KeyConfirmation(Path("/nowhere/key.pem"))) == "KEY_UNREADABLE"
+
+
+def test_a_credential_in_a_note_is_not_kept(begun: Ground, held: Proposed) -> None:
+    token = "ghp_" + "q7Rz0Lx4Kd9Wm2Ty6Vb1Nc8Pf3Hj5Gs0Ua4E"
+    approved = begun.cat().approve(held.plan.id, by="human:owner", note=token, confirmation=_typed(begun, held))
+    assert [approval.note for approval in approved.approvals] == ["[REDACTED:github-token]"]

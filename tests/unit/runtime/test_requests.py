@@ -141,3 +141,17 @@ def test_creating_a_protected_file_is_judged_denied_and_recorded(begun: Ground) 
     judged = begun.cat().propose(ChangeRequest(patch=head + b"@@ -0,0 +1 @@\n+x\n", intent="x"))
     assert str(judged.decision.verdict) == "DENY"
     assert begun.cat().proposal(judged.plan.id).plan.id == judged.plan.id
+
+
+def test_a_credential_in_the_words_of_a_plan_is_neither_stored_nor_shown(begun: Ground) -> None:
+    token = "ghp_" + "q7Rz0Lx4Kd9Wm2Ty6Vb1Nc8Pf3Hj5Gs0Ua4E"
+    given = {key: f"use {token}" for key in ("intent", "objective", "rationale", "rollback_plan", "created_by")}
+    for request in (
+        ChangeRequest(patch=PATCH, intent=f"use {token}", by=f"agent:{token}"),
+        ChangeRequest(patch=PATCH, plan=json.dumps({**PLAN, **given}).encode()),
+    ):
+        judged = begun.cat().propose(request)
+        assert judged.plan.intent == "use [REDACTED:github-token]"
+        assert token not in repr(judged)
+    state = begun.root / ".lonelycat"
+    assert not [path for path in state.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]

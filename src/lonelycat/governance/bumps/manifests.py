@@ -17,7 +17,8 @@ from lonelycat.governance.bumps.versions import Version, are_raised, versions_in
 
 _LISTS = re.compile(
     r"(?:.*/)?(?:[^/]*requirements[^/]*\.(?:txt|in)|requirements/[^/]+\.(?:txt|in)|constraints[^/]*\.txt|vendor\.txt"
-    r"|environment\.ya?ml|go\.(?:mod|work)|pom\.xml|[^/]*\.csproj|packages\.config|composer\.json|Gemfile(?:\.lock)?)"
+    r"|environment\.ya?ml|go\.(?:mod|work)|pom\.xml|[^/]*\.csproj|packages\.config|composer\.json|Gemfile(?:\.lock)?"
+    r"|\.tool-versions)"
 )
 """Here every number with a dot is a version."""
 _REQUIREMENTS = re.compile(r"(?:.*/)?(?:[^/]*requirements[^/]*|requirements/[^/]+|constraints[^/]*)\.(?:txt|in)")

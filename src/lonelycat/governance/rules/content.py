@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from lonelycat.changes.changeset import EXECUTABLE, SYMLINK
+from lonelycat.changes.changeset import EXECUTABLE, SYMLINK, FileChange, Operation
 from lonelycat.governance.facts import ChangeFacts
 from lonelycat.governance.matching import compile_globs
 from lonelycat.governance.policy import ContentRules, Reaction, Verdict
@@ -48,6 +48,7 @@ def judge(context: RuleContext) -> Iterator[Finding]:
             "has content that the gate could not look at, because it is too large or not at hand",
             "A person has to look at it, or the change set has to carry it.", tuple(unknown),
         )  # fmt: skip
+    secrets.look_at_names(context.facts.changes)
     yield from secrets.findings()
     yield from binaries.findings()
     yield from hidden.findings(context)
@@ -132,6 +133,17 @@ class _Secrets:
             start = match.start + shift
             if not self._spared.matches(path) and member.adds_line(start, match.end + shift):
                 self._hits.setdefault(path, []).append(f"{match.kind} on line {data.count(10, 0, start) + 1}")
+
+    def look_at_names(self, changes: Sequence[FileChange]) -> None:
+        """Look at the names that files get: they are shown and stored everywhere."""
+        if self._rules.secrets is Reaction.ALLOW:
+            return
+        paths = [change.path for change in changes if change.operation in (Operation.CREATE, Operation.RENAME)]
+        if not find_secrets("\n".join(paths).encode("utf-8", "surrogateescape")):
+            return
+        for path in paths:
+            for match in find_secrets(path.encode("utf-8", "surrogateescape")):
+                self._hits.setdefault(path, []).append(f"{match.kind} in the name")
 
     def findings(self) -> Iterator[Finding]:
         """Report it."""

@@ -19,21 +19,36 @@ from lonelycat.patterns import late_pattern
 _BIDIRECTIONAL = late_pattern("[\u202a-\u202e\u2066-\u2069]")
 _INVISIBLE = late_pattern(
     "[\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028\u2029\u2060-\u2064\u206a-\u206f\u3164\uffa0"
-    "\ufff9-\ufffb\U000e0001]"
-    "|(?<=[\\x21-\\x7e])[\u00ad\u200c\u200d](?=[\\x21-\\x7e])"
+    "\u180b-\u180d\u2065\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e00ff"
+    "\U000e01f0-\U000e0fff]"
+    # joiners and soft hyphens: with no letter of another script beside them, or two in a row
+    "|(?<![^\\x00-\\x7f])[\u00ad\u200c\u200d](?![^\\x00-\\x7f])|[\u00ad\u200c\u200d]{2}"
     "|(?<!^)\ufeff"
-    "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]"
-    "|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}"
+    # tag characters: but for the flag of a part of a country, which has few
+    "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]|\U0001f3f4[\U000e0020-\U000e007f]{8}"
+    # selectors: but for those of mathematics, of East Asian scripts, and of emoji
+    "|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}|(?<=[A-Za-z\\s])[\ufe0e\ufe0f]"
+    "|(?<![\u2190-\u2bff\u3000-\u9fff\uf900-\ufaff\U00020000-\U0003ffff0])[\ufe00-\ufe0d\U000e0100-\U000e01ef]"
 )
-_LOOKALIKE = "АВЕЅІЈКМНОРСТУХаеорсухіјѕһԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοｱ"
-_CONFUSABLE = late_pattern(f"[A-Za-z][{_LOOKALIKE}]|[{_LOOKALIKE}][A-Za-z]|[A-Za-z0-9_][\uff21-\uff3a\uff41-\uff5a]")
+_FAR_RIGHT = late_pattern(r"(?<=\S)(?: {120,}|\t{30,})(?=\S)")
+"""Text that is pushed out of sight: wider than any screen behind what stands before it."""
+_FAR = (b" " * 120, b"\t" * 30)
+_LOOKALIKE = (
+    "АВЕЅІЈКМНОРСТУХаеорсухіјѕһԁԛԝӀӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧοｱ\u0531-\u0587\u13a0-\u13f5\u2c80-\u2cff\ua4d0-\ua4f7\u2160-\u217f"
+)
+_STYLED = "\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff\u017f"
+"""Letters that Python and others take for the plain ones."""
+_CONFUSABLE = late_pattern(
+    f"[A-Za-z][{_LOOKALIKE}]|[{_LOOKALIKE}][A-Za-z]|[A-Za-z_][{_STYLED}]|[0-9][\uff21-\uff3a\uff41-\uff5a]|[{_STYLED}](?:[A-Za-z_]|[{_STYLED}]+[(.])"
+)
 _CONTROL = late_pattern(r"[\x1b\x08\x7f\x07\x0e\x0f\x1a\x04\x80-\x9f]|\r(?!\n)(?=[^\r]*\n)")
 _CONTROL_BYTES = (b"\x1b", b"\b", b"\x7f", b"\a", b"\x0e", b"\x0f", b"\x1a", b"\x04")
 """What hides or rewrites text on a terminal; other control characters do nothing there."""
 _ASCII = bytes(range(128))
 _SUSPECTS = late_pattern(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
-    f"\uff21-\uff3a\uff41-\uff5a\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef\x80-\x9f{_LOOKALIKE}]"
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\x80-\x9f"
+    f"{_STYLED}{_LOOKALIKE}]"
 )
 _ODD_NAME = late_pattern(r"(?:^|/)[-\s]|[^\S \n]|  ", re.MULTILINE)
 
@@ -63,6 +78,8 @@ class HiddenText:
         if any(byte in joined for byte in _CONTROL_BYTES) or b"\r" in joined:
             controlled = [_decoded(member, data) for member, data in text]
         _find(_CONTROL, controlled, self._control)
+        if any(blanks in joined for blanks in _FAR):
+            _find(_FAR_RIGHT, [_decoded(member, data) for member, data in text], self._invisible)
 
     def findings(self, context: RuleContext) -> Iterator[Finding]:
         """Report it, and names that mislead."""
@@ -75,7 +92,7 @@ class HiddenText:
         if rules.invisible_text is Reaction.ALLOW:
             return
         for code, message, places in (
-            ("INVISIBLE_TEXT", "has characters that do not show", self._invisible),
+            ("INVISIBLE_TEXT", "has characters that do not show, or text far out of sight", self._invisible),
             ("CONFUSABLE_TEXT", "has words that mix letters of different alphabets that look alike", self._confusable),
             ("CONTROL_TEXT", "has control characters that change what a terminal shows", self._control),
         ):

@@ -1,14 +1,17 @@
 """Commands that run when somebody merely installs, builds or tests the project, added to files mostly of other things.
 
-The governance paths cover files whose every line has such power; here a line is what makes the difference.
+The governance paths cover files whose every line has such power; here a line is what makes the difference. And a
+module that comes to stand in front of one of the standard library's, or of the tools that run tests: an interpreter
+that is started at the root looks there first, so that ``python -m pytest`` runs a ``pytest.py`` of the workspace.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 
-from lonelycat.changes.changeset import Operation
+from lonelycat.changes.changeset import FileChange, Operation
 from lonelycat.governance.facts import ChangeFacts
 from lonelycat.governance.policy import Verdict
 from lonelycat.governance.rules.base import Finding
@@ -46,14 +49,36 @@ class InstallHooks:
 
     def findings(self, members: Sequence[ChangeFacts]) -> Iterator[Finding]:
         """Report them, and those among all ``members`` that get a name by which lines of theirs run."""
+        shadowing = [member.change.path for member in members if _shadows(member.change)]
         moved = (member for member in members if not member.adds_bytes and _gets_power(member))
-        hooked = self._hooked + [each.change.path for each in moved if each.new is None or _hooks(each, each.new)]
+        by_name = [each.change.path for each in moved if each.new is None or _hooks(each, each.new)]
+        hooked = self._hooked + shadowing + by_name
         if hooked:
             yield Finding(
                 "INSTALL_HOOK", Verdict.NEED_APPROVAL, "builtin.install_hooks",
                 "adds something that runs when the project is installed, built or tested",
-                "A person has to look at what it runs.", tuple(hooked),
+                "A person has to look at what it runs.", tuple(dict.fromkeys(hooked)),
             )  # fmt: skip
+
+
+_TEST_TOOLS = frozenset({
+    "pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "exceptiongroup", "tomli", "xdist", "execnet",
+    "coverage", "pytest_cov", "pytest_asyncio", "anyio", "hypothesis", "nose", "nose2", "tox", "nox", "pip",
+    "setuptools",
+    "pkg_resources", "wheel", "typing_extensions",
+})  # fmt: skip
+_IMPORTED_FIRST = re.compile(r"(?:src/)?(?P<module>[^/.]+)(?:\.[^/]*|/__init__\.[^/]*)")
+
+
+def _shadows(change: FileChange) -> bool:
+    """Tell whether a module comes to a place where it is imported in place of a known one."""
+    if change.operation not in (Operation.CREATE, Operation.RENAME):
+        return False
+    match = _IMPORTED_FIRST.fullmatch(change.path)
+    if match is None or not change.path.lower().endswith((".py", ".so", ".pyd")):
+        return False
+    module = match["module"].lower()
+    return module in _TEST_TOOLS or (module in sys.stdlib_module_names and module != "test")
 
 
 def _hooks(member: ChangeFacts, data: bytes) -> bool:

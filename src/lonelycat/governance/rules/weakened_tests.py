@@ -152,6 +152,8 @@ def _quietened(before: Signs, after: Signs, *, is_rest: bool) -> str | None:
     """Return how one test sees less than it did; of what is outside of tests, only skips are a sign."""
     if after.skips > before.skips:
         return "skips or leaves earlier than before"
+    if after.marks < before.marks and not is_rest:
+        return "is no longer marked as a test"
     if is_rest:
         return None
     if after.empty > before.empty:
