@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import (
-    apply_many,
     check_start,
     file_systems,
     gate_decision,
@@ -25,6 +24,7 @@ from benchmarks import (
     recovery,
     sandbox,
 )
+from benchmarks.apply_many import Ratios
 from benchmarks.tables import Row, in_ms, table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -32,9 +32,9 @@ PAGE = DOCS / "performance.md"
 BEGIN, END = "<!-- measured by make bench: begin -->\n", "<!-- measured by make bench: end -->\n"
 
 
-def against_peers() -> list[Row]:
+def against_peers(disks: dict[str, Ratios | str]) -> list[Row]:
     """Measure what has a limit; return rows of what, measured, limit, aim."""
-    many = apply_many.measure()
+    where, many = file_systems.usual(disks)
     memory = large_file.measure(512)
     larger = large_file.measure(1024)
     start = check_start.measure()
@@ -42,19 +42,19 @@ def against_peers() -> list[Row]:
     tool = peer.measure()
     return [
         (
-            f"{many.files} small updates, against a loop of write, fsync, rename",
+            f"{many.files} small updates on {where}, against a loop of write, fsync, rename",
             f"{many.to_naive:.2f} × ({in_ms(many.lonelycat)} to {in_ms(many.naive)})",
             "1.0 ×",
             "0.3 ×",
         ),
         (
-            f"{many.files} small updates, against a durable loop: write, fsync, rename, fsync of the directory",
+            f"{many.files} small updates on {where}, against a durable loop: also an fsync of each directory",
             f"{many.to_durable:.2f} × ({in_ms(many.lonelycat)} to {in_ms(many.durable)})",
             "0.25 ×",
             "",
         ),
         (
-            f"{many.files} small updates, against `git apply` (neither durable nor atomic)",
+            f"{many.files} small updates on {where}, against `git apply` (neither durable nor atomic)",
             f"{many.to_git:.1f} × ({in_ms(many.lonelycat)} to {in_ms(many.git)})",
             "3 ×",
             "2 ×",
@@ -145,17 +145,18 @@ Measured = tuple[list[growth.Growth], list[history.Cost], list[recovery.Recovery
 
 def measured() -> tuple[str, Measured, list[sandbox.Overhead]]:
     """Measure everything; return the page's section and what its pictures are drawn from."""
-    tables = table(("what", "measured", "limit", "aim"), against_peers())
-    sizes, costs, recovered = growth.measure(), history.measure(), recovery.measure()
-    overheads = sandbox.measure()
     disks = file_systems.measure()
+    tables = table(("what", "measured", "limit", "aim"), against_peers(disks))
+    sizes, costs, recovered = file_systems.on_the_usual(growth.measure), history.measure(), recovery.measure()
+    overheads = sandbox.measure()
     earlier = sorted({row.rows for row in recovered})
     text = (
         f"One run of `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, Linux {platform.release()},"
         f" Python {platform.python_version()}, {_file_system()}.\n\n{tables}\n"
         + file_systems.section(disks)
         + "### By the number of files\n\n"
-        "Memory is the peak of proposing and executing a git range of that many files.\n\n"
+        "On the same file system as the first figures. Memory is the peak of proposing and executing a git range of"
+        " that many files.\n\n"
         + table(
             ("files", "LonelyCat", "against the loop", "against `git apply`", "peak memory above the interpreter"),
             _growth_rows(sizes),

@@ -4,6 +4,10 @@ Run alone, as root, it prints its section of docs/performance.md: ``python -m be
 made anew in an image on the disk that the other benchmarks use, and mounted by a loop device, so that what syncs
 reaches that disk; ``tmpfs`` has none, and shows what the processor alone takes. Mounts live in a process of their own
 and go with it, whatever ends it.
+
+What is compared file by file is quoted from a new ext4 with a journal, which most machines have. A disk that was used
+before answers by its past: an ext4 without a journal, for one, gives no inode away within a minute of its deletion,
+and looks past all such for every file that is made, so that who comes later in a benchmark waits for who came before.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from benchmarks.apply_many import Ratios, measure_in
@@ -22,8 +27,10 @@ from tests.crash.real_disks import in_own_mounts, mount
 from tests.debian import program
 
 FILES = 1000
-ROUNDS = 5
-IMAGE_BYTES = 1024**3
+ROUNDS = 7
+IMAGE_BYTES = 2 * 1024**3
+AT_HAND = "the disk at hand"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,30 @@ KINDS = (
 )
 
 
+USUAL = KINDS[0]
+
+
 def measure() -> dict[str, Ratios | str]:
-    """Measure on the disk at hand, then on every kind; a text says why one could not be measured."""
-    found: dict[str, Ratios | str] = {"the disk of the other figures": measure_in(BASE, FILES, ROUNDS)}
-    for kind in KINDS:
-        found[kind.name] = _measured_on(kind, lambda place: measure_in(place, FILES, ROUNDS))
-    return found
+    """Measure on every kind, and on the disk at hand; a text says why one could not be measured."""
+    found: dict[str, Ratios | str] = {
+        kind.name: _on(kind, lambda place: measure_in(place, FILES, ROUNDS)) for kind in KINDS
+    }
+    return {**found, AT_HAND: measure_in(BASE, FILES, ROUNDS)}
+
+
+def usual(found: dict[str, Ratios | str]) -> tuple[str, Ratios]:
+    """Return what is quoted of :func:`measure`, and where it was measured."""
+    for name in (USUAL.name, AT_HAND):
+        row = found[name]
+        if not isinstance(row, str):
+            return name, row
+    raise AssertionError("the disk at hand is always measured")
+
+
+def on_the_usual(work: Callable[[Path], T]) -> T:
+    """Return what ``work`` finds on a new file system of the usual kind; on the disk at hand where none can be made."""
+    found = _on(USUAL, work)
+    return work(BASE) if isinstance(found, str) else found
 
 
 def section(found: dict[str, Ratios | str]) -> str:
@@ -78,16 +103,16 @@ def section(found: dict[str, Ratios | str]) -> str:
         "against `git apply`",
     )
     return (
-        f"### By file system\n\n{FILES} small updates in one change set, as above; the second and third file system are"
-        " made for it, each in an image on that disk. The loop waits for the disk once a file, the durable one twice,"
-        " LonelyCat as often for a thousand as for eight; `git apply` never. Where nothing waits, what is left is the"
-        " processor's time. *Its calls alone* are the system calls by which the protocol treats these files, made by a"
-        " bare loop that records nothing and checks nothing else.\n\n"
+        f"### By file system\n\n{FILES} small updates in one change set, as above; each file system but the last is"
+        " made for it, in an image on that disk or in memory. The loop waits for the disk once a file, the durable one"
+        " twice, LonelyCat as often for a thousand as for eight; `git apply` never. Where nothing waits, what is left"
+        " is the processor's time. *Its calls alone* are the system calls by which the protocol treats these files,"
+        " made by a bare loop that records nothing and checks nothing else.\n\n"
         f"{table(heads, rows)}\n"
     )
 
 
-def _measured_on(kind: Kind, work: Callable[[Path], Ratios]) -> Ratios | str:
+def _on(kind: Kind, work: Callable[[Path], T]) -> T | str:
     if os.geteuid() != 0:
         return "not measured: mounting takes root"
     try:
@@ -98,7 +123,7 @@ def _measured_on(kind: Kind, work: Callable[[Path], Ratios]) -> Ratios | str:
         place, image = base / "mounted", base / "image"
         place.mkdir()
 
-        def mounted() -> Ratios:
+        def mounted() -> T:
             if maker:
                 with image.open("wb") as file:
                     file.truncate(IMAGE_BYTES)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.apply_many import naive_loop, take_turns
 from benchmarks.large_file import PEAK, peak
-from benchmarks.workspace import fill, govern, throwaway
+from benchmarks.workspace import BASE, fill, govern, throwaway
 
 SIZES = (1, 10, 100, 1000, 10_000)
 
@@ -43,25 +43,25 @@ class Growth:
     memory_mib: float
 
 
-def measure(sizes: tuple[int, ...] = SIZES) -> list[Growth]:
-    """Measure every size; the largest once, the others three times."""
-    return [_measure(files, rounds=1 if files >= 10_000 else 3) for files in sizes]
+def measure(below: Path = BASE, sizes: tuple[int, ...] = SIZES) -> list[Growth]:
+    """Measure every size below ``below``; the largest once, the others three times."""
+    return [_measure(below, files, rounds=1 if files >= 10_000 else 3) for files in sizes]
 
 
-def _measure(files: int, rounds: int) -> Growth:
-    turns = take_turns(files, rounds, all_of_them=False)
+def _measure(below: Path, files: int, rounds: int) -> Growth:
+    turns = take_turns(files, rounds, below, all_of_them=False)
     return Growth(
         files,
         statistics.median(turns.lonelycat),
         statistics.median(turns.naive),
         statistics.median(turns.git),
-        memory(files),
+        memory(files, below),
     )
 
 
-def memory(files: int) -> float:
+def memory(files: int, below: Path = BASE) -> float:
     """Return the peak memory in MiB, above the interpreter's, of proposing and executing a git range of ``files``."""
-    with throwaway() as root:
+    with throwaway(below) as root:
         paths = fill(root, files)
         govern(root)
         _git(root, "init", "--quiet", "--initial-branch=main", ".")
@@ -82,5 +82,5 @@ def _git(root: Path, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    for row in measure(tuple(map(int, sys.argv[1:])) or SIZES):
+    for row in measure(sizes=tuple(map(int, sys.argv[1:])) or SIZES):
         print(row)
