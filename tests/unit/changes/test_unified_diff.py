@@ -204,6 +204,23 @@ def test_an_empty_patch_says_what_git_leaves_out() -> None:
         assert "git's form" in refusal(text, "PATCH_EMPTY").message
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "diff --git a/a.txt b/a.txt",
+        "diff --git a/a.txt b/a.txt\ndeleted file mode 100644",
+        "diff --git a/a.txt b/a.txt\nold mode 100644\nnew mode 100755",
+        "diff --git a/a.txt b/b.txt\nsimilarity index 100%\nrename from a.txt\nrename to b.txt",
+        "diff --git a/a.txt b/a.txt\nindex 1234567..89abcde 100644\n--- a/a.txt\n+++ b/a.txt",
+    ],
+)
+def test_a_patch_that_ends_within_a_header_line_was_cut_off(header: str) -> None:
+    """git passes over such a line, and so over what it says of the file."""
+    refused = refusal(header, "PATCH_MALFORMED")
+    assert "ends in the middle of a header" in refused.message and "newline" in refused.hint
+
+
+
 @pytest.mark.parametrize("header", ["diff --git a/f b/f\n--- a/f\n+++ b/f\n", "--- a/f\n+++ b/f\n", "--- f\n+++ f\n"])
 def test_a_patch_whose_line_ends_were_turned_into_crlf_is_told_as_that(header: str) -> None:
     refused = refusal((header + HUNK).replace("\n", "\r\n"), "PATCH_MALFORMED")

@@ -2,7 +2,7 @@
 
 Invariants:
 - The names in ``diff --git``, ``---``/``+++`` and ``rename``/``copy`` lines must agree; a header line that stands
-  twice is refused. Two readers must never see two different files.
+  twice is refused, and so is one that the patch ends in. Two readers must never see two different files.
 - Names have a prefix pair as git writes it (``a/`` ``b/``, or the mnemonic ones), so that a patch made without
   prefixes is refused instead of being applied one directory too high.
 """
@@ -110,12 +110,12 @@ def read_git_header(reader: PatchReader) -> Header:
     rest = (reader.line or b"")[len(b"diff --git ") :]
     _check_line_end(reader, rest)
     named = _git_line_names(rest)
-    reader.advance()
+    _leave(reader)
     while reader.line is not None and (found := _EXTENDED.fullmatch(reader.line)):
         if found[1] in header.fields:
             raise reader.malformed(f"the header line {found[1].decode()!r} stands twice")
         header.fields[found[1]] = found[2]
-        reader.advance()
+        _leave(reader)
     files = _file_lines(reader) if (reader.line or b"").startswith(b"--- ") else None
     if files is None and (reader.line or b"").startswith(b"@@ "):
         raise reader.malformed("hunks without '---' and '+++' lines before them")
@@ -131,15 +131,25 @@ def _check_line_end(reader: PatchReader, line: bytes) -> None:
         raise reader.malformed("its lines end with CRLF, which git does not write", hint=_CRLF)
 
 
+def _leave(reader: PatchReader) -> None:
+    """Go on from a header line, which git passes over, with what it says, if it has no end."""
+    if not reader.complete:
+        raise reader.malformed(
+            "the patch ends in the middle of a header",
+            hint="See whether something was cut off, and that the last line ends with a newline.",
+        )
+    reader.advance()
+
+
 def _file_lines(reader: PatchReader) -> FileLines:
     _check_line_end(reader, (reader.line or b"").partition(b"\t")[0])
     old = _file_line(reader.line or b"")
-    reader.advance()
+    _leave(reader)
     if reader.line is None or not reader.line.startswith(b"+++ "):
         raise reader.malformed("a '---' line without its '+++' line")
     _check_line_end(reader, reader.line.partition(b"\t")[0])
     new = _file_line(reader.line)
-    reader.advance()
+    _leave(reader)
     return old, new
 
 
