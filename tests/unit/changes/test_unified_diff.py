@@ -220,6 +220,29 @@ def test_a_patch_that_ends_within_a_header_line_was_cut_off(header: str) -> None
     assert "ends in the middle of a header" in refused.message and "newline" in refused.hint
 
 
+@pytest.mark.parametrize(
+    ("patch", "why"),
+    [
+        ('--- /dev/null\n+++ "b/\\303"b/d/new\n@@ -0,0 +1 @@\n+n\n', "behind its last quote"),
+        ("--- /dev/null\n+++ a/new\n@@ -0,0 +1 @@\n+n\n", "begins with 'a/'"),
+        ("--- b/f\n+++ /dev/null\n@@ -1,3 +0,0 @@\n-1\n-2\n-3\n", "begins with 'b/'"),
+        (
+            "diff --git a/f b/g\nrename from f\nrename to g\n--- a/f\n+++ b/g\n+++ b/g\n",
+            "without a hunk behind them",
+        ),
+    ],
+)
+def test_what_git_would_read_in_another_way_is_refused(patch: str, why: str) -> None:
+    assert why in refusal(patch, "PATCH_MALFORMED").message
+
+
+@pytest.mark.parametrize(
+    "hunk", ["@@ -1,2 +1,2 @@\n 1\n 2\n", "@@ -0,0 +0,0 @@\n", "@@ -1 +1 @@\n 1\n\\ No newline at end of file\n"]
+)
+def test_a_hunk_that_changes_nothing_is_refused_as_git_does(hunk: str) -> None:
+    refused = refusal(git("f", hunk), "PATCH_MALFORMED")
+    assert "adds no line and removes none" in refused.message and refused.details["line"] == 4
+
 
 @pytest.mark.parametrize("header", ["diff --git a/f b/f\n--- a/f\n+++ b/f\n", "--- a/f\n+++ b/f\n", "--- f\n+++ f\n"])
 def test_a_patch_whose_line_ends_were_turned_into_crlf_is_told_as_that(header: str) -> None:

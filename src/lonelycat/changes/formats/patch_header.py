@@ -90,11 +90,13 @@ def _git_line_names(rest: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _file_line(line: bytes) -> FileLine:
+def _file_line(reader: PatchReader) -> FileLine:
     """Return the name in a ``---`` or ``+++`` line (None for /dev/null) and whether its date is the epoch."""
-    body = line[4:]
+    body = (reader.line or b"")[4:]
     quoted = _QUOTED.match(body)
     name, date = (quoted[0], body[quoted.end() :]) if quoted else body.partition(b"\t")[::2]
+    if quoted and date and not date.startswith(b"\t"):
+        raise reader.malformed("a quoted name has more behind its last quote")
     name = _unquoted(name)
     return (None if name == b"/dev/null" else name), _EPOCH.fullmatch(date.strip(b"\t\r ")) is not None
 
@@ -119,6 +121,8 @@ def read_git_header(reader: PatchReader) -> Header:
     files = _file_lines(reader) if (reader.line or b"").startswith(b"--- ") else None
     if files is None and (reader.line or b"").startswith(b"@@ "):
         raise reader.malformed("hunks without '---' and '+++' lines before them")
+    if files is not None and not (reader.line or b"").startswith((b"@@ ", b"Binary files ")):
+        raise reader.malformed("'---' and '+++' lines without a hunk behind them")
     _settle_kind(reader, header, files)
     _settle_names(reader, header, rest, named, files)
     _settle_modes(reader, header)
@@ -143,12 +147,12 @@ def _leave(reader: PatchReader) -> None:
 
 def _file_lines(reader: PatchReader) -> FileLines:
     _check_line_end(reader, (reader.line or b"").partition(b"\t")[0])
-    old = _file_line(reader.line or b"")
+    old = _file_line(reader)
     _leave(reader)
     if reader.line is None or not reader.line.startswith(b"+++ "):
         raise reader.malformed("a '---' line without its '+++' line")
     _check_line_end(reader, reader.line.partition(b"\t")[0])
-    new = _file_line(reader.line)
+    new = _file_line(reader)
     _leave(reader)
     return old, new
 
@@ -280,7 +284,10 @@ def read_plain_header(reader: PatchReader) -> Header:
             raise reader.malformed("'---' and '+++' name two files", line=header.line, hint=_NO_PREFIX)
         name = pair[0]
     else:
-        name = _text((old or new or b"").removeprefix(b"b/" if old is None else b"a/"))
+        given, own, other = (new or b"", b"b/", b"a/") if old is None else (old, b"a/", b"b/")
+        if given.startswith(other):  # a directory, or the wrong prefix: git takes it away
+            raise reader.malformed(f"the only name begins with {_text(other)!r}", line=header.line, hint=_NO_PREFIX)
+        name = _text(given.removeprefix(own))
     if old is None or (old_epoch and not new_epoch and (reader.line or b"").startswith(b"@@ -0,0 ")):
         header.kind = "create"
     elif new is None or (new_epoch and not old_epoch and b" +0,0 @@" in (reader.line or b"")):

@@ -90,6 +90,12 @@ def _read_hunk(reader: PatchReader) -> tuple[Hunk, int]:
             raise reader.malformed("the hunk has other line counts than its '@@' header says")
         reader.advance()
         _take_missing_newline(reader, mark, old, new, (old_left, new_left))
+    if trailing == len(old) == len(new):
+        raise reader.malformed(
+            "the hunk adds no line and removes none",
+            line=at,
+            hint="Take the hunk away; if it was to change something, lines that begin with '+' or '-' are missing.",
+        )
     return Hunk(at, start, old, new, leading, trailing), int(found[3])
 
 
