@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from tests.patience import PATIENCE_SECONDS, until
 
-from lonelycat.checks.identity import Identity, identify
+from lonelycat.checks.identity import Identity, command_line, identify
 from lonelycat.checks.pidfile import read_pid_file, write_pid_file
 from lonelycat.checks.result import CheckResult
 from lonelycat.checks.services import process as process_kind
@@ -189,6 +189,27 @@ def test_a_foreign_pid_file_that_names_the_service_is_believed(restart: Any, wor
         (workspace / "y.pid").write_text(str(old.pid))
         assert restart(argv=["./serve", marker.text], pid_file="y.pid").ok
         assert old.wait(PATIENCE_SECONDS) == -signal.SIGTERM
+
+
+def test_a_service_that_is_just_being_loaded_is_looked_at_again(
+    restart: Any, workspace: Path, marker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = [sys.executable, "-c", f"{SLEEP} # {marker.text}"]
+    looks: list[int] = []
+
+    def loading(pid: int) -> list[str] | None:
+        looks.append(pid)
+        return command_line(pid) if len(looks) > 2 else []
+
+    monkeypatch.setattr("lonelycat.checks.services.process.command_line", loading)
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as old:
+        (workspace / "x.pid").write_text(str(old.pid))
+        try:
+            assert restart(argv=argv, pid_file="x.pid").ok
+            assert old.wait(PATIENCE_SECONDS) == -signal.SIGTERM
+        finally:
+            old.kill()
+    assert len(looks) > 2
 
 
 def test_a_signal_needs_the_whole_identity(bystander: Any) -> None:

@@ -88,13 +88,7 @@ def covered() -> list[str]:
 
 def _enter_ourselves(spec: Spec, command: tuple[str, ...]) -> NoReturn:
     network = 0 if spec.host_network else kernel.CLONE_NEWNET
-    kernel.unshare(
-        kernel.CLONE_NEWNS
-        | kernel.CLONE_NEWPID
-        | kernel.CLONE_NEWUTS
-        | kernel.CLONE_NEWCGROUP
-        | network
-    )
+    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP | network)
     first = os.fork()
     if first != 0:
         for descriptor in range(3):  # else whoever reads the output would wait for this process

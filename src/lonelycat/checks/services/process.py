@@ -36,6 +36,8 @@ from lonelycat.checks.services.launch import launch, opened_log
 from lonelycat.checks.services.stopping import send_signal, stop_service
 from lonelycat.settings import STATE_DIRECTORY, child_environment
 
+_LOADING_SECONDS = 1.0
+"""How long a process may be without arguments, between a program's loading and its start."""
 _POLL_SECONDS = 0.02
 _RESERVE_SECONDS = 1.0
 _LOG_TAIL_BYTES = 8192
@@ -78,7 +80,7 @@ def restart(context: ProbeContext, name: str, parameters: ProcessServiceParamete
     if running is None and parameters.must_be_running:
         return failed("SERVICE_NOT_RUNNING", f"the service does not run ({str(pid_path)!a})")
     if noted is not None and running is not None:
-        if not _is_ours(noted, argv):
+        if not _is_ours(context, noted, argv):
             return _another_program(noted, pid_path)
         left = deadline - context.clock.monotonic() - parameters.settle_seconds - _RESERVE_SECONDS
         grace = max(0.0, min(parameters.grace_seconds, left))
@@ -105,7 +107,7 @@ def _signalled(
     running = noted.running() if noted is not None else None
     if noted is None or running is None:
         return failed("SERVICE_NOT_RUNNING", f"the service does not run ({str(pid_path)!a})")
-    if not _is_ours(noted, fill(parameters.argv, context.workspace)):
+    if not _is_ours(context, noted, fill(parameters.argv, context.workspace)):
         return _another_program(noted, pid_path)
     send_signal(running, number)
     if not _stays(context, running, min(parameters.settle_seconds, timeout)):
@@ -158,16 +160,26 @@ def _stays(context: ProbeContext, started: Identity, settle_seconds: float) -> b
     return False
 
 
-def _is_ours(noted: PidFile, argv: list[str]) -> bool:
+def _is_ours(context: ProbeContext, noted: PidFile, argv: list[str]) -> bool:
     """Whether the running process may be signalled: written down by LonelyCat, or started with the same arguments."""
     if noted.identity is not None:
         return True
-    seen = command_line(noted.pid)
+    seen = _arguments(context, noted.pid)
     if not seen:
         return False
     same_program = Path(seen[0]).name == Path(argv[0]).name and seen[1:] == argv[1:]
     by_interpreter = len(seen) == len(argv) + 1 and Path(seen[1]).name == Path(argv[0]).name and seen[2:] == argv[1:]
     return same_program or by_interpreter
+
+
+def _arguments(context: ProbeContext, pid: int) -> list[str] | None:
+    """Return what ``pid`` was started with; a process into which a program is just being loaded has nothing yet."""
+    until = context.clock.monotonic() + _LOADING_SECONDS
+    while True:
+        seen = command_line(pid)
+        if seen or seen is None or context.clock.monotonic() >= until:
+            return seen
+        context.clock.sleep(_POLL_SECONDS)
 
 
 def _place(context: ProbeContext, name: str, given: str | None, suffix: str) -> Path:
