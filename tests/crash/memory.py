@@ -169,6 +169,9 @@ class MemoryFileSystem(FileSystem):
         held.position += len(data)
         return data
 
+    def read_at(self, fd: int, size: int, offset: int) -> bytes:
+        return self.disk.inodes[self.inode(fd)].data[offset : offset + size]
+
     def read_link(self, directory: int, name: str) -> bytes:
         node = self.disk.inodes[self.found(self.inode(directory), name)]
         if not stat.S_ISLNK(node.mode):

@@ -58,8 +58,14 @@ def _thing(disk: Disk, inode: int, phase: str) -> str:
 def _member(name: str) -> str:
     number, _, kind = name.partition(".")
     if not number.isdecimal():
-        return {"journal": "the journal", "journal.draft": "the draft of the journal"}.get(name, name)
-    kinds = {"new": "the new contents", "old": "the backups", "room": "a directory made again"}
+        named = {"journal": "the journal", "journal.draft": "the draft of the journal", "old.tar": "the copies"}
+        return named.get(name, name)
+    kinds = {
+        "new": "the new contents",
+        "old": "the backups",
+        "copy": "a backup from a copy",
+        "room": "a directory made again",
+    }
     return kinds.get(kind, "a directory made again" if kind == "pruned" else "what undo took out")
 
 

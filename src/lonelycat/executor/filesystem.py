@@ -93,6 +93,10 @@ class FileSystem:
         """Read up to ``size`` bytes."""
         return os.read(fd, size)
 
+    def read_at(self, fd: int, size: int, offset: int) -> bytes:
+        """Read up to ``size`` bytes from ``offset`` on."""
+        return os.pread(fd, size, offset)
+
     def read_link(self, directory: int, name: str) -> bytes:
         """Return the target of a symbolic link."""
         return os.readlink(os.fsencode(name), dir_fd=directory)

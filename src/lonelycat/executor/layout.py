@@ -12,6 +12,8 @@ from lonelycat.executor.tree_digest import ABSENT, PathState, tree_digest
 
 BALLAST = "ballast"
 BALLAST_BYTES = 256 * 1024
+WITHOUT_COPIES, WITH_COPIES = 1, 2
+"""Versions of INTENT: one who does not know of copies would miss the backups that undo makes from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Intent:
         made: directories that are made, shallowest first.
         permissions: of each old file, in the order of the operations; None for what was absent. Empty in the journal of
             a version that did not note them.
+        inodes: of each old file that has a copy (``old_copies.py``) and no hard link yet, in the order of the
+            operations; None for the others. Empty where none has.
     """
 
     identity: dict[str, object]
@@ -49,6 +53,7 @@ class Intent:
     made: tuple[str, ...]
     pruned: tuple[Directory, ...]
     permissions: tuple[int | None, ...] = ()
+    inodes: tuple[int | None, ...] = ()
 
     @cached_property
     def before(self) -> dict[str, PathState]:
@@ -82,8 +87,9 @@ class Intent:
 
     def to_body(self) -> dict[str, object]:
         """Return the JSON form."""
+        copied = {"inodes": list(self.inodes)} if self.inodes else {}
         return {
-            "version": 1,
+            "version": WITH_COPIES if copied else WITHOUT_COPIES,
             "identity": self.identity,
             "early": [operation.to_record() for operation in self.early],
             "rest": [operation.to_record() for operation in self.rest],
@@ -92,6 +98,7 @@ class Intent:
             "pruned": [item.to_record() for item in self.pruned],
             "permissions": list(self.permissions),
             "pre_image": self.pre_image,
+            **copied,
         }
 
     @classmethod
@@ -101,7 +108,7 @@ class Intent:
         Raises:
             StateError: ``JOURNAL_VERSION`` for a journal of another version.
         """
-        if body.get("version") != 1:
+        if body.get("version") not in (WITHOUT_COPIES, WITH_COPIES):
             raise StateError(
                 "JOURNAL_VERSION",
                 "an interrupted transaction was written by another version of LonelyCat",
@@ -122,4 +129,5 @@ class Intent:
             made=tuple(from_wire(path) for path in body["made"]),  # type: ignore[attr-defined]  # written by to_body
             pruned=directories("pruned"),
             permissions=tuple(body.get("permissions", ())),  # type: ignore[arg-type]  # written by to_body
+            inodes=tuple(body.get("inodes", ())),  # type: ignore[arg-type]  # written by to_body
         )

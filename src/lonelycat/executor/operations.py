@@ -63,7 +63,10 @@ class FileOperation(NamedTuple):
 
     @property
     def backup_name(self) -> str:
-        """The hard link to the old file; never consumed by undo."""
+        """The old file's further name, from which undo puts it back and which it never uses up.
+
+        A hard link from the start, or made from where the old file is when undo begins; see ``backups.py``.
+        """
         return f"{self.number:06d}.old"
 
     @property

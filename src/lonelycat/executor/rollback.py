@@ -4,8 +4,8 @@ Invariants:
 - For each path, in reverse order: it holds the old content → nothing to do; it holds the new one → the old one comes
   back; it holds anything else → that is somebody else's: it stays, and what belongs there is quarantined.
 - Our own new file, still waiting in the stage, proves that an equal one in the tree is somebody else's.
-- Backups are never consumed: what is put back is a further hard link of the backup. A crash in the middle of undo is
-  undone by running undo again.
+- Every old file has a backup before anything is put back (``backups.py``). Backups are never consumed: what is put
+  back is a further hard link of the backup. A crash in the middle of undo is undone by running undo again.
 - What an interrupted exchange may have taken from an outsider is found in the stage by its identity and put back.
 - The result is verified path by path, then as one digest against the pre-image: ``restored`` means exactly that.
 """
@@ -21,6 +21,7 @@ from itertools import chain
 from lonelycat.changes.paths import printable
 from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
+from lonelycat.executor.backups import complete_backups
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.layout import BALLAST, Directory, Intent
 from lonelycat.executor.operations import FileOperation, Kind
@@ -221,6 +222,7 @@ class _Undo(UndoView):
         intent = self.intent
         with suppress(OSError):  # one that cannot be freed may still not be needed
             self.fs.unlink(self.stage, BALLAST)
+        self.report.problems += complete_backups(self)
         self.make_directories(intent.pruned[::-1], "pruned")
         for operation in reversed(intent.rest):
             self.undo_one(operation)

@@ -32,6 +32,7 @@ from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.generation import Generation, Phase
 from lonelycat.executor.journal import JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
+from lonelycat.executor.old_copies import OldCopies
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
 from lonelycat.executor.removal import empty_transaction, remove_transaction
 from lonelycat.executor.rollback import undo
@@ -81,6 +82,7 @@ class Transaction:
         self._journal: JournalWriter | None = None
         self._intent: Intent | None = None
         self._old_contents = SmallContents()
+        self._copies: OldCopies | None = None
         self._displaced: dict[int, Version] = {}
         self._settled = False
         self._restarting: set[str] = set()
@@ -156,6 +158,7 @@ class Transaction:
         stager = Stager(self._filesystem, self._tree, self._stage, self._open_blob, self._chunk, stop)
         self._old_contents = stager.old_contents
         intent = self._intent = stager.prepare(plan_operations(changes), identity)
+        self._copies = stager.copies
         body: dict[str, object] = {}
 
         def beside_the_disk() -> None:
@@ -252,7 +255,8 @@ class Transaction:
 
     def _check_displaced(self, operation: FileOperation) -> None:
         try:
-            found = self.tree.look_in(self._stage, operation.staged_name, operation.path, links=2)
+            links = 1 if self._is_copied(operation) else 2  # its own name, and the backup
+            found = self.tree.look_in(self._stage, operation.staged_name, operation.path, links=links)
         except LonelyCatError:
             found = None  # not a file at all: someone put it in the file's place, and undo puts it back
         if found is None or found.identity != operation.old:
@@ -341,15 +345,24 @@ class Transaction:
         held = self._old_contents.get(operation.path)
         if held is not None and len(held) <= limit:
             return held
+        if self._is_copied(operation):
+            data = b"".join(self.old_chunks(operation))
+            return data if len(data) <= limit else None
         with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.backup_name)) as fd:
             data = self._filesystem.read(fd, limit + 1)
         return data if len(data) <= limit else None
 
     def old_chunks(self, operation: FileOperation) -> Iterator[bytes]:
         """Yield the bytes of a staged operation's old regular file from its backup."""
+        if self._copies is not None and self._copies.has(operation):
+            yield self._copies.read(operation)
+            return
         with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.backup_name)) as fd:
             while data := self._filesystem.read(fd, self._chunk):
                 yield data
+
+    def _is_copied(self, operation: FileOperation) -> bool:
+        return self._copies is not None and self._copies.has(operation)
 
     def undo(self) -> UndoReport:
         """Take back what was applied and verify that it is back; see ``rollback.py``."""

@@ -295,7 +295,7 @@ def test_a_journal_of_another_version_is_left_for_that_version(
 
     real = Intent.to_body
     with monkeypatch.context() as patch:
-        patch.setattr(Intent, "to_body", lambda self: {**real(self), "version": 2})
+        patch.setattr(Intent, "to_body", lambda self: {**real(self), "version": 3})
         with _left(workspace):
             pass
     with pytest.raises(StateError, match="JOURNAL_VERSION"):

@@ -1,0 +1,114 @@
+"""Gives every old file that has none the backup that undo puts it back from.
+
+Small old files of a large change set have a copy in an archive and no hard link (``old_copies.py``). Undo begins by
+making the link, from wherever the old file is: in the stage if its exchange was made, in the tree if not. After a power
+cut that left one side of an exchange it is in neither, and its copy becomes the backup.
+
+Invariants:
+- What exists is never touched: run again after a crash, this goes on where it was.
+- A copy gets the backup's name only when it is complete and durable.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+
+from lonelycat.changes.paths import printable
+from lonelycat.errors import LonelyCatError
+from lonelycat.executor.old_copies import ARCHIVE, OldCopy, read_copies
+from lonelycat.executor.operations import FileOperation
+from lonelycat.executor.undo_proof import ANY_LINKS
+from lonelycat.executor.undo_view import FOREIGN, Holding, UndoView, holds
+
+_NOT_LINKED = frozenset({errno.EPERM, errno.EMLINK, errno.ENOENT})
+"""How a link fails when the file is gone, is not ours any more or has too many names."""
+
+
+def complete_backups(look: UndoView) -> list[str]:
+    """Make the backups that are missing; returns what is wrong, in words."""
+    lost: dict[str, FileOperation] = {}
+    problems: list[str] = []
+    for operation, inode in zip(look.intent.operations, look.intent.inodes, strict=False):
+        if inode is None:
+            continue
+        try:
+            if look.backup(operation) is None and not _link(look, operation, inode):
+                lost[operation.path] = operation
+        except OSError as error:
+            problems.append(f"{printable(operation.path)}: {error.strerror or 'an I/O error'}")
+    return problems + list(_copy(look, lost)) if lost else problems
+
+
+def _link(look: UndoView, operation: FileOperation, inode: int) -> bool:
+    """Link the old file from where it is; tell whether it was found."""
+    for directory, name in _places(look, operation):
+        try:
+            there = look.fs.stat(directory, name)
+            is_old = there.st_ino == inode or holds(_look(look, directory, name, operation), operation.old)
+            if not is_old or not stat.S_ISREG(there.st_mode):
+                continue
+            look.fs.hard_link(directory, name, look.stage, operation.backup_name)
+        except OSError as error:
+            if error.errno not in _NOT_LINKED:
+                raise
+            continue
+        if os.path.samestat(look.fs.stat(look.stage, operation.backup_name), there):
+            return True
+        look.fs.unlink(look.stage, operation.backup_name)  # somebody put another one in its place meanwhile
+    return False
+
+
+def _places(look: UndoView, operation: FileOperation) -> Iterator[tuple[int, str]]:
+    yield look.stage, operation.staged_name
+    with suppress(LonelyCatError, FileNotFoundError):
+        yield look.parent(operation.path)
+
+
+def _look(look: UndoView, directory: int, name: str, operation: FileOperation) -> Holding:
+    try:
+        return look.tree.look_in(directory, name, operation.path, links=ANY_LINKS)
+    except LonelyCatError:
+        return FOREIGN
+
+
+def _copy(look: UndoView, lost: dict[str, FileOperation]) -> Iterator[str]:
+    """Make backups from the archive; yield what is wrong.
+
+    Without an archive nothing is: INTENT outlived a power cut that what it needs did not, so nothing was applied.
+    """
+    there = False
+    try:
+        for copy in read_copies(look.fs, look.stage):
+            there = True
+            operation = lost.get(copy.path)
+            if operation is None or operation.old is None:
+                continue
+            if hashlib.sha256(copy.data).hexdigest() == operation.old.sha256:
+                _make_backup(look, lost.pop(copy.path), copy)
+    except OSError as error:
+        yield f"{ARCHIVE}: {error.strerror or 'an I/O error'}"
+        return
+    if there:
+        yield from (f"the copy of the old {printable(path)} in {ARCHIVE} is damaged" for path in lost)
+
+
+def _make_backup(look: UndoView, operation: FileOperation, copy: OldCopy) -> None:
+    fs, stage = look.fs, look.stage
+    draft = f"{operation.number:06d}.copy"
+    with suppress(FileNotFoundError):
+        fs.unlink(stage, draft)
+    with fs.closing(fs.create_file(stage, draft, 0o600)) as fd:
+        if copy.data:
+            fs.write(fd, copy.data)
+        made = os.fstat(fd)
+        if (made.st_uid, made.st_gid) != (copy.uid, copy.gid):
+            with suppress(PermissionError):
+                fs.set_owner(fd, copy.uid, copy.gid)
+        fs.set_mode(fd, copy.mode)
+        fs.fsync(fd)
+    fs.move(stage, draft, stage, operation.backup_name)

@@ -1,0 +1,172 @@
+"""Copies of small old files in one archive, ``old.tar``, in place of a hard link for each.
+
+An update exchanges the new file with the old one, which then lies in the stage: that is where undo takes it from. Only
+where a power cut left one side of an exchange is it nowhere, and then nobody has it open any more: a copy of its bytes,
+its mode and its owner is as good as the file itself. A thousand links, and their removal, cost ten times as much as an
+archive of a thousand small files.
+
+Invariants:
+- The archive is durable before INTENT is published, and is never written to again.
+- It holds exactly the bytes that were hashed when the base was checked.
+- It is a plain ustar archive of workspace paths, so that a person whose journal is damaged can unpack it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from lonelycat.executor.filesystem import FileStatus, FileSystem
+from lonelycat.executor.operations import FileOperation
+from lonelycat.executor.tree import Found
+
+ARCHIVE = "old.tar"
+FILE_BYTES = 16 * 1024
+"""Of a larger file a link costs less than a copy."""
+_BLOCK = 512
+_PART_BYTES = 1024 * 1024
+_MOST_ID = 0o7777777
+_MOST_SECONDS = 0o77777777777
+_NAME_BYTES = 100
+_MAGIC = b"ustar\x0000"
+_BLANK_CHECKSUM = 8 * ord(" ")
+_REGULAR = b"0"
+
+
+class OldCopies:
+    """Writes the archive of one transaction and reads copies back from it.
+
+    Args:
+        stage: the transaction directory; the archive is made there with the first copy.
+        needed: paths whose old file itself is needed while staging; they are not copied.
+    """
+
+    def __init__(self, filesystem: FileSystem, stage: int, needed: frozenset[str]) -> None:
+        self._filesystem = filesystem
+        self._stage = stage
+        self._needed = needed
+        self._groups = {os.getegid(), *os.getgroups()}
+        self._owner = os.geteuid()
+        self._fd = -1
+        self._part: list[bytes] = []
+        self._part_size = 0
+        self._size = 0
+        self._places: dict[int, tuple[int, int]] = {}
+
+    def take(self, operation: FileOperation, found: Found, data: bytes | None) -> None:
+        """Copy an old file of which ``data`` is all, if a copy can stand for it.
+
+        Args:
+            data: None for a file that is not small.
+
+        Raises:
+            OSError: no space, no rights, an I/O error.
+        """
+        name = os.fsencode(operation.path)
+        if data is None or not self._can_stand_for(operation, found, name, len(data)):
+            return
+        padding = -len(data) % _BLOCK
+        self._part += (_header(name, found.status, len(data)), data, bytes(padding))
+        self._places[operation.number] = (self._size + _BLOCK, len(data))
+        self._size += _BLOCK + len(data) + padding
+        self._part_size += _BLOCK + len(data) + padding
+        if self._part_size >= _PART_BYTES:
+            self._write()
+
+    def _can_stand_for(self, operation: FileOperation, found: Found, name: bytes, size: int) -> bool:
+        """Whether undo could make the same file again: its owner is ours to give, and it has nothing besides bytes."""
+        status = found.status
+        return (
+            size <= FILE_BYTES
+            and not found.identity.is_link
+            and not found.attributes
+            and operation.path not in self._needed
+            and len(name) <= _NAME_BYTES
+            and self._owner in (0, status.st_uid)
+            and (self._owner == 0 or status.st_gid in self._groups)
+            and max(status.st_uid, status.st_gid) <= _MOST_ID
+        )
+
+    def _write(self) -> None:
+        if self._fd < 0:
+            self._fd = self._filesystem.create_file(self._stage, ARCHIVE, 0o600)
+        self._filesystem.write(self._fd, b"".join(self._part))
+        self._part, self._part_size = [], 0
+
+    def finish(self) -> None:
+        """Write what is left, and the archive's end."""
+        if self._size:
+            self._part.append(bytes(2 * _BLOCK))
+            self._write()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the archive."""
+        if self._fd >= 0:
+            self._filesystem.close(self._fd)
+            self._fd = -1
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def has(self, operation: FileOperation) -> bool:
+        """Whether the old file was copied."""
+        return operation.number in self._places
+
+    def read(self, operation: FileOperation) -> bytes:
+        """Return a copied file's bytes, from the finished archive."""
+        offset, size = self._places[operation.number]
+        with self._filesystem.closing(self._filesystem.open_file(self._stage, ARCHIVE)) as fd:
+            return self._filesystem.read_at(fd, size, offset)
+
+
+class OldCopy(NamedTuple):
+    """One file of the archive."""
+
+    path: str
+    data: bytes
+    mode: int
+    uid: int
+    gid: int
+
+
+def read_copies(filesystem: FileSystem, stage: int) -> Iterator[OldCopy]:
+    """Yield what can be read of the archive, one file at a time; nothing where there is no archive."""
+    import tarfile
+
+    try:
+        fd = filesystem.open_file(stage, ARCHIVE)
+    except FileNotFoundError:
+        return
+    with filesystem.closing(fd):
+        try:
+            with tarfile.open(fileobj=_Reading(filesystem, fd), mode="r|", errors="surrogateescape") as archive:  # type: ignore[call-overload]  # a stream needs no more than read
+                for member in archive:
+                    content = archive.extractfile(member)
+                    data = b"" if content is None else content.read()
+                    yield OldCopy(member.name, data, stat.S_IMODE(member.mode), member.uid, member.gid)
+        except tarfile.TarError:
+            return  # what follows the damage is not told apart from what is not there
+
+
+class _Reading:
+    """A descriptor as what :mod:`tarfile` reads from."""
+
+    def __init__(self, filesystem: FileSystem, fd: int) -> None:
+        self._filesystem = filesystem
+        self._fd = fd
+
+    def read(self, size: int) -> bytes:
+        return self._filesystem.read(self._fd, size)
+
+
+def _header(name: bytes, status: os.stat_result | FileStatus, size: int) -> bytes:
+    """Return the ustar header of a regular file (POSIX.1-2017, pax, "ustar Interchange Format")."""
+    seconds = min(max(status.st_mtime_ns // 1_000_000_000, 0), _MOST_SECONDS)
+    numbers = (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, size, seconds)
+    head = name.ljust(_NAME_BYTES, b"\0") + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % numbers
+    tail = _REGULAR + bytes(_NAME_BYTES) + _MAGIC
+    checksum = sum(head) + sum(tail) + _BLANK_CHECKSUM
+    return (head + b"%06o\0 " % checksum + tail).ljust(_BLOCK, b"\0")
