@@ -20,6 +20,7 @@ from tests.crash.sessions import WAYS, Case, Session, died, kept, met_an_outside
 from tests.crash.trees import File, Folder, case
 
 from lonelycat.changes.changeset import FileChange
+from lonelycat.executor.old_copies import ARCHIVE
 
 ORDERED, REORDERED, TORN = Model
 WEAK = (REORDERED, TORN)
@@ -71,6 +72,14 @@ def _recoveries(seed: int, session: Session) -> Iterator[Session]:
     done = enumerate_session(session, TORN, rng, sample=4, exhaustive=20)
     for state, tree in rng.sample(done.interesting, min(2, len(done.interesting))):
         yield recovering(state.disk, tree, session, state.promises[-1])
+    for state, tree in done.interesting if any("the copies" in step for step in steps(session)) else ():
+        again = recovering(state.disk, tree, session, state.promises[-1])
+        if FROM_A_COPY in steps(again):  # one side of an exchange was lost, and with it the old file
+            yield again
+            return
+
+
+FROM_A_COPY = "recovery: fsync a backup from a copy"
 
 
 def intact(seed: int) -> Iterator[tuple[Session, Callable[[int], bool]]]:
@@ -124,6 +133,13 @@ class Consuming(MemoryFileSystem):
             self.move(directory, name, to_directory, to_name)
         else:
             super().hard_link(directory, name, to_directory, to_name)
+
+
+class Uncopied(MemoryFileSystem):
+    """Nobody looks at the copies of the old files."""
+
+    def open_file(self, directory: int, name: str) -> int:
+        return super().open_file(directory, "no copies" if name == ARCHIVE else name)
 
 
 class Hasty(MemoryFileSystem):
@@ -214,6 +230,11 @@ MUTATIONS = (
     Mutation(
         "no fsync of the stage after undo", without("undo: fsync the stage", "recovery: fsync the stage"), (TORN,)
     ),
+    Mutation(
+        "no fsync of a backup made from a copy",
+        without(FROM_A_COPY),
+        WEAK,
+    ),
     Mutation("no fsync of quarantine", without("undo: fsync quarantine", "recovery: fsync quarantine"), WEAK),
     Mutation(
         "no fsync of .lonelycat when quarantine is made",
@@ -224,8 +245,11 @@ MUTATIONS = (
         "no fsync of the transactions when one is set aside", without("recovery: fsync the transactions"), (TORN,)
     ),
     Mutation(
-        "backups linked after the contents are written",
-        in_other_order(("stage: make the backups", "stage: make the new contents")),
+        "old files linked or copied after the contents are written",
+        in_other_order(
+            ("stage: make the backups", "stage: make the new contents"),
+            ("stage: make the copies", "stage: make the new contents"),
+        ),
         (),
         "both are durable before INTENT is published",
     ),
@@ -360,6 +384,7 @@ MUTATIONS = (
     ),
     Mutation("a directory of the state written to before its name is durable", working_as(Hasty), WEAK),
     Mutation("undo uses up its backups", working_as(Consuming), ALL),
+    Mutation("no copies of the old files", working_as(Uncopied), (TORN,)),
     Mutation("the journal written under its own name", working_as(Undrafted), ALL),
     Mutation("a file updated by two moves", working_as(Moving), ALL),
 )

@@ -80,6 +80,12 @@ def test_every_power_cut_leaves_old_or_new(seed: int) -> None:
     assert counts["states"] > 500 and counts["of_recoveries"] > 50
 
 
+def test_every_power_cut_of_a_large_change_set_leaves_old_or_new() -> None:
+    """One whose small old files are copied, not linked."""
+    counts = _enumerate(4, _sessions(4), "test_long_every_power_cut_leaves_old_or_new", 1, 10)
+    assert counts["states"] > 500 and counts["of_recoveries"] > 50
+
+
 @pytest.mark.long
 @pytest.mark.timeout(0)
 def test_long_every_power_cut_leaves_old_or_new(states_seed: int) -> None:

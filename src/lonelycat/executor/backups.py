@@ -77,14 +77,9 @@ def _look(look: UndoView, directory: int, name: str, operation: FileOperation) -
 
 
 def _copy(look: UndoView, lost: dict[str, FileOperation]) -> Iterator[str]:
-    """Make backups from the archive; yield what is wrong.
-
-    Without an archive nothing is: INTENT outlived a power cut that what it needs did not, so nothing was applied.
-    """
-    there = False
+    """Make backups from the archive; yield what is wrong."""
     try:
         for copy in read_copies(look.fs, look.stage):
-            there = True
             operation = lost.get(copy.path)
             if operation is None or operation.old is None:
                 continue
@@ -93,8 +88,7 @@ def _copy(look: UndoView, lost: dict[str, FileOperation]) -> Iterator[str]:
     except OSError as error:
         yield f"{ARCHIVE}: {error.strerror or 'an I/O error'}"
         return
-    if there:
-        yield from (f"the copy of the old {printable(path)} in {ARCHIVE} is damaged" for path in lost)
+    yield from (f"the old {printable(path)} is gone, and its copy in {ARCHIVE} is damaged" for path in lost)
 
 
 def _make_backup(look: UndoView, operation: FileOperation, copy: OldCopy) -> None:

@@ -133,14 +133,14 @@ class OldCopy(NamedTuple):
 
 
 def read_copies(filesystem: FileSystem, stage: int) -> Iterator[OldCopy]:
-    """Yield what can be read of the archive, one file at a time; nothing where there is no archive."""
+    """Yield what can be read of the archive, one file at a time.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+    """
     import tarfile
 
-    try:
-        fd = filesystem.open_file(stage, ARCHIVE)
-    except FileNotFoundError:
-        return
-    with filesystem.closing(fd):
+    with filesystem.closing(filesystem.open_file(stage, ARCHIVE)) as fd:
         try:
             with tarfile.open(fileobj=_Reading(filesystem, fd), mode="r|", errors="surrogateescape") as archive:  # type: ignore[call-overload]  # a stream needs no more than read
                 for member in archive:
