@@ -30,9 +30,10 @@ _PART_BYTES = 1024 * 1024
 _MOST_ID = 0o7777777
 _MOST_SECONDS = 0o77777777777
 _NAME_BYTES = 100
-_MAGIC = b"ustar\x0000"
-_BLANK_CHECKSUM = 8 * ord(" ")
-_REGULAR = b"0"
+_REST = (b"0" + bytes(_NAME_BYTES) + b"ustar\x0000").ljust(_BLOCK - 156, b"\0")
+"""What follows the checksum, for any regular file."""
+_SUM_OF_THE_REST = sum(_REST) + 8 * ord(" ")
+_ZEROS = bytes(_BLOCK)
 
 
 class OldCopies:
@@ -51,8 +52,8 @@ class OldCopies:
         self._owner = os.geteuid()
         self._fd = -1
         self._part: list[bytes] = []
-        self._part_size = 0
         self._size = 0
+        self._written = 0
         self._places: dict[int, tuple[int, int]] = {}
 
     def take(self, operation: FileOperation, found: Found, data: bytes | None) -> None:
@@ -64,36 +65,34 @@ class OldCopies:
         Raises:
             OSError: no space, no rights, an I/O error.
         """
-        name = os.fsencode(operation.path)
-        if data is None or not self._can_stand_for(operation, found, name, len(data)):
+        if data is None or len(data) > FILE_BYTES or found.attributes or found.identity.is_link:
             return
-        padding = -len(data) % _BLOCK
-        self._part += (_header(name, found.status, len(data)), data, bytes(padding))
-        self._places[operation.number] = (self._size + _BLOCK, len(data))
-        self._size += _BLOCK + len(data) + padding
-        self._part_size += _BLOCK + len(data) + padding
-        if self._part_size >= _PART_BYTES:
+        name, status = os.fsencode(operation.path), found.status
+        if (
+            len(name) > _NAME_BYTES
+            or operation.path in self._needed
+            or not self._can_give(status.st_uid, status.st_gid)
+        ):
+            return
+        size = len(data)
+        padding = -size % _BLOCK
+        self._part += (_header(name, status, size), data, _ZEROS[:padding])
+        self._places[operation.number] = (self._size + _BLOCK, size)
+        self._size += _BLOCK + size + padding
+        if self._size - self._written >= _PART_BYTES:
             self._write()
 
-    def _can_stand_for(self, operation: FileOperation, found: Found, name: bytes, size: int) -> bool:
-        """Whether undo could make the same file again: its owner is ours to give, and it has nothing besides bytes."""
-        status = found.status
-        return (
-            size <= FILE_BYTES
-            and not found.identity.is_link
-            and not found.attributes
-            and operation.path not in self._needed
-            and len(name) <= _NAME_BYTES
-            and self._owner in (0, status.st_uid)
-            and (self._owner == 0 or status.st_gid in self._groups)
-            and max(status.st_uid, status.st_gid) <= _MOST_ID
-        )
+    def _can_give(self, uid: int, gid: int) -> bool:
+        """Whether undo could give a copy this owner."""
+        if max(uid, gid) > _MOST_ID:
+            return False
+        return self._owner == 0 or (uid == self._owner and gid in self._groups)
 
     def _write(self) -> None:
         if self._fd < 0:
             self._fd = self._filesystem.create_file(self._stage, ARCHIVE, 0o600)
         self._filesystem.write(self._fd, b"".join(self._part))
-        self._part, self._part_size = [], 0
+        self._part, self._written = [], self._size
 
     def finish(self) -> None:
         """Write what is left, and the archive's end."""
@@ -165,8 +164,12 @@ class _Reading:
 def _header(name: bytes, status: os.stat_result | FileStatus, size: int) -> bytes:
     """Return the ustar header of a regular file (POSIX.1-2017, pax, "ustar Interchange Format")."""
     seconds = min(max(status.st_mtime_ns // 1_000_000_000, 0), _MOST_SECONDS)
-    numbers = (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, size, seconds)
-    head = name.ljust(_NAME_BYTES, b"\0") + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % numbers
-    tail = _REGULAR + bytes(_NAME_BYTES) + _MAGIC
-    checksum = sum(head) + sum(tail) + _BLANK_CHECKSUM
-    return (head + b"%06o\0 " % checksum + tail).ljust(_BLOCK, b"\0")
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+        stat.S_IMODE(status.st_mode),
+        status.st_uid,
+        status.st_gid,
+        size,
+        seconds,
+    )
+    checksum = sum(name) + sum(numbers) + _SUM_OF_THE_REST
+    return b"%b%b%06o\0 %b" % (name.ljust(_NAME_BYTES, b"\0"), numbers, checksum, _REST)
