@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.workspace import text
 
 from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.old_copies import ARCHIVE
 
 
 def bare_calls(root: Path, paths: list[str], before: int, after: int) -> float:
@@ -49,10 +50,11 @@ def bare_calls(root: Path, paths: list[str], before: int, after: int) -> float:
 def _stage(
     fs: FileSystem, stage: int, places: list[tuple[int, str]], contents: list[bytes], wanted: list[bytes]
 ) -> None:
+    old: list[bytes] = []
     for number, (directory, name) in enumerate(places):
-        assert _digest(fs, directory, name, attributes=True) == wanted[number]
-    for number, (directory, name) in enumerate(places):
-        fs.hard_link(directory, name, stage, f"{number:06d}.old")
+        assert _digest(fs, directory, name, old) == wanted[number]
+    with fs.closing(fs.create_file(stage, ARCHIVE)) as fd:
+        fs.write(fd, b"".join(old))
     for number, data in enumerate(contents):
         fd = fs.create_file(stage, f"{number:06d}.new", 0o644)
         hashlib.sha256(data).digest()
@@ -61,11 +63,12 @@ def _stage(
         fs.close(fd)
 
 
-def _digest(fs: FileSystem, directory: int, name: str, *, attributes: bool = False) -> bytes:
+def _digest(fs: FileSystem, directory: int, name: str, keep: list[bytes] | None = None) -> bytes:
     fd = fs.open_file(directory, name)
     size = os.fstat(fd).st_size
-    digest = hashlib.sha256(fs.read(fd, size + 1)).digest()
-    if attributes:
+    data = fs.read(fd, size + 1)
+    if keep is not None:
         fs.kept_attributes(fd)
+        keep.append(data)
     fs.close(fd)
-    return digest
+    return hashlib.sha256(data).digest()

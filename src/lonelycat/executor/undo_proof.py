@@ -2,8 +2,8 @@
 
 Invariants:
 - It knows nothing of what undo did or believes; it compares the tree with what INTENT says was there.
-- Undo puts back the old file itself, never a copy. So what differs and is not what the change had put there was
-  written, taken away or given other permissions by somebody else.
+- Undo puts back the old file itself, or one of the same bytes and permissions (``backups.py``). So what differs and is
+  not what the change had put there was written, taken away or given other permissions by somebody else.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ class Quarantined:
         shown = printable(self.place)
         if self.holds == "transaction":
             return (
-                f"Compare each *.old in {shown} with the workspace and put back what has to go back; "
+                f"Compare each *.old in {shown}, and what is in its old.tar if it has one, with the workspace "
+                "and put back what has to go back; "
                 "then `lonelycat unfreeze --by NAME --reason TEXT`, and move the directory away."
             )
         if self.path is None:
