@@ -22,8 +22,7 @@ from lonelycat.changes.paths import printable
 from lonelycat.errors import LonelyCatError
 from lonelycat.executor.old_copies import ARCHIVE, OldCopy, read_copies
 from lonelycat.executor.operations import FileOperation
-from lonelycat.executor.undo_proof import ANY_LINKS
-from lonelycat.executor.undo_view import FOREIGN, Holding, UndoView, holds
+from lonelycat.executor.undo_view import UndoView
 
 _NOT_LINKED = frozenset({errno.EPERM, errno.EMLINK, errno.ENOENT})
 """How a link fails when the file is gone, is not ours any more or has too many names."""
@@ -49,8 +48,7 @@ def _link(look: UndoView, operation: FileOperation, inode: int) -> bool:
     for directory, name in _places(look, operation):
         try:
             there = look.fs.stat(directory, name)
-            is_old = there.st_ino == inode or holds(_look(look, directory, name, operation), operation.old)
-            if not is_old or not stat.S_ISREG(there.st_mode):
+            if (there.st_dev, there.st_ino) != (look.tree.device, inode) or not stat.S_ISREG(there.st_mode):
                 continue
             look.fs.hard_link(directory, name, look.stage, operation.backup_name)
         except OSError as error:
@@ -67,13 +65,6 @@ def _places(look: UndoView, operation: FileOperation) -> Iterator[tuple[int, str
     yield look.stage, operation.staged_name
     with suppress(LonelyCatError, FileNotFoundError):
         yield look.parent(operation.path)
-
-
-def _look(look: UndoView, directory: int, name: str, operation: FileOperation) -> Holding:
-    try:
-        return look.tree.look_in(directory, name, operation.path, links=ANY_LINKS)
-    except LonelyCatError:
-        return FOREIGN
 
 
 def _copy(look: UndoView, lost: dict[str, FileOperation]) -> Iterator[str]:

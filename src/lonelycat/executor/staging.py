@@ -31,7 +31,7 @@ BlobOpener = Callable[[BlobRef], Iterable[bytes]]
 SYNC_WHOLE_FROM = 8
 """From this many files on, one syncfs is cheaper than one fsync each (FACTS: 33 ms against 382 ms at 1000)."""
 ENTRY_BYTES = 64
-"""What the further name that undo gives an old file takes in the stage, at most."""
+"""What the two names that undo gives an old file take in the stage's directory, and some room to spare."""
 OldFileTaker = Callable[[FileOperation, Found, bytes | None], None]
 """Receives every old file as it was found, with all of its bytes if there are few."""
 

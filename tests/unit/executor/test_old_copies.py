@@ -144,14 +144,24 @@ def test_a_version_that_knows_no_copies_is_kept_from_undoing(workspace: Path) ->
 
 def test_what_a_copy_cannot_stand_for_is_linked(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long_name = "long/" + "n" * 96
-    more = {"large": b"l" * (old_copies.FILE_BYTES + 1), long_name: b"long", "marked": b"marked", "moves": b"moves"}
+    sizes = {
+        "large": old_copies.FILE_BYTES + 1,
+        "larger": staging.SmallContents.FILE_BYTES + 1,
+        "huge": 2 * 1024**2 + 1,
+    }
+    more = {
+        **{path: b"l" * size for path, size in sizes.items()},
+        long_name: b"long",
+        "marked": b"marked",
+        "moves": b"moves",
+    }
     (workspace / "long").mkdir()
     for path, data in more.items():
         (workspace / path).write_bytes(data)
     os.setxattr(workspace / "marked", "user.mark", b"1")
     (workspace / "link").symlink_to("empty")
     changes = (
-        *(FileChange.update(path, more[path], b"new") for path in ("large", long_name, "marked")),
+        *(FileChange.update(path, more[path], b"new") for path in (*sizes, long_name, "marked")),
         FileChange.rename("moves", "moved", b"moves"),
         FileChange.update("link", b"empty", b"run", old_mode="120000", new_mode="120000"),
     )
@@ -161,12 +171,25 @@ def test_what_a_copy_cannot_stand_for_is_linked(workspace: Path, monkeypatch: py
             for operation in transaction.intent.operations
             if operation.old is not None and operation.path not in CONTENTS
         }
-        assert len(wanted) == 5 and set(_numbered(workspace, ".old")) == wanted
+        assert len(wanted) == 7 and set(_numbered(workspace, ".old")) == wanted
     _recover(workspace)
     # whose owner this process could not give back
     monkeypatch.setattr(old_copies.os, "geteuid", lambda: 12345)
     with _staged(workspace, *UPDATES):
         assert len(_numbered(workspace, ".old")) == len(UPDATES)
+
+
+def test_a_file_that_is_read_in_parts_is_linked(workspace: Path) -> None:
+    """With parts that are smaller than a small file, none of them is taken for all of it."""
+    with Transaction(FileSystem(), workspace, "exec_t", 5, _no_blobs, chunk=512) as transaction:
+        transaction.stage(UPDATES, {})
+        linked = set(_numbered(workspace, ".old"))
+        long = {f"{number:06d}.old" for number, data in enumerate(CONTENTS.values()) if len(data) > 512}
+        assert long <= linked and len(linked) < len(UPDATES)
+        transaction.apply()
+        assert transaction.undo().restored
+        transaction.clean_up()
+    assert _is_old(workspace)
 
 
 def test_the_evidence_reads_copies_that_are_not_held_in_memory(
@@ -187,6 +210,19 @@ def test_the_evidence_reads_copies_that_are_not_held_in_memory(
     with Transaction(FileSystem(), workspace, "exec_t", 5, _no_blobs) as transaction:
         transaction.stage(UPDATES, {}, look)
     assert read == {path: (data, None, data) for path, data in CONTENTS.items()}
+
+
+def test_the_ballast_covers_the_names_that_undo_makes(workspace: Path) -> None:
+    sizes = []
+    for changes in (UPDATES[: SYNC_WHOLE_FROM - 1], UPDATES):
+        with _staged(workspace, *changes) as transaction:
+            status = (_stage_of(workspace) / "ballast").stat()
+            sizes.append(status.st_size)
+            assert status.st_blocks * 512 >= status.st_size, "reserved, not only promised"
+            transaction.undo()
+            transaction.clean_up()
+    assert sizes[1] - sizes[0] == len(UPDATES) * staging.ENTRY_BYTES
+    assert 8 + len("000000.old") + 8 + len("000000.undo") <= staging.ENTRY_BYTES, "two entries of a directory"
 
 
 def test_a_full_disk_while_copying_is_a_refusal_that_leaves_nothing(workspace: Path) -> None:
