@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from tests.backups import either_backup as either_backup
 from tests.crash.memory import MemoryFileSystem
 from tests.crash.trees import UMASK
 from tests.platforms import PLATFORMS

@@ -22,6 +22,7 @@ from tests.tally import counting
 from lonelycat.changes.changeset import FileChange
 from lonelycat.executor.filesystem import FileSystem
 
+pytestmark = pytest.mark.usefixtures("either_backup")
 TOKEN = b"somebody else wrote this"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.backups import either_backup as either_backup
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -17,6 +17,7 @@ from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.transaction import Transaction
 from lonelycat.executor.undo_report import UndoReport
 
+pytestmark = pytest.mark.usefixtures("either_backup")
 LOOKS = range(1, 12)
 
 

@@ -23,6 +23,7 @@ from lonelycat.executor.filesystem import FileSystem
 
 NAMES = ("app/a", "app/b", "other/c")
 TARGET = "b"
+pytestmark = pytest.mark.usefixtures("either_backup")
 OLD = b"old"
 
 

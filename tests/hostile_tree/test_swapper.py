@@ -16,6 +16,7 @@ from tests.tally import tally
 import lonelycat.executor.transaction as transaction_module
 from lonelycat.changes.changeset import FileChange
 from lonelycat.errors import ConflictError, LonelyCatError
+from lonelycat.executor import staging
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.operations import FileOperation
 from lonelycat.executor.transaction import Transaction
@@ -52,6 +53,7 @@ class Work:
         changes, new, old = self._plan()
         if not changes:
             return
+        staging.SYNC_WHOLE_FROM = self.rng.choice((1, 8))  # the old files are copied, or linked
         outcome = self._execute(tuple(changes))
         self.outcomes[outcome] += 1
         if outcome == "completed":
@@ -120,6 +122,12 @@ class Work:
             transaction.commit({})
             transaction.clean_up()
         return "completed"
+
+
+@pytest.fixture(autouse=True)
+def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What :class:`Work` changes is put back."""
+    monkeypatch.setattr(staging, "SYNC_WHOLE_FROM", staging.SYNC_WHOLE_FROM)
 
 
 def _run(base: Path, seed: int, swaps: int, transactions: int, *, shuffle: bool) -> None:

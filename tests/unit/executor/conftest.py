@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.backups import either_backup as either_backup
 
 from lonelycat.executor.filesystem import FileSystem
 

@@ -13,7 +13,6 @@ import pytest
 
 from lonelycat.changes.changeset import BlobRef, FileChange
 from lonelycat.errors import ConflictError, StateError
-from lonelycat.executor import staging
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.journal import RecordType
 from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome, pending_transactions
@@ -28,11 +27,7 @@ def _blobs(_: BlobRef) -> list[bytes]:
     return []
 
 
-@pytest.fixture(autouse=True, params=["linked", "copied"])
-def backups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Old files have a hard link as backup, as in small change sets, or a copy, as in large ones."""
-    if request.param == "copied":
-        monkeypatch.setattr(staging, "SYNC_WHOLE_FROM", 1)
+pytestmark = pytest.mark.usefixtures("either_backup")
 
 
 @pytest.fixture
