@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -75,9 +75,12 @@ def insert(
             "seal": seal(signer, TABLE, key, digest),
         },
     )
-    insert_rows(connection, steps, _numbered(key, step_rows))
-    insert_rows(connection, execution_paths, _numbered(key, ({"path": p, "finished_at": finished} for p in paths)))
-    insert_rows(connection, blob_refs, ({"owner": key, "sha256": blob} for blob in sorted(set(blobs))))
+    in_order = ("execution_id", "position")
+    told = ((key, position, *row.values()) for position, row in enumerate(step_rows))
+    insert_rows(connection, steps, (*in_order, *_STEP_FIELDS, "number"), told)
+    written = ((key, position, path, finished) for position, path in enumerate(paths))
+    insert_rows(connection, execution_paths, (*in_order, "path", "finished_at"), written)
+    insert_rows(connection, blob_refs, ("owner", "sha256"), ((key, blob) for blob in sorted(set(blobs))))
     return digest
 
 
@@ -232,8 +235,3 @@ def _digest(
 ) -> str:
     parts = [_text(body), _text(step_rows), _text(paths), _text(sorted(set(blobs)))]
     return digest_of(plan_id, decision_id, checksum, *parts)
-
-
-def _numbered(key: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield ``rows`` as they lie in a table that keeps their order."""
-    return ({"execution_id": key, "position": position, **row} for position, row in enumerate(rows))

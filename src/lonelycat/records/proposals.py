@@ -191,7 +191,7 @@ def write(
     if new:
         connection.execute(proposals.insert(), values)
         if blobs and not values["redacted"]:
-            insert_rows(connection, blob_refs, ({"owner": key, "sha256": blob} for blob in sorted(set(blobs))))
+            insert_rows(connection, blob_refs, ("owner", "sha256"), ((key, blob) for blob in sorted(set(blobs))))
         return digest
     changed = connection.execute(proposals.update().where(proposals.c.plan_id == key).values(values)).rowcount
     if changed != 1:
