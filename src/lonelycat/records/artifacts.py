@@ -23,6 +23,7 @@ from io import BufferedReader
 from itertools import chain, islice
 from pathlib import Path
 
+from lonelycat.changes.digest import FlatRows, plain_parts
 from lonelycat.changes.long_json import json_parts, put_together
 from lonelycat.durable import make_durable
 from lonelycat.errors import InputError, StateError
@@ -42,7 +43,7 @@ _NOT_A_FILE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.
 
 _ITEMS = 1000
 """How many items of a long list are made, redacted and written at a time."""
-_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, check_circular=False)
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, check_circular=False, separators=(",", ":"))
 _INDENTED_UP_TO = 16 * 1024
 """A longer document is for programs; indenting it takes thirty times as long as writing it."""
 
@@ -107,22 +108,28 @@ class ArtifactDirectory:
         """Write the JSON-compatible ``value``, redacted, as an indented document."""
         self._write(name, json_document(self._redactor.json(value)))
 
-    def write_long_json(self, name: str, document: dict[str, object], member: str, items: Iterable[object]) -> None:
-        """Write ``document`` with ``items`` as its list ``member``, as :meth:`write_json` would, some at a time."""
-        remaining = iter(items)
-        some = list(islice(remaining, _ITEMS))
+    def write_long_json(
+        self, name: str, document: dict[str, object], member: str, rows: Iterable[dict[str, str | None]]
+    ) -> None:
+        """Write ``document`` with ``rows`` as its list ``member``, as :meth:`write_json` would, some at a time.
+
+        Args:
+            rows: such as :class:`~lonelycat.changes.digest.FlatRows` may hold.
+        """
+        remaining = iter(rows)
+        some = FlatRows(islice(remaining, _ITEMS))
         if len(some) < _ITEMS:
             self.write_json(name, {**document, member: some})
             return
         with self.writing(name, verbatim=True) as part:  # what is written is redacted here
             shown = {key: _dumps(self._redactor.json({key: value}))[1:-1] for key, value in document.items()}
-            part.add(b"{" + b"".join(shown[key] + b", " for key in sorted(shown) if key < member))
-            part.add(_dumps(member) + b": [")
+            part.add(b"{" + b"".join(shown[key] + b"," for key in sorted(shown) if key < member))
+            part.add(_dumps(member) + b":[")
             while some:
                 part.add(_dumps(self._redactor.json(some))[1:-1])
-                some = list(islice(remaining, _ITEMS))
-                part.add(b", " if some else b"]")
-            part.add(b"".join(b", " + shown[key] for key in sorted(shown) if key > member) + b"}\n")
+                some = FlatRows(islice(remaining, _ITEMS))
+                part.add(b"," if some else b"]")
+            part.add(b"".join(b"," + shown[key] for key in sorted(shown) if key > member) + b"}\n")
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write ``data``, redacted."""
@@ -305,7 +312,11 @@ def json_document(value: object) -> bytes:
 
 
 def _dumps(value: object, after: bytes = b"") -> bytes:
-    return put_together(chain(json_parts(value, _encode, comma=b", ", colon=b": ", sort=True), (after,)))
+    """Return ``value`` without white space and with sorted keys, by pydantic's encoder where that writes it so."""
+    try:
+        return put_together(chain(plain_parts(value), (after,)))
+    except (TypeError, ValueError):
+        return put_together(chain(json_parts(value, _encode, sort=True), (after,)))
 
 
 def _encode(value: object) -> bytes:

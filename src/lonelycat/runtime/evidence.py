@@ -132,9 +132,9 @@ def _shown(content: bytes | BlobRef | None) -> bytes | BlobRef | None:
     return content
 
 
-def described(changeset: ChangeSet) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+def described(changeset: ChangeSet) -> tuple[dict[str, Any], Iterator[dict[str, str | None]]]:
     """Return a change set's JSON without the changes, and theirs without contents, which ``new_hash`` stands for."""
-    changes = ({**change.canonical(), "content": None} for change in changeset.changes)
+    changes = ({"content": None, **change.canonical()} for change in changeset.changes)
     return changeset.model_dump(mode="json", exclude={"changes"}), changes
 
 

@@ -240,7 +240,7 @@ def test_a_receipt_that_a_crash_left_unwritten_is_written_by_recovery(case: Any)
 @pytest.mark.parametrize("count", [0, 3, 999, 1000, 2000, 2500])
 def test_a_long_document_is_written_as_a_short_one_would_be(tmp_path: Path, count: int) -> None:
     secret = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
-    items = [{"path": f"é/{number}", "note": secret if number == count - 1 else None} for number in range(count)]
+    items = [{"note": secret if number == count - 1 else None, "path": f"é/{number}"} for number in range(count)]
     document: dict[str, object] = {"api_key": "x", "zebra": {"password": "y"}, "about": secret}
     directory = ArtifactDirectory(tmp_path / "executions", "exec_1")
     directory.write_long_json("long.json", document, "members", iter(items))
@@ -250,7 +250,15 @@ def test_a_long_document_is_written_as_a_short_one_would_be(tmp_path: Path, coun
 
 
 def test_a_document_is_indented_up_to_a_length() -> None:
-    fits = {"a": "x" * (16 * 1024 - len('{"a": ""}'))}
+    fits = {"a": "x" * (16 * 1024 - len('{"a":""}'))}
     assert json_document(fits) == json.dumps(fits, indent=2).encode() + b"\n"
     longer = {"a": fits["a"] + "x"}
-    assert json_document(longer) == json.dumps(longer).encode() + b"\n"
+    assert json_document(longer) == json.dumps(longer, separators=(",", ":")).encode() + b"\n"
+
+
+def test_a_long_document_with_what_only_the_standard_library_writes_is_written_by_it() -> None:
+    rows = [{"seconds": 1e-5 * number, "name": "é", "size": 2**60} for number in range(2500)]
+    document = json_document({"z": rows, "a": 1})
+    assert document.startswith(b'{"a":1,"z":[{"name":"\xc3\xa9","seconds":0.0,"size":1152921504606846976},')
+    assert document.endswith(b"}]}\n")
+    assert json.loads(document) == {"z": rows, "a": 1}
