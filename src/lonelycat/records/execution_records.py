@@ -163,6 +163,8 @@ class ExecutionRecords(StandingRecords):
 
     def approvals_used(self, ids: Sequence[str]) -> set[str]:
         """Return which of the approvals an execution has consumed."""
+        if not ids:
+            return set()
         with self.database.read() as connection:
             return proposals.used(connection, ids)
 

@@ -31,6 +31,11 @@ from lonelycat.records.tables import blob_refs, execution_paths, executions, ste
 
 TABLE = "executions"
 _BATCH = 500
+_INSERT_PATHS = (
+    f"INSERT INTO {execution_paths.name} (execution_id, position, path, finished_at)"  # noqa: S608 — a constant
+    " SELECT ?, key, value, ? FROM json_each(?)"
+)
+"""All in one statement: to go through one for each path takes twice as long."""
 _STEP_FIELDS = ("name", "status", "started_at", "duration_seconds", "code", "message", "log")
 
 
@@ -75,11 +80,9 @@ def insert(
             "seal": seal(signer, TABLE, key, digest),
         },
     )
-    in_order = ("execution_id", "position")
     told = ((key, position, *row.values()) for position, row in enumerate(step_rows))
-    insert_rows(connection, steps, (*in_order, *_STEP_FIELDS, "number"), told)
-    written = ((key, position, path, finished) for position, path in enumerate(paths))
-    insert_rows(connection, execution_paths, (*in_order, "path", "finished_at"), written)
+    insert_rows(connection, steps, ("execution_id", "position", *_STEP_FIELDS, "number"), told)
+    connection.exec_driver_sql(_INSERT_PATHS, (key, finished, _text(paths)))
     insert_rows(connection, blob_refs, ("owner", "sha256"), ((key, blob) for blob in sorted(set(blobs))))
     return digest
 
