@@ -99,6 +99,7 @@ class ArtifactDirectory:
         self.path = executions_dir / execution_id
         self._redactor = redactor or Redactor()
         self._made = False
+        self._noted: dict[str, str] = {}
 
     def exists(self) -> bool:
         """Tell whether anything was written yet."""
@@ -238,13 +239,28 @@ class ArtifactDirectory:
         found = [p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_symlink() or not p.is_dir()]
         return tuple(sorted(found))
 
-    def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of every file but the receipt; ``unreadable`` for what is not a regular file."""
+    def note_digests(self) -> None:
+        """Take the digests of all that is complete by now, for :meth:`digests` to go by, whatever is edited later.
+
+        What this object writes under such a name again is looked at anew.
+        """
+        for name in self.names():
+            if name != EVENTS:
+                with contextlib.suppress(InputError, OSError):  # told, or tried again, by whoever needs it
+                    self._noted[name] = self._digest(name)
+
+    def digests(self, *, as_noted: bool = False) -> dict[str, str]:
+        """Return the SHA-256 of every file but the receipt; ``unreadable`` for what is not a regular file.
+
+        Args:
+            as_noted: go by what :meth:`note_digests` found, where it did; only for stating, not for verifying.
+        """
+        noted = self._noted if as_noted else {}
         result: dict[str, str] = {}
         for name in self.names():
             if name != RECEIPT:
                 try:
-                    result[name] = self._digest(name)
+                    result[name] = noted.get(name) or self._digest(name)
                 except InputError:
                     result[name] = "unreadable"
         return result
@@ -257,6 +273,7 @@ class ArtifactDirectory:
     def _unfinished(self, name: str) -> Iterator[tuple[int, str, int]]:
         """Yield (directory, name in it, descriptor) of a new file, which goes if the block raises."""
         part = f"unfinished-{secrets.token_hex(8)}"
+        self._noted.pop(name, None)
         with self._open_folder(name) as folder:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(part, flags, 0o600, dir_fd=folder)

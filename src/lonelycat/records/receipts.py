@@ -57,7 +57,7 @@ def write_receipt(
             for a in approvals
         ],
         "files": FlatRows(change.canonical() for change in changeset.changes),
-        "artifacts": directory.digests(),
+        "artifacts": directory.digests(as_noted=True),
         "audit_head": {"seq": audit_head.seq, "hash": audit_head.hash},
         "started_at": isoformat(result.started_at),
         "finished_at": isoformat(result.finished_at),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lonelycat.changes.digest import sha256_hex
 from lonelycat.changes.paths import to_wire
 from lonelycat.changes.strict_json import loads
 from lonelycat.executor.operations import FileOperation
+from lonelycat.executor.side_by_side import wait_and_work
 from lonelycat.executor.transaction import Transaction
 from lonelycat.records.artifacts import ArtifactDirectory
 from lonelycat.runtime.bootstrap import Wiring
@@ -71,7 +73,11 @@ class Evidence:
             inverse.add(b"]}")
 
     def settle(self, transaction: Transaction) -> None:
-        """Make the artifacts durable where settling the transaction has not."""
+        """Settle the transaction, and the artifacts where that does not; their digests are taken meanwhile."""
+        wait_and_work(partial(self._make_durable, transaction), self._directory.note_digests)
+
+    def _make_durable(self, transaction: Transaction) -> None:
+        transaction.settle()
         if not transaction.settles_all_on(self._directory.device()):
             self._directory.settle()
 

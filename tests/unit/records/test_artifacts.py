@@ -178,6 +178,35 @@ def test_a_fifo_does_not_hang_the_reader(directory: ArtifactDirectory) -> None:
     assert directory.digests()["fifo"] == "unreadable"
 
 
+def test_noted_digests_are_of_what_was_there_then(directory: ArtifactDirectory) -> None:
+    for name in ("edited", "kept", "again", "gone", "steps/01_apply.log"):
+        directory.write_bytes(name, name.encode())
+    directory.append_event({"type": "one"})
+    os.mkfifo(directory.path / "fifo")
+    before = directory.digests()
+    directory.note_digests()
+    (directory.path / "edited").write_bytes(b"by somebody else")
+    (directory.path / "gone").unlink()
+    directory.write_bytes("again", b"by us")
+    directory.write_bytes("new", b"by us")
+    directory.append_event({"type": "two"})
+    noted, now = directory.digests(as_noted=True), directory.digests()
+    assert {name for name in now if noted[name] != now[name]} == {"edited"}
+    assert noted["edited"] == before["edited"]
+    assert {name for name in now if before.get(name) != now[name]} == {"edited", "again", "new", "events.jsonl"}
+    assert set(now) == set(noted) == {*before, "new"} - {"gone"}
+
+
+def test_what_cannot_be_read_when_digests_are_noted_is_asked_for_again(
+    directory: ArtifactDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write_bytes("diff.patch", b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr(ArtifactDirectory, "_digest", lambda *_: os.stat("/nowhere"))
+        directory.note_digests()
+    assert directory.digests(as_noted=True) == directory.digests()
+
+
 def test_a_receipt_verifies_and_says_what_happened(case: Any) -> None:
     result = case.executed()
     directory = case.records.artifacts(result.execution_id)
