@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, func, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, delete, func, or_, select
 
 from lonelycat.changes.conflict import Conflict
 from lonelycat.changes.digest import canonical_json
@@ -36,6 +36,8 @@ _INSERT_PATHS = (
     " SELECT ?, key, value, ? FROM json_each(?)"
 )
 """All in one statement: to go through one for each path takes twice as long."""
+_INSERT = executions.insert()
+_STATUS = select(executions.c.status).where(executions.c.execution_id == bindparam("key"))
 _STEP_FIELDS = ("name", "status", "started_at", "duration_seconds", "code", "message", "log")
 
 
@@ -67,7 +69,7 @@ def insert(
     key = result.execution_id
     finished = isoformat(result.finished_at)
     connection.execute(
-        executions.insert(),
+        _INSERT,
         {
             "execution_id": key,
             "plan_id": result.plan_id,
@@ -98,9 +100,7 @@ def remove(connection: Connection, execution_ids: Sequence[str]) -> None:
 
 def status_of(connection: Connection, execution_id: str) -> Status | None:
     """Return the recorded outcome of an execution, or None."""
-    value = connection.execute(
-        select(executions.c.status).where(executions.c.execution_id == execution_id)
-    ).scalar_one_or_none()
+    value = connection.execute(_STATUS, {"key": execution_id}).scalar_one_or_none()
     return None if value is None else Status(value)
 
 
