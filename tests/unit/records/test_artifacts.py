@@ -278,6 +278,24 @@ def test_a_long_document_is_written_as_a_short_one_would_be(tmp_path: Path, coun
     assert secret.encode() not in directory.read("long.json")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({}, [], None, "x", [[], {}, [[]]], {"b": {"z": None, "a": [True, False]}, "a": []}),
+        *({"é": "\u2028 \x7f \x00 \n \" \\ /", "1": "\U0001f63c"}, [0, -1, 2**53, 2**80, 0.25, 1e-7, 1e300, 12.5]),
+    ],
+)
+def test_what_people_read_is_what_the_standard_library_would_write(value: object) -> None:
+    written = json_document(value)
+    assert json.loads(written) == value
+    if "e-" not in repr(value):  # the exponent has no leading zero
+        assert written == json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def test_a_number_that_is_whole_is_written_as_one() -> None:
+    assert json_document({"seconds": 2.0, "none": 0.0}) == b'{\n  "none": 0,\n  "seconds": 2\n}\n'
+
+
 def test_a_document_is_indented_up_to_a_length() -> None:
     fits = {"a": "x" * (16 * 1024 - len('{"a":""}'))}
     assert json_document(fits) == json.dumps(fits, indent=2).encode() + b"\n"
