@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from types import NoneType
 
@@ -23,6 +23,10 @@ _FLAT = frozenset({str, NoneType})
 HASH_PATTERN = late_pattern(r"[0-9a-f]{64}", re.ASCII)
 
 
+class FlatRows(list[dict[str, str | None]]):
+    """Rows whose keys are ASCII and sorted, and whose values are text or None: in their canonical form already."""
+
+
 def sha256_hex(data: bytes) -> str:
     """Return the SHA-256 of ``data`` in lower-case hexadecimal."""
     return hashlib.sha256(data).hexdigest()
@@ -31,12 +35,21 @@ def sha256_hex(data: bytes) -> str:
 def canonical_json(value: object, before: bytes = b"") -> bytes:
     """Return the RFC 8785 (JSON Canonicalization Scheme) form of a JSON-compatible ``value``, after ``before``."""
     try:
-        return put_together(chain((before,), json_parts(_plain(value), to_json)))
+        return put_together(chain((before,), plain_parts(value)))
     except (TypeError, ValueError):
         pass  # not in the plain subset; the whole of the RFC, and its errors, are rfc8785's
     import rfc8785
 
     return before + rfc8785.dumps(value)  # type: ignore[arg-type]  # its recursive alias does not accept object
+
+
+def plain_parts(value: object) -> Iterator[bytes]:
+    """Yield the RFC 8785 form of ``value`` in parts, where pydantic's encoder writes it.
+
+    Raises:
+        TypeError, ValueError: it does not, at once or for a later part; see :func:`_plain`.
+    """
+    return json_parts(_plain(value), to_json)
 
 
 def _plain(value: object) -> object:
@@ -46,7 +59,7 @@ def _plain(value: object) -> object:
     not Python's ``repr``: those raise TypeError.
     """
     kind = type(value)
-    if kind is str or value is None or kind is bool:
+    if kind is str or value is None or kind is bool or kind is FlatRows:
         return value
     if kind is dict:
         items: dict[str, object] = value  # type: ignore[assignment]  # keys are checked next
@@ -69,10 +82,9 @@ def _plain(value: object) -> object:
 
 
 def flat_digest(rows: Iterable[dict[str, str | None]]) -> str:
-    """Return :func:`canonical_digest` of rows whose keys are ASCII and sorted, and whose values are text or None.
+    """Return :func:`canonical_digest` of rows that :class:`FlatRows` could hold.
 
-    For these nothing has to be looked at first. Some rows are written at a time: of a long list neither all rows nor
-    their text is in memory at once.
+    Some are written at a time: of a long list neither all rows nor their text is in memory at once.
     """
     state = hashlib.sha256(b"[")
     remaining = iter(rows)

@@ -12,27 +12,25 @@ from io import BytesIO
 _ITEMS = 1000
 
 
-def json_parts(
-    value: object, encode: Callable[[object], bytes], *, comma: bytes = b",", colon: bytes = b":", sort: bool = False
-) -> Iterator[bytes]:
+def json_parts(value: object, encode: Callable[[object], bytes], *, sort: bool = False) -> Iterator[bytes]:
     """Yield ``encode(value)``, in parts where it is long.
 
     Args:
-        encode: returns the JSON of a value, of one member or of some items of it, in UTF-8.
-        comma, colon, sort: how ``encode`` separates items, and keys from values, and whether it sorts keys.
+        encode: returns the JSON of a value, of one member or of some items of it, in UTF-8 and without white space.
+        sort: whether ``encode`` sorts keys.
     """
     if isinstance(value, dict) and _is_long(value) and all(type(key) is str for key in value):
         before = b"{"
         for key in sorted(value) if sort else value:
-            yield before + encode(key) + colon
-            yield from json_parts(value[key], encode, comma=comma, colon=colon, sort=sort)
-            before = comma
+            yield before + encode(key) + b":"
+            yield from json_parts(value[key], encode, sort=sort)
+            before = b","
         yield b"}"
     elif isinstance(value, list) and len(value) > _ITEMS:
         before = b"["
         for start in range(0, len(value), _ITEMS):
             yield before + encode(value[start : start + _ITEMS])[1:-1]
-            before = comma
+            before = b","
         yield b"]"
     else:
         yield encode(value)

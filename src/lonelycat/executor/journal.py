@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+
+from pydantic_core import to_json
 
 from lonelycat.changes.long_json import json_parts
 from lonelycat.errors import StateError
@@ -60,6 +63,10 @@ def _frame(record: JournalRecord, previous: bytes) -> tuple[bytes, bytes]:
 
 
 def _encode(value: object) -> bytes:
+    """Return ``value`` as ASCII; the escapes that other names take are the standard library's, which is slower."""
+    with suppress(ValueError):  # what is not Unicode text
+        if (data := to_json(value)).isascii():
+            return data
     return _ENCODER.encode(value).encode("ascii")
 
 

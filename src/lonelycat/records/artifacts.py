@@ -23,6 +23,9 @@ from io import BufferedReader
 from itertools import chain, islice
 from pathlib import Path
 
+from pydantic_core import from_json, to_json
+
+from lonelycat.changes.digest import FlatRows, plain_parts
 from lonelycat.changes.long_json import json_parts, put_together
 from lonelycat.durable import make_durable
 from lonelycat.errors import InputError, StateError
@@ -42,7 +45,7 @@ _NOT_A_FILE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.
 
 _ITEMS = 1000
 """How many items of a long list are made, redacted and written at a time."""
-_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, check_circular=False)
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, check_circular=False, separators=(",", ":"))
 _INDENTED_UP_TO = 16 * 1024
 """A longer document is for programs; indenting it takes thirty times as long as writing it."""
 
@@ -98,6 +101,7 @@ class ArtifactDirectory:
         self.path = executions_dir / execution_id
         self._redactor = redactor or Redactor()
         self._made = False
+        self._noted: dict[str, str] = {}
 
     def exists(self) -> bool:
         """Tell whether anything was written yet."""
@@ -107,22 +111,28 @@ class ArtifactDirectory:
         """Write the JSON-compatible ``value``, redacted, as an indented document."""
         self._write(name, json_document(self._redactor.json(value)))
 
-    def write_long_json(self, name: str, document: dict[str, object], member: str, items: Iterable[object]) -> None:
-        """Write ``document`` with ``items`` as its list ``member``, as :meth:`write_json` would, some at a time."""
-        remaining = iter(items)
-        some = list(islice(remaining, _ITEMS))
+    def write_long_json(
+        self, name: str, document: dict[str, object], member: str, rows: Iterable[dict[str, str | None]]
+    ) -> None:
+        """Write ``document`` with ``rows`` as its list ``member``, as :meth:`write_json` would, some at a time.
+
+        Args:
+            rows: such as :class:`~lonelycat.changes.digest.FlatRows` may hold.
+        """
+        remaining = iter(rows)
+        some = FlatRows(islice(remaining, _ITEMS))
         if len(some) < _ITEMS:
             self.write_json(name, {**document, member: some})
             return
         with self.writing(name, verbatim=True) as part:  # what is written is redacted here
             shown = {key: _dumps(self._redactor.json({key: value}))[1:-1] for key, value in document.items()}
-            part.add(b"{" + b"".join(shown[key] + b", " for key in sorted(shown) if key < member))
-            part.add(_dumps(member) + b": [")
+            part.add(b"{" + b"".join(shown[key] + b"," for key in sorted(shown) if key < member))
+            part.add(_dumps(member) + b":[")
             while some:
                 part.add(_dumps(self._redactor.json(some))[1:-1])
-                some = list(islice(remaining, _ITEMS))
-                part.add(b", " if some else b"]")
-            part.add(b"".join(b", " + shown[key] for key in sorted(shown) if key > member) + b"}\n")
+                some = FlatRows(islice(remaining, _ITEMS))
+                part.add(b"," if some else b"]")
+            part.add(b"".join(b"," + shown[key] for key in sorted(shown) if key > member) + b"}\n")
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write ``data``, redacted."""
@@ -184,7 +194,7 @@ class ArtifactDirectory:
 
     def append_event(self, event: dict[str, object]) -> None:
         """Append one line to ``events.jsonl``, redacted, in one write."""
-        line = json.dumps(self._redactor.json(event), sort_keys=True, ensure_ascii=False).encode("utf-8") + b"\n"
+        line = _dumps(self._redactor.json(event), b"\n")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         with self._open_file(EVENTS, flags) as descriptor:
             write_all(descriptor, line)
@@ -231,13 +241,28 @@ class ArtifactDirectory:
         found = [p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_symlink() or not p.is_dir()]
         return tuple(sorted(found))
 
-    def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of every file but the receipt; ``unreadable`` for what is not a regular file."""
+    def note_digests(self) -> None:
+        """Take the digests of all that is complete by now, for :meth:`digests` to go by, whatever is edited later.
+
+        What this object writes under such a name again is looked at anew.
+        """
+        for name in self.names():
+            if name != EVENTS:
+                with contextlib.suppress(InputError, OSError):  # told, or tried again, by whoever needs it
+                    self._noted[name] = self._digest(name)
+
+    def digests(self, *, as_noted: bool = False) -> dict[str, str]:
+        """Return the SHA-256 of every file but the receipt; ``unreadable`` for what is not a regular file.
+
+        Args:
+            as_noted: go by what :meth:`note_digests` found, where it did; only for stating, not for verifying.
+        """
+        noted = self._noted if as_noted else {}
         result: dict[str, str] = {}
         for name in self.names():
             if name != RECEIPT:
                 try:
-                    result[name] = self._digest(name)
+                    result[name] = noted.get(name) or self._digest(name)
                 except InputError:
                     result[name] = "unreadable"
         return result
@@ -250,6 +275,7 @@ class ArtifactDirectory:
     def _unfinished(self, name: str) -> Iterator[tuple[int, str, int]]:
         """Yield (directory, name in it, descriptor) of a new file, which goes if the block raises."""
         part = f"unfinished-{secrets.token_hex(8)}"
+        self._noted.pop(name, None)
         with self._open_folder(name) as folder:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(part, flags, 0o600, dir_fd=folder)
@@ -300,12 +326,16 @@ def json_document(value: object) -> bytes:
     """Return the JSON-compatible ``value`` as a document: indented, for people, unless it is long."""
     text = _dumps(value, b"\n")
     if len(text) - 1 <= _INDENTED_UP_TO:
-        return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode("utf-8") + b"\n"
+        return to_json(from_json(text), indent=2) + b"\n"  # in a fifth of the time of the standard library's
     return text
 
 
 def _dumps(value: object, after: bytes = b"") -> bytes:
-    return put_together(chain(json_parts(value, _encode, comma=b", ", colon=b": ", sort=True), (after,)))
+    """Return ``value`` without white space and with sorted keys, by pydantic's encoder where that writes it so."""
+    try:
+        return put_together(chain(plain_parts(value), (after,)))
+    except (TypeError, ValueError):
+        return put_together(chain(json_parts(value, _encode, sort=True), (after,)))
 
 
 def _encode(value: object) -> bytes:

@@ -28,12 +28,14 @@ STATEMENT = "lonelycat.audit.v1"
 FACTS = "record"
 EMPTY = AuditHead(0, "0" * 64)
 PAGE = 1_000
+_INSERT = audit.insert()
+_NEWEST = select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
 _COVERED = ("seq", "at", "type", "actor", "payload", "prev_hash")
 
 
 def head(connection: Connection) -> AuditHead:
     """Return the newest record's number and hash."""
-    row = connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+    row = connection.execute(_NEWEST).first()
     return EMPTY if row is None else AuditHead(int(row.seq), str(row.hash))
 
 
@@ -68,7 +70,7 @@ def append(
         newest = AuditHead(newest.seq + 1, canonical_digest(row))
         rows.append({**row, "hash": newest.hash, "signature": signer.sign(_statement(newest))})
     if rows:
-        connection.execute(audit.insert(), rows)
+        connection.execute(_INSERT, rows)
     return newest
 
 

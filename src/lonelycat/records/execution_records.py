@@ -21,6 +21,10 @@ from lonelycat.records.foundation import SELF, is_storable
 from lonelycat.records.redaction import Redactor
 from lonelycat.records.standing_records import Event, StandingRecords
 
+_IS_FENCE = tables.counters.c.name == "fence"
+_FENCE = select(tables.counters.c.value).where(_IS_FENCE)
+_RAISE_FENCE = tables.counters.update().where(_IS_FENCE)
+
 
 class ExecutionRecords(StandingRecords):
     """Executions with their steps, idempotency records, consumed approvals and artifacts."""
@@ -163,6 +167,8 @@ class ExecutionRecords(StandingRecords):
 
     def approvals_used(self, ids: Sequence[str]) -> set[str]:
         """Return which of the approvals an execution has consumed."""
+        if not ids:
+            return set()
         with self.database.read() as connection:
             return proposals.used(connection, ids)
 
@@ -216,8 +222,7 @@ def _settles(known: Status, status: Status, execution_id: str) -> bool:
 
 
 def _fence(connection: Connection) -> int:
-    t = tables.counters.c
-    return int(connection.execute(select(t.value).where(t.name == "fence")).scalar_one_or_none() or 0)
+    return int(connection.execute(_FENCE).scalar_one_or_none() or 0)
 
 
 def _raise_fence(connection: Connection, result: ExecutionResult) -> int:
@@ -235,5 +240,5 @@ def _raise_fence(connection: Connection, result: ExecutionResult) -> int:
         if recorded == 0:
             connection.execute(counters.insert().prefix_with("OR REPLACE"), {"name": "fence", "value": result.fence})
         else:
-            connection.execute(counters.update().where(counters.c.name == "fence").values(value=result.fence))
+            connection.execute(_RAISE_FENCE, {"value": result.fence})
     return result.fence

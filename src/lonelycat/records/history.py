@@ -9,11 +9,11 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, func, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, delete, func, or_, select
 
 from lonelycat.changes.conflict import Conflict
 from lonelycat.changes.digest import canonical_json
@@ -31,6 +31,13 @@ from lonelycat.records.tables import blob_refs, execution_paths, executions, ste
 
 TABLE = "executions"
 _BATCH = 500
+_INSERT_PATHS = (
+    f"INSERT INTO {execution_paths.name} (execution_id, position, path, finished_at)"  # noqa: S608 — a constant
+    " SELECT ?, key, value, ? FROM json_each(?)"
+)
+"""All in one statement: to go through one for each path takes twice as long."""
+_INSERT = executions.insert()
+_STATUS = select(executions.c.status).where(executions.c.execution_id == bindparam("key"))
 _STEP_FIELDS = ("name", "status", "started_at", "duration_seconds", "code", "message", "log")
 
 
@@ -62,7 +69,7 @@ def insert(
     key = result.execution_id
     finished = isoformat(result.finished_at)
     connection.execute(
-        executions.insert(),
+        _INSERT,
         {
             "execution_id": key,
             "plan_id": result.plan_id,
@@ -75,9 +82,10 @@ def insert(
             "seal": seal(signer, TABLE, key, digest),
         },
     )
-    insert_rows(connection, steps, _numbered(key, step_rows))
-    insert_rows(connection, execution_paths, _numbered(key, ({"path": p, "finished_at": finished} for p in paths)))
-    insert_rows(connection, blob_refs, ({"owner": key, "sha256": blob} for blob in sorted(set(blobs))))
+    told = ((key, position, *row.values()) for position, row in enumerate(step_rows))
+    insert_rows(connection, steps, ("execution_id", "position", *_STEP_FIELDS, "number"), told)
+    connection.exec_driver_sql(_INSERT_PATHS, (key, finished, _text(paths)))
+    insert_rows(connection, blob_refs, ("owner", "sha256"), ((key, blob) for blob in sorted(set(blobs))))
     return digest
 
 
@@ -92,9 +100,7 @@ def remove(connection: Connection, execution_ids: Sequence[str]) -> None:
 
 def status_of(connection: Connection, execution_id: str) -> Status | None:
     """Return the recorded outcome of an execution, or None."""
-    value = connection.execute(
-        select(executions.c.status).where(executions.c.execution_id == execution_id)
-    ).scalar_one_or_none()
+    value = connection.execute(_STATUS, {"key": execution_id}).scalar_one_or_none()
     return None if value is None else Status(value)
 
 
@@ -232,8 +238,3 @@ def _digest(
 ) -> str:
     parts = [_text(body), _text(step_rows), _text(paths), _text(sorted(set(blobs)))]
     return digest_of(plan_id, decision_id, checksum, *parts)
-
-
-def _numbered(key: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield ``rows`` as they lie in a table that keeps their order."""
-    return ({"execution_id": key, "position": position, **row} for position, row in enumerate(rows))

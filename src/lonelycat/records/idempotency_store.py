@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from lonelycat.changes.digest import canonical_json
 from lonelycat.changes.paths import all_to_wire, from_wire
@@ -21,6 +21,8 @@ from lonelycat.records.seal import digest_of, is_sealed, seal
 from lonelycat.records.tables import idempotency
 
 TABLE = "idempotency"
+_OF = (idempotency.c.plan_id == bindparam("plan"), idempotency.c.checksum == bindparam("sum"))
+_SELECT, _DELETE, _INSERT = select(idempotency).where(*_OF), delete(idempotency).where(*_OF), idempotency.insert()
 
 
 def record_of(result: ExecutionResult, ttl_seconds: int) -> ExecutionRecord | None:
@@ -52,10 +54,9 @@ def put(connection: Connection, signer: Signer, record: ExecutionRecord) -> str:
     body = {**record.model_dump(mode="json"), **told}
     document = canonical_json(body).decode("utf-8")
     digest = _digest(record.plan_id, record.checksum, record.execution_id, record.status, document)
-    where = (idempotency.c.plan_id == record.plan_id, idempotency.c.checksum == record.checksum)
-    connection.execute(delete(idempotency).where(*where))
+    connection.execute(_DELETE, {"plan": record.plan_id, "sum": record.checksum})
     connection.execute(
-        idempotency.insert(),
+        _INSERT,
         {
             "plan_id": record.plan_id,
             "checksum": record.checksum,
@@ -75,9 +76,7 @@ def get(connection: Connection, public_key: str, plan_id: str, checksum: str) ->
     Raises:
         RefusedError: ``IDEMPOTENCY_TAMPERED``.
     """
-    row = connection.execute(
-        select(idempotency).where(idempotency.c.plan_id == plan_id, idempotency.c.checksum == checksum)
-    ).first()
+    row = connection.execute(_SELECT, {"plan": plan_id, "sum": checksum}).first()
     if row is None:
         return None
     try:

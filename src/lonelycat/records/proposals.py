@@ -191,7 +191,7 @@ def write(
     if new:
         connection.execute(proposals.insert(), values)
         if blobs and not values["redacted"]:
-            insert_rows(connection, blob_refs, ({"owner": key, "sha256": blob} for blob in sorted(set(blobs))))
+            insert_rows(connection, blob_refs, ("owner", "sha256"), ((key, blob) for blob in sorted(set(blobs))))
         return digest
     changed = connection.execute(proposals.update().where(proposals.c.plan_id == key).values(values)).rowcount
     if changed != 1:
@@ -229,7 +229,7 @@ def add_approval(connection: Connection, stored: StoredProposal, approval: Gover
 def used(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Return which of the approvals were consumed."""
     found = select(consumed_approvals.c.approval_id).where(consumed_approvals.c.approval_id.in_(ids))
-    return set(connection.execute(found).scalars()) if ids else set()
+    return set(connection.execute(found).scalars())
 
 
 def consumed_by(connection: Connection, execution_id: str) -> set[str]:
@@ -247,7 +247,7 @@ def consume(connection: Connection, ids: Sequence[str], execution_id: str, at: s
         RefusedError: ``APPROVAL_REUSED`` if another execution used one of them; the caller's transaction must end.
     """
     wanted = list(dict.fromkeys(ids))
-    earlier = consumed_by(connection, execution_id)
+    earlier = consumed_by(connection, execution_id) if wanted else set()
     rows = [{"approval_id": i, "execution_id": execution_id, "consumed_at": at} for i in wanted if i not in earlier]
     if not rows:
         return wanted

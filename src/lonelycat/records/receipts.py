@@ -11,6 +11,7 @@ from typing import Any
 
 from lonelycat.changes import strict_json
 from lonelycat.changes.changeset import ChangeSet
+from lonelycat.changes.digest import FlatRows
 from lonelycat.clock import isoformat
 from lonelycat.errors import InputError
 from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
@@ -55,8 +56,8 @@ def write_receipt(
             {"id": a.id, "approved_by": a.approved_by, "method": a.method, "decision_digest": a.decision_digest}
             for a in approvals
         ],
-        "files": [change.canonical() for change in changeset.changes],
-        "artifacts": directory.digests(),
+        "files": FlatRows(change.canonical() for change in changeset.changes),
+        "artifacts": directory.digests(as_noted=True),
         "audit_head": {"seq": audit_head.seq, "hash": audit_head.hash},
         "started_at": isoformat(result.started_at),
         "finished_at": isoformat(result.finished_at),

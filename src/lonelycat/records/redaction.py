@@ -14,8 +14,9 @@ import contextlib
 import json
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
+from itertools import chain
 from types import NoneType
 
 MIN_KNOWN_LENGTH = 6
@@ -26,6 +27,7 @@ _NAMED = re.compile(r"(?:^|[_\-.])(?:password|passwd|secret|token|api[_-]?key|pr
 
 
 _PLAIN_MEMBERS = frozenset({str, NoneType})
+_OBJECTS = {dict}
 
 
 class Redactor:
@@ -96,33 +98,45 @@ class Redactor:
 
 
 def _collect(value: object, texts: set[str]) -> bool:
-    """Add every string in ``value`` that may need masking to ``texts``; False as soon as one surely does."""
-    waiting: list[Iterable[object]] = [(value,)]
-    harmless_keys: set[tuple[object, ...]] = set()  # a long document repeats few kinds of members
+    """Add every string in ``value`` that may need masking to ``texts``; False as soon as one surely does.
+
+    What lies side by side is looked at together: a long document has thousands of members of few kinds.
+    """
+    waiting: list[Collection[object]] = [(value,)]
     while waiting:
-        for item in waiting.pop():
-            if isinstance(item, str):
-                texts.add(item)
-            elif item is None:
-                continue
-            elif isinstance(item, dict):
-                keys = tuple(item)
-                if keys not in harmless_keys:
-                    texts.update(map(str, keys))
-                    named = [key for key in keys if _names_a_secret(str(key))]
-                    if any(isinstance(item[key], str) and item[key] for key in named):
-                        return False
-                    if not named:
-                        harmless_keys.add(keys)
-                if _PLAIN_MEMBERS.issuperset(map(type, item.values())):
-                    texts.update(filter(None, item.values()))
-                else:
-                    waiting.append(item.values())
-            elif isinstance(item, list | tuple):
-                waiting.append(item)
-            elif isinstance(item, Mapping):  # of another kind: string by string
-                return False
+        items = waiting.pop()
+        kinds = set(map(type, items))
+        if kinds <= _PLAIN_MEMBERS:
+            texts.update(items)  # type: ignore[arg-type]  # texts, and None, which goes below
+        elif kinds == _OBJECTS:
+            objects: Collection[dict[object, object]] = items  # type: ignore[assignment]  # as their kind says
+            for keys in set(map(tuple, objects)):
+                texts.update(map(str, keys))
+                named = [key for key in keys if _names_a_secret(str(key))]
+                if named and any(isinstance(each.get(key), str) and each[key] for each in objects for key in named):
+                    return False
+            waiting.append(list(chain.from_iterable(map(dict.values, objects))))
+        elif not _divide(items, texts, waiting):
+            return False
+    texts.discard(None)
+    hashes = [text for text in texts if len(text) == 64 and "/" not in text and "." not in text]
+    if not "".join(hashes).encode("utf-8", "surrogatepass").translate(None, b"0123456789abcdef"):
+        texts.difference_update(hashes)  # all at once, in an eighth of the time
     texts.difference_update([text for text in texts if _HARMLESS.fullmatch(text)])
+    return True
+
+
+def _divide(items: Collection[object], texts: set[str], waiting: list[Collection[object]]) -> bool:
+    """Take members of several kinds one by one; False for what only the way string by string knows."""
+    for item in items:
+        if isinstance(item, str):
+            texts.add(item)
+        elif isinstance(item, list | tuple):
+            waiting.append(item)
+        elif type(item) is dict:
+            waiting.append((item,))
+        elif isinstance(item, Mapping):
+            return False
     return True
 
 

@@ -12,7 +12,7 @@ import json
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from lonelycat.changes.digest import canonical_json
 from lonelycat.errors import StateError
@@ -21,6 +21,9 @@ from lonelycat.records.seal import digest_of, is_sealed, seal
 from lonelycat.records.tables import standing
 
 TABLE = "standing"
+_OF_KIND = standing.c.kind == bindparam("of_kind")
+_EVERY = select(standing).where(_OF_KIND).order_by(standing.c.key)
+_DELETE = delete(standing).where(_OF_KIND, standing.c.key == bindparam("of_key"))
 
 
 class Standing(StrEnum):
@@ -51,7 +54,7 @@ def put(connection: Connection, signer: Signer, kind: Standing, key: str, body: 
 
 def remove(connection: Connection, kind: Standing, key: str) -> dict[str, object] | None:
     """Remove what stands; return the facts for the audit record that goes with it, None when nothing stood."""
-    gone = connection.execute(delete(standing).where(standing.c.kind == str(kind), standing.c.key == key)).rowcount
+    gone = connection.execute(_DELETE, {"of_kind": str(kind), "of_key": key}).rowcount
     return _facts(kind, key, None) if gone else None
 
 
@@ -77,7 +80,7 @@ def every(connection: Connection, public_key: str, kind: Standing) -> dict[str, 
     Raises:
         StateError: ``STANDING_TAMPERED``.
     """
-    rows = connection.execute(select(standing).where(standing.c.kind == str(kind)).order_by(standing.c.key))
+    rows = connection.execute(_EVERY, {"of_kind": str(kind)})
     return {str(row.key): _checked(row, public_key) for row in list(rows)}
 
 

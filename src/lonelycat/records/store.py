@@ -34,6 +34,10 @@ from lonelycat.settings import Settings
 
 _GC_CHUNK = 1_000
 _FREEZES = (str(AuditType.WORKSPACE_FROZEN), str(AuditType.WORKSPACE_UNFROZEN))
+_AUDIT = tables.audit.c
+# The newest of each type by the index: asked for the newest of either, SQLite walks the whole log backwards.
+_NEWEST_OF_EACH = [select(func.max(_AUDIT.seq)).where(_AUDIT.type == kind).scalar_subquery() for kind in _FREEZES]
+_NEWEST_FREEZE = select(tables.audit).where(_AUDIT.seq.in_(_NEWEST_OF_EACH)).order_by(_AUDIT.seq.desc())
 
 
 class Records(ProposalRecords, ExecutionRecords):
@@ -123,12 +127,8 @@ class Records(ProposalRecords, ExecutionRecords):
 
     def frozen(self) -> Freeze | None:
         """Return why the workspace is frozen, or None; the newest freeze or unfreeze in the audit log decides."""
-        t = tables.audit
-        # The newest of each type by the index: asked for the newest of either, SQLite walks the whole log backwards.
-        newest = [select(func.max(t.c.seq)).where(t.c.type == kind).scalar_subquery() for kind in _FREEZES]
-        query = select(t).where(t.c.seq.in_(newest)).order_by(t.c.seq.desc())
         with self.database.read() as connection:
-            found = connection.execute(query).first()
+            found = connection.execute(_NEWEST_FREEZE).first()
         if found is None:
             return None
         row = dict(found._mapping)

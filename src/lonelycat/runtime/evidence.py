@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lonelycat.changes.digest import sha256_hex
 from lonelycat.changes.paths import to_wire
 from lonelycat.changes.strict_json import loads
 from lonelycat.executor.operations import FileOperation
+from lonelycat.executor.side_by_side import wait_and_work
 from lonelycat.executor.transaction import Transaction
 from lonelycat.records.artifacts import ArtifactDirectory
 from lonelycat.runtime.bootstrap import Wiring
@@ -71,7 +73,11 @@ class Evidence:
             inverse.add(b"]}")
 
     def settle(self, transaction: Transaction) -> None:
-        """Make the artifacts durable where settling the transaction has not."""
+        """Settle the transaction, and the artifacts where that does not; their digests are taken meanwhile."""
+        wait_and_work(partial(self._make_durable, transaction), self._directory.note_digests)
+
+    def _make_durable(self, transaction: Transaction) -> None:
+        transaction.settle()
         if not transaction.settles_all_on(self._directory.device()):
             self._directory.settle()
 
@@ -132,9 +138,9 @@ def _shown(content: bytes | BlobRef | None) -> bytes | BlobRef | None:
     return content
 
 
-def described(changeset: ChangeSet) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+def described(changeset: ChangeSet) -> tuple[dict[str, Any], Iterator[dict[str, str | None]]]:
     """Return a change set's JSON without the changes, and theirs without contents, which ``new_hash`` stands for."""
-    changes = ({**change.canonical(), "content": None} for change in changeset.changes)
+    changes = ({"content": None, **change.canonical()} for change in changeset.changes)
     return changeset.model_dump(mode="json", exclude={"changes"}), changes
 
 

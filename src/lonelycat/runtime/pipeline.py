@@ -324,5 +324,4 @@ class Pipeline:
             context.check_time()
             transaction.tree.check_pins()
             context.check_evidence()
-            transaction.settle()
             evidence.settle(transaction)

@@ -23,12 +23,11 @@ ROWS = [{"b": number, "a": f"é{number}\u2028", "c": [None, True, {"x": []}]} fo
     ],
 )
 @pytest.mark.parametrize("sort", [True, False])
-@pytest.mark.parametrize(("comma", "colon"), [(",", ":"), (", ", ": ")])
-def test_the_parts_are_the_whole(value: Any, sort: bool, comma: str, colon: str) -> None:
+def test_the_parts_are_the_whole(value: Any, sort: bool) -> None:
     def encode(each: object) -> bytes:
-        return json.dumps(each, sort_keys=sort, ensure_ascii=False, separators=(comma, colon)).encode()
+        return json.dumps(each, sort_keys=sort, ensure_ascii=False, separators=(",", ":")).encode()
 
-    parts = list(json_parts(value, encode, comma=comma.encode(), colon=colon.encode(), sort=sort))
+    parts = list(json_parts(value, encode, sort=sort))
     assert b"".join(parts) == encode(value)
     assert max(map(len, parts)) < 70_000 or not isinstance(value, dict | list) or 1 in value or "b" in value
 

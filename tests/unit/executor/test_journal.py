@@ -55,6 +55,17 @@ def test_what_was_written_is_read(filesystem: FileSystem, directory: int) -> Non
     assert contents.last(RecordType.UNDONE) is None
 
 
+@pytest.mark.parametrize("name", ["ÉLCJ", "日本 \u2028", "\udc89LCJ", "\x89LCJ", "plain"])
+def test_no_name_looks_like_the_beginning_of_a_frame(filesystem: FileSystem, directory: int, name: str) -> None:
+    body: dict[str, object] = {"paths": [name] * 1500, name: None}
+    writer = JournalWriter(filesystem, directory, 5)
+    writer.begin(body)
+    writer.append(RecordType.COMMITTED, body)
+    assert _bytes(directory).count(b"\x89LCJ") == 2
+    contents = read_journal(filesystem, directory)
+    assert contents is not None and [record.body for record in contents.records] == [body, body]
+
+
 def test_a_draft_is_no_journal(filesystem: FileSystem, directory: int) -> None:
     class Stops(FileSystem):
         def move(self, *arguments: object) -> None:

@@ -178,6 +178,35 @@ def test_a_fifo_does_not_hang_the_reader(directory: ArtifactDirectory) -> None:
     assert directory.digests()["fifo"] == "unreadable"
 
 
+def test_noted_digests_are_of_what_was_there_then(directory: ArtifactDirectory) -> None:
+    for name in ("edited", "kept", "again", "gone", "steps/01_apply.log"):
+        directory.write_bytes(name, name.encode())
+    directory.append_event({"type": "one"})
+    os.mkfifo(directory.path / "fifo")
+    before = directory.digests()
+    directory.note_digests()
+    (directory.path / "edited").write_bytes(b"by somebody else")
+    (directory.path / "gone").unlink()
+    directory.write_bytes("again", b"by us")
+    directory.write_bytes("new", b"by us")
+    directory.append_event({"type": "two"})
+    noted, now = directory.digests(as_noted=True), directory.digests()
+    assert {name for name in now if noted[name] != now[name]} == {"edited"}
+    assert noted["edited"] == before["edited"]
+    assert {name for name in now if before.get(name) != now[name]} == {"edited", "again", "new", "events.jsonl"}
+    assert set(now) == set(noted) == {*before, "new"} - {"gone"}
+
+
+def test_what_cannot_be_read_when_digests_are_noted_is_asked_for_again(
+    directory: ArtifactDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write_bytes("diff.patch", b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr(ArtifactDirectory, "_digest", lambda *_: os.stat("/nowhere"))
+        directory.note_digests()
+    assert directory.digests(as_noted=True) == directory.digests()
+
+
 def test_a_receipt_verifies_and_says_what_happened(case: Any) -> None:
     result = case.executed()
     directory = case.records.artifacts(result.execution_id)
@@ -240,7 +269,7 @@ def test_a_receipt_that_a_crash_left_unwritten_is_written_by_recovery(case: Any)
 @pytest.mark.parametrize("count", [0, 3, 999, 1000, 2000, 2500])
 def test_a_long_document_is_written_as_a_short_one_would_be(tmp_path: Path, count: int) -> None:
     secret = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
-    items = [{"path": f"é/{number}", "note": secret if number == count - 1 else None} for number in range(count)]
+    items = [{"note": secret if number == count - 1 else None, "path": f"é/{number}"} for number in range(count)]
     document: dict[str, object] = {"api_key": "x", "zebra": {"password": "y"}, "about": secret}
     directory = ArtifactDirectory(tmp_path / "executions", "exec_1")
     directory.write_long_json("long.json", document, "members", iter(items))
@@ -249,8 +278,34 @@ def test_a_long_document_is_written_as_a_short_one_would_be(tmp_path: Path, coun
     assert secret.encode() not in directory.read("long.json")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({}, [], None, "x", [[], {}, [[]]], {"b": {"z": None, "a": [True, False]}, "a": []}),
+        *({"é": "\u2028 \x7f \x00 \n \" \\ /", "1": "\U0001f63c"}, [0, -1, 2**53, 2**80, 0.25, 1e-7, 1e300, 12.5]),
+    ],
+)
+def test_what_people_read_is_what_the_standard_library_would_write(value: object) -> None:
+    written = json_document(value)
+    assert json.loads(written) == value
+    if "e-" not in repr(value):  # the exponent has no leading zero
+        assert written == json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def test_a_number_that_is_whole_is_written_as_one() -> None:
+    assert json_document({"seconds": 2.0, "none": 0.0}) == b'{\n  "none": 0,\n  "seconds": 2\n}\n'
+
+
 def test_a_document_is_indented_up_to_a_length() -> None:
-    fits = {"a": "x" * (16 * 1024 - len('{"a": ""}'))}
+    fits = {"a": "x" * (16 * 1024 - len('{"a":""}'))}
     assert json_document(fits) == json.dumps(fits, indent=2).encode() + b"\n"
     longer = {"a": fits["a"] + "x"}
-    assert json_document(longer) == json.dumps(longer).encode() + b"\n"
+    assert json_document(longer) == json.dumps(longer, separators=(",", ":")).encode() + b"\n"
+
+
+def test_a_long_document_with_what_only_the_standard_library_writes_is_written_by_it() -> None:
+    rows = [{"seconds": 1e-5 * number, "name": "é", "size": 2**60} for number in range(2500)]
+    document = json_document({"z": rows, "a": 1})
+    assert document.startswith(b'{"a":1,"z":[{"name":"\xc3\xa9","seconds":0.0,"size":1152921504606846976},')
+    assert document.endswith(b"}]}\n")
+    assert json.loads(document) == {"z": rows, "a": 1}

@@ -40,6 +40,18 @@ def test_what_was_recorded_is_what_is_read(case: Any) -> None:
     assert case.records.audit_verify().ok
 
 
+def test_paths_of_any_spelling_are_kept_as_they_are_and_in_order(case: Any) -> None:
+    plan, changeset, decision = case.stored()
+    paths = ("null", '"quoted"', "back\\slash", "b\udcff\udc80", "u\u2028 \x7f", "日本/é", "\U0001f63c", "a'; --", "7")
+    result = case.result(plan, changeset, files_changed=paths)
+    case.finish(plan, result, decision)
+    row = case.reopened().execution(result.execution_id)
+    assert row is not None and row.intact and row.result.files_changed == paths
+    for path in paths:
+        assert case.records.last_writers([path]) == {path: result.execution_id}
+    assert {row[0] for row in case.sql("SELECT DISTINCT typeof(path) FROM execution_paths")} == {"text"}
+
+
 def test_rows_that_are_inserted_some_at_a_time_are_all_there_and_in_order(case: Any) -> None:
     plan, changeset, decision = case.stored()
     paths = tuple(f"d/{number}" for number in range(2500))
@@ -284,7 +296,8 @@ def test_no_hot_query_scans_a_table(case: Any) -> None:
             # counts towards that, and nothing but ties is sorted.
             counts_all = "LIMIT" in statement and "WHERE" not in statement
             short = counts_all and not any("B-TREE FOR ORDER" in step for step in steps)
-            assert short or not any(step.startswith("SCAN") for step in steps), (statement, steps)
+            scanned = [step for step in steps if step.startswith("SCAN") and not step.startswith("SCAN json_each")]
+            assert short or not scanned, (statement, steps)
 
 
 def test_plan_states_follow_the_table(case: Any) -> None:

@@ -88,3 +88,26 @@ def test_json_is_masked_in_values_keys_and_by_name() -> None:
     assert masked["API_KEY"] == "[REDACTED:named-secret]"
     assert (masked["secrets"], masked["token_count"]) == ("deny", "12")
     assert masked["nested"] == [{"private-key": "[REDACTED:named-secret]"}]
+
+
+def test_a_secret_as_long_as_a_hash_is_masked_among_hashes() -> None:
+    as_long = TOKEN + "s9T0u1V2w3X4y5Z6a7B8c9D0"
+    hashes = [f"{number:064x}" for number in range(50)]
+    assert len(as_long) == len(hashes[0])
+    rows = [{"hash": each, "none": None, "path": f"{number}.py"} for number, each in enumerate(hashes)]
+    assert redact_json(rows) is rows
+    for value in ([*hashes, as_long], {"hashes": hashes, "one": as_long}, [*rows, {"hash": as_long}]):
+        assert as_long not in json.dumps(redact_json(value))
+        assert hashes[49] in json.dumps(redact_json(value))
+
+
+LEAF = st.one_of(st.none(), st.integers(), st.text(max_size=9), st.sampled_from([TOKEN, "0" * 64, ""]))
+KEY = st.sampled_from(["a", "b", "password", "API_KEY", TOKEN])
+VALUE_OF_ANY_KIND = st.recursive(
+    LEAF, lambda some: st.one_of(st.lists(some), st.lists(some).map(tuple), st.dictionaries(KEY, some)), max_leaves=20
+)
+
+
+@given(VALUE_OF_ANY_KIND)
+def test_looking_at_all_of_it_at_once_finds_what_looking_string_by_string_does(value: object) -> None:
+    assert json.dumps(redact_json(value)) == json.dumps(Redactor()._masked(value))

@@ -219,6 +219,22 @@ def test_evidence_that_cannot_be_written_takes_the_change_back(ground: Ground, m
     ground.assert_sound()
 
 
+def test_an_artifact_that_is_edited_after_the_change_was_settled_is_no_part_of_the_receipt(ground: Ground) -> None:
+    ground.begin()
+
+    def edit(event: dict[str, object]) -> None:
+        if (event["type"], event.get("step")) == ("step.started", "commit"):
+            (patch,) = (ground.root / ".lonelycat/executions").glob("*/diff.patch")
+            patch.write_bytes(patch.read_bytes().replace(b"old", b"odd"))
+
+    result = ground.execute(ground.judge(CHANGES), on_event=edit)
+    assert result.success and result.warnings == ()
+    problems = ground.cat().audit_verify().problems
+    assert [(problem.code, problem.message) for problem in problems] == [
+        ("RECEIPT_ALTERED", f"{result.execution_id}: diff.patch was edited")
+    ]
+
+
 @pytest.mark.parametrize("error", [StateError("DATABASE_FULL", "full", "Free some."), OSError(errno.ENOSPC, "full")])
 def test_evidence_and_database_failing_after_the_commit_point_is_success_with_a_warning(
     begun: Ground, monkeypatch: pytest.MonkeyPatch, error: Exception
