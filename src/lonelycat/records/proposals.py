@@ -8,12 +8,14 @@ Invariants:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
@@ -25,7 +27,7 @@ from lonelycat.governance.signing import Signer
 from lonelycat.lifecycle import Status
 from lonelycat.records import standing
 from lonelycat.records.database import insert_rows
-from lonelycat.records.entries import Proposal
+from lonelycat.records.entries import OpenPlan, Proposal
 from lonelycat.records.redaction import redact_json
 from lonelycat.records.seal import digest_of, is_sealed, seal
 from lonelycat.records.standing import Standing
@@ -262,6 +264,24 @@ def consume(connection: Connection, ids: Sequence[str], execution_id: str, at: s
     if written != len(rows):
         raise StateError("DATABASE_CORRUPT", "not every approval could be marked as used", "See `lonelycat doctor`.")
     return wanted
+
+
+def open_plans(connection: Connection, status: Status) -> list[OpenPlan]:
+    """Return the plans in ``status`` that were not executed, newest first; one whose execution was refused was not.
+
+    Of each, only its decision is read. What was edited beyond reading is left out.
+    """
+    p, e = proposals.c, executions.c
+    newest = select(e.status).where(e.plan_id == p.plan_id).order_by(e.finished_at.desc(), e.execution_id.desc())
+    not_executed = func.coalesce(newest.limit(1).scalar_subquery(), str(Status.REJECTED)) == str(Status.REJECTED)
+    query = select(p.plan_id, p.decision).where(p.status == str(status), not_executed)
+    found = []
+    for plan_id, decision in connection.execute(query.order_by(p.created_at.desc(), p.plan_id.desc())):
+        with suppress(ValueError, TypeError, KeyError):
+            facts = json.loads(decision)
+            expires_at = datetime.fromisoformat(facts["expires_at"])
+            found.append(OpenPlan(plan_id, expires_at, facts["policy_snapshot_hash"]))
+    return found
 
 
 def with_history(connection: Connection, proposal: Proposal) -> Proposal:

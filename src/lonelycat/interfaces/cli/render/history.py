@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _LOG_LINES = 20
 _MOST_QUARANTINED = 20
+_MOST_PLANS = 10
 _MOST_VOID = 3
 _VOID = {"expired": "its decision expired", "policy_changed": "the policy was changed"}
 
@@ -80,9 +81,11 @@ def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str]
             ("unproven health checks ", "warn"), f"{', '.join(report.unproven)}: see `lonelycat health test`", indent=2
         )
     _show_quarantine(screen, report.quarantined)
-    _show_plans(screen, "waiting for a person", report.awaiting_approval, "approve {} --by NAME")
-    _show_plans(screen, "ready to execute", report.approved, "execute {}")
-    _show_void(screen, report.void)
+    more = report.not_listed
+    waiting, ready, void = report.awaiting_approval, report.approved, report.void
+    _show_plans(screen, "waiting for a person", waiting, more.get("awaiting_approval", 0), "approve {} --by NAME")
+    _show_plans(screen, "ready to execute", ready, more.get("approved", 0), "execute {}")
+    _show_void(screen, void, more.get("void", 0))
     screen.line(("recent", "title"))
     show_log(screen, report.recent, intents)
 
@@ -112,25 +115,24 @@ def _show_unfinished(screen: Screen, execution_id: str) -> None:
     screen.line(("unfinished ", "bad"), what, indent=2)
 
 
-def _show_plans(screen: Screen, title: str, proposals: Sequence[Proposal], command: str) -> None:
-    if proposals:
-        screen.line((f"{title} ({len(proposals)})", "title"))
-    for proposal in proposals[:10]:
+def _show_plans(screen: Screen, title: str, proposals: Sequence[Proposal], more: int, command: str) -> None:
+    if total := len(proposals) + more:
+        screen.line((f"{title} ({total})", "title"))
+        _list_plans(screen, proposals[:_MOST_PLANS], total, command)
+
+
+def _show_void(screen: Screen, proposals: Sequence[Proposal], more: int) -> None:
+    if total := len(proposals) + more:
+        screen.line((f"void ({total}): the decision expired, or the policy was changed since", "dim"))
+        _list_plans(screen, proposals[:_MOST_VOID], total, "propose --rebase {}")
+
+
+def _list_plans(screen: Screen, proposals: Sequence[Proposal], total: int, command: str) -> None:
+    for proposal in proposals:
         screen.line(proposal.plan.intent, (f"  by {proposal.plan.created_by}", "dim"), indent=2)
         screen.line((f"lonelycat {command.format(proposal.plan.id)}", "id"), indent=4)
-    if len(proposals) > 10:
-        screen.line((f"… and {len(proposals) - 10} more", "dim"), indent=2)
-
-
-def _show_void(screen: Screen, proposals: Sequence[Proposal]) -> None:
-    if proposals:
-        title = f"void ({len(proposals)}): the decision expired, or the policy was changed since"
-        screen.line((title, "dim"))
-    for proposal in proposals[:_MOST_VOID]:
-        screen.line(proposal.plan.intent, (f"  by {proposal.plan.created_by}", "dim"), indent=2)
-        screen.line((f"lonelycat propose --rebase {proposal.plan.id}", "id"), indent=4)
-    if len(proposals) > _MOST_VOID:
-        screen.line((f"… and {len(proposals) - _MOST_VOID} more", "dim"), indent=2)
+    if total > len(proposals):
+        screen.line((f"… and {total - len(proposals)} older ones", "dim"), indent=2)
 
 
 def show_whole(screen: Screen, report: ShowReport) -> None:
