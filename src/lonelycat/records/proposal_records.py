@@ -126,10 +126,10 @@ class ProposalRecords(Foundation):
         with self.database.read() as connection:
             return self._intact(connection, plan_ids)
 
-    def open_plans(self, status: Status) -> list[OpenPlan]:
-        """Return the plans in ``status`` that were not executed, all of them, newest first."""
+    def open_plans(self, status: Status, checksum: str | None = None) -> list[OpenPlan]:
+        """Return the plans in ``status`` that were not executed, of any or one change set, newest first."""
         with self.database.read() as connection:
-            return rows.open_plans(connection, status)
+            return rows.open_plans(connection, status, checksum)
 
     def tampered_proposals(self) -> list[str]:
         """Return the ids of stored proposals that were edited; reads them all."""

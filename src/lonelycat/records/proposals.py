@@ -266,8 +266,10 @@ def consume(connection: Connection, ids: Sequence[str], execution_id: str, at: s
     return wanted
 
 
-def open_plans(connection: Connection, status: Status) -> list[OpenPlan]:
+def open_plans(connection: Connection, status: Status, checksum: str | None = None) -> list[OpenPlan]:
     """Return the plans in ``status`` that were not executed, newest first; one whose execution was refused was not.
+
+    With ``checksum`` only those with this change set.
 
     Of each, only its decision is read. What was edited beyond reading is left out.
     """
@@ -275,6 +277,8 @@ def open_plans(connection: Connection, status: Status) -> list[OpenPlan]:
     newest = select(e.status).where(e.plan_id == p.plan_id).order_by(e.finished_at.desc(), e.execution_id.desc())
     not_executed = func.coalesce(newest.limit(1).scalar_subquery(), str(Status.REJECTED)) == str(Status.REJECTED)
     query = select(p.plan_id, p.decision).where(p.status == str(status), not_executed)
+    if checksum is not None:
+        query = query.where(p.checksum == checksum)
     found = []
     for plan_id, decision in connection.execute(query.order_by(p.created_at.desc(), p.plan_id.desc())):
         with suppress(ValueError, TypeError, KeyError):

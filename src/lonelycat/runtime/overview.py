@@ -27,6 +27,7 @@ from lonelycat.runtime.evidence import DIFF, executions_directory
 from lonelycat.runtime.pending_restarts import do_pending_restarts, placeholder_context
 from lonelycat.runtime.quarantined import Quarantined, quarantined
 from lonelycat.runtime.recovering import recover_workspace
+from lonelycat.runtime.reverts import Reverts, reverts_of
 from lonelycat.runtime.standing import Void, policy_hash, why_void
 from lonelycat.runtime.unproven import unproven_but_testable
 
@@ -78,6 +79,7 @@ class ShowReport:
         unfinished: the id of an execution whose process died while it waited; recovery takes it back.
         void: why the plan's decision no longer counts, or None.
         edited: what of an execution's artifacts is not as its receipt has it, in words.
+        reverts: of a completed execution, what took it back and what would.
     """
 
     proposal: Proposal | None
@@ -88,6 +90,7 @@ class ShowReport:
     unfinished: str | None = None
     void: Void | None = None
     edited: tuple[str, ...] = ()
+    reverts: Reverts = field(default_factory=Reverts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +185,17 @@ def show(wiring: Wiring, identifier: str) -> ShowReport:
     void = None if proposal is None else why_void(proposal.decision, wiring.clock.now(), policy_hash(wiring))
     if row is None:
         found = wiring.records.executions(plan_id=plan_id, limit=1)
-        return ShowReport(proposal, found[0] if found else None, void=void)
+        newest = found[0] if found else None
+        return ShowReport(proposal, newest, void=void, reverts=_reverts(wiring, newest))
     artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
-    return ShowReport(proposal, row, _events(artifacts), _logs(artifacts), void=void, edited=_edited(wiring, artifacts))
+    events, logs, edited = _events(artifacts), _logs(artifacts), _edited(wiring, artifacts)
+    return ShowReport(proposal, row, events, logs, void=void, edited=edited, reverts=_reverts(wiring, row))
+
+
+def _reverts(wiring: Wiring, row: ExecutionRow | None) -> Reverts:
+    if row is None or row.result.status is not Status.COMPLETED:
+        return Reverts()
+    return reverts_of(wiring, row.result.execution_id)
 
 
 def _edited(wiring: Wiring, artifacts: ArtifactDirectory) -> tuple[str, ...]:

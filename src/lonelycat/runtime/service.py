@@ -79,12 +79,15 @@ class LonelyCat(Looking):
         """Propose the inverse of a completed execution; it takes the same path as any change.
 
         Raises:
-            InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``INVERSE_MISSING``.
+            InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ALREADY_REVERTED``, ``ARTIFACT_MISSING``,
+                ``INVERSE_DAMAGED``.
+            RefusedError: ``INVERSE_TAMPERED``.
         """
         from lonelycat.runtime.reverting import inverse_of
 
-        plan, changeset = inverse_of(self._wiring, execution_id, by=by, intent=intent)
-        return self.keep(plan, changeset)
+        inverse = inverse_of(self._wiring, execution_id, by=by, intent=intent)
+        judgement = self.keep(inverse.plan, inverse.changeset)
+        return judgement._replace(explanation=(*judgement.explanation, *inverse.told))
 
     def policy_pins(self, *, base: str | None = None, by: str | None = None) -> PinsReport:
         """Ask what the tags of the pinned actions and hooks point to, and propose the file that says so.

@@ -28,6 +28,9 @@ def command(
         for name in ("message", "hint"):
             result[f"execution_{name}"] = result.pop(name)
         facts.update(result, intact=report.execution.intact, edited=list(report.edited))
+        done, proposed = report.reverts.done, report.reverts.proposed
+        facts["reverted_by"] = None if done is None else done.result.execution_id
+        facts["reverts_proposed"] = [proposal.plan.id for proposal in proposed]
         facts["events"] = list(report.events)
         facts["logs"] = {name: data.decode("utf-8", "backslashreplace") for name, data in report.logs}
     if report.awaiting_confirmation is not None:

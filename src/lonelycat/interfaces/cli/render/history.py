@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lonelycat.records.entries import AwaitedConfirmation, ExecutionRow, Proposal
     from lonelycat.runtime.overview import ShowReport, StatusReport
     from lonelycat.runtime.quarantined import Quarantined
+    from lonelycat.runtime.reverts import Reverts
     from lonelycat.runtime.standing import Void
 
 _LOG_LINES = 20
@@ -163,10 +164,20 @@ def show_whole(screen: Screen, report: ShowReport) -> None:
         for name, data in report.logs:
             _show_step_log(screen, name, data)
         show_result(screen, result, advise=False)
+        _show_reverts(screen, report.reverts)
         if not report.execution.intact:
             screen.line(("ALTERED", "bad"), "  This record is not what LonelyCat wrote; see `lonelycat audit verify`.")
         for problem in report.edited:
             screen.line(("ALTERED", "bad"), f"  {printable(problem)}; see `lonelycat audit verify`.")
+
+
+def _show_reverts(screen: Screen, reverts: Reverts) -> None:
+    if reverts.done is not None:
+        result = reverts.done.result
+        screen.line(("reverted ", "warn"), f"by {result.execution_id}, {moment(result.finished_at)}", indent=2)
+    for proposal in reverts.proposed[:_MOST_PLANS]:
+        plan = proposal.plan
+        screen.line(("a revert is proposed ", "warn"), f"by {plan.created_by}: lonelycat show {plan.id}", indent=2)
 
 
 def _standing(proposal: Proposal, void: Void | None) -> tuple[str, str]:
