@@ -23,6 +23,7 @@ from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import LonelyCatError, RefusedError, StateError
 from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
 from lonelycat.governance.policy import Verdict
+from lonelycat.governance.secret_names import told_paths
 from lonelycat.governance.signing import Signer
 from lonelycat.lifecycle import Status
 from lonelycat.records import standing
@@ -107,10 +108,12 @@ def decided(
         "status": str(status),
     }
     if denies_a_secret(decision):
-        shown = ChangePlan.model_validate(redact_json(plan.model_dump(mode="json")))
+        names = told_paths([*plan.affected_paths, *(path for change in changeset.changes for path in change.paths)])
+        told = plan.model_copy(update={"affected_paths": tuple(names[path] for path in plan.affected_paths)})
+        shown = ChangePlan.model_validate(redact_json(told.model_dump(mode="json")))
         values |= {
             "plan": shown.model_dump_json(),
-            "changeset": without_contents(changeset).model_dump_json(),
+            "changeset": without_contents(changeset, names).model_dump_json(),
             "redacted": True,
         }
     return replace(stored, values=values)
@@ -121,12 +124,20 @@ def denies_a_secret(decision: GovernanceDecision) -> bool:
     return decision.verdict is Verdict.DENY and any("SECRET" in reason.code.upper() for reason in decision.reasons)
 
 
-def without_contents(changeset: ChangeSet) -> ChangeSet:
-    """Return the change set with each inline content replaced by a reference that leads nowhere."""
-    return changeset.model_copy(update={"changes": tuple(_without_content(change) for change in changeset.changes)})
+def without_contents(changeset: ChangeSet, names: Mapping[str, str]) -> ChangeSet:
+    """Return the change set with each inline content replaced by a reference that leads nowhere, as it is told.
+
+    Args:
+        names: by path, the path to tell. The checksum stays that of the change itself.
+    """
+    changes = tuple(_without_content(change, names) for change in changeset.changes)
+    return changeset.model_copy(update={"changes": changes})
 
 
-def _without_content(change: FileChange) -> FileChange:
+def _without_content(change: FileChange, names: Mapping[str, str]) -> FileChange:
+    if any(names[path] != path for path in change.paths):
+        old_path = None if change.old_path is None else names[change.old_path]
+        change = change.model_copy(update={"path": names[change.path], "old_path": old_path})
     if change.new_size is None or change.new_hash is None:
         return change
     return change.with_content_at(BlobRef(sha256=change.new_hash, size=change.new_size))
