@@ -12,9 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lonelycat.changes.changeset import checksum_of
+from lonelycat.clock import isoformat
 from lonelycat.errors import LonelyCatError
 from lonelycat.lifecycle import Status
 from lonelycat.records.entries import ExecutionRow, Proposal
+from lonelycat.records.execution import ExecutionResult
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.inverses import inverse_changes
 from lonelycat.runtime.standing import policy_hash, why_void
@@ -39,6 +41,17 @@ def reverts_of(wiring: Wiring, execution_id: str) -> Reverts:
     if checksum is None:
         return Reverts()
     return Reverts(_last_of_an_odd_number(wiring, execution_id, checksum), _proposed(wiring, execution_id, checksum))
+
+
+def told_if_reverted(wiring: Wiring, result: ExecutionResult) -> ExecutionResult:
+    """Return the recorded result of a change that is asked for again, with a word on it if it was reverted since."""
+    done = reverts_of(wiring, result.execution_id).done
+    if done is None:
+        return result
+    revert_id, at = done.result.execution_id, isoformat(done.result.finished_at)
+    warning = f"the change was reverted since, by {revert_id} at {at}"
+    hint = f"To put the change back, revert the revert: `lonelycat revert {revert_id}`."
+    return result.model_copy(update={"warnings": (*result.warnings, warning), "hint": hint})
 
 
 def _last_of_an_odd_number(wiring: Wiring, execution_id: str, checksum: str) -> ExecutionRow | None:

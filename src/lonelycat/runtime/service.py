@@ -168,7 +168,7 @@ class LonelyCat(Looking):
         on_event: EventSink | None = None,
         lock_timeout: float | None = None,
     ) -> ExecutionResult:
-        """Execute a stored proposal; expected failures come back as results.
+        """Execute a stored proposal; expected failures come back as results, and so does what was executed before.
 
         Raises:
             InputError: ``PLAN_UNKNOWN``.
@@ -182,7 +182,12 @@ class LonelyCat(Looking):
         refuse_ended(proposal)
         options = Options(dry_run=dry_run, lock_timeout=lock_timeout, may_retry=False)
         pipeline = Pipeline(self._wiring, options, on_event)
-        return pipeline.run(Request(proposal.plan, proposal.changeset, proposal.decision, proposal.approvals))
+        result = pipeline.run(Request(proposal.plan, proposal.changeset, proposal.decision, proposal.approvals))
+        if result.cached and result.success:
+            from lonelycat.runtime.reverts import told_if_reverted
+
+            return told_if_reverted(self._wiring, result)
+        return result
 
     def health_test(self, names: Sequence[str] = (), on_event: EventSink | None = None) -> HealthTestReport:
         """Break a copy of the services in a sandbox; record and return which health checks noticed what."""

@@ -35,7 +35,8 @@ def test_what_was_reverted_says_by_what_and_how_to_put_it_back(cli: Any, workspa
     assert again.json["details"]["reverted_by"] == back
     assert (tree(workspace), _plans(cli, workspace)) == (before, plans), "nothing is touched, nothing proposed"
     assert cli("-C", workspace, "show", first, "--json").json["reverted_by"] == back
-    assert f"reverted by {back}" in cli("-C", workspace, "show", first).text
+    shown = cli("-C", workspace, "show", first).text
+    assert f"reverted by {back}" in shown and "is in place" not in shown
     assert _revert(cli, workspace, back).code == 0
     assert (workspace / "notes.md").read_text() == NEW
 
@@ -98,3 +99,18 @@ def test_a_revert_that_is_proposed_says_where_it_stands(cli: Any, workspace: Pat
     assert "The same revert was proposed before, by maria" in said and f"lonelycat {verb} {earlier[0]}" in said
     assert f"a revert is proposed by maria: lonelycat show {earlier[0]}" in cli("-C", workspace, "show", first).text
     assert (workspace / path).exists()
+
+
+def test_a_repeat_of_what_was_reverted_says_that_it_is_not_in_place(cli: Any, workspace: Path) -> None:
+    plan = propose(cli, workspace, UPDATE_NOTES)["plan_id"]
+    first = cli("-C", workspace, "execute", plan, "--json").json["execution_id"]
+    repeat = cli("-C", workspace, "execute", plan, "--json").json
+    assert (repeat["cached"], repeat["warnings"], repeat["hint"]) == (True, [], "")
+    back = _revert(cli, workspace, first).json["execution_id"]
+    repeat = cli("-C", workspace, "execute", plan, "--json").json
+    assert (repeat["cached"], repeat["execution_id"]) == (True, first), "executed once, whatever became of it"
+    assert f"the change was reverted since, by {back}" in repeat["warnings"][0]
+    said = cli("-C", workspace, "execute", plan).text
+    assert "the change was reverted since" in said and f"lonelycat revert {back}" in said
+    assert f"revert {first}" not in said, "that would be refused"
+    assert (workspace / "notes.md").read_text() == OLD

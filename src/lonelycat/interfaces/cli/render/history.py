@@ -163,7 +163,7 @@ def show_whole(screen: Screen, report: ShowReport) -> None:
         show_steps(screen, result.steps)
         for name, data in report.logs:
             _show_step_log(screen, name, data)
-        show_result(screen, result, advise=False)
+        show_result(screen, result, advise=False, reverted=report.reverts.done is not None)
         _show_reverts(screen, report.reverts)
         if not report.execution.intact:
             screen.line(("ALTERED", "bad"), "  This record is not what LonelyCat wrote; see `lonelycat audit verify`.")
