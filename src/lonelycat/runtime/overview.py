@@ -296,6 +296,8 @@ def preview(wiring: Wiring, changeset: ChangeSet) -> bytes:
 
 def recover(wiring: Wiring, lock_timeout: float | None) -> RecoveryReport:
     """Recover under the lock, waiting for it as any execution does; a policy that cannot be loaded is no hindrance."""
+    if not wiring.has_records and not pending_transactions(wiring.filesystem, wiring.settings.workspace):
+        return RecoveryReport(())
     timeout = Concurrency().lock_timeout if lock_timeout is None else lock_timeout
     with suppress(PolicyError):
         if lock_timeout is None:

@@ -35,9 +35,9 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
             ``INVERSE_DAMAGED``.
         RefusedError: ``INVERSE_TAMPERED``.
     """
-    row = wiring.records.execution(execution_id)
+    row = wiring.records.execution(execution_id) if wiring.has_records else None
     if row is None:
-        raise InputError("EXECUTION_UNKNOWN", f"no execution {execution_id} is known here", "See `lonelycat log`.")
+        raise _unknown(wiring, execution_id)
     if row.result.status is not Status.COMPLETED:
         raise InputError(
             "NOT_COMPLETED",
@@ -65,6 +65,13 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
         parent_execution_id=execution_id,
     )
     return Inverse(plan, changeset, tuple(map(_where_it_stands, reverts.proposed)))
+
+
+def _unknown(wiring: Wiring, identifier: str) -> InputError:
+    plan_id = wiring.records.find_plan_id(identifier) if wiring.has_records else None
+    done = wiring.records.executions(status=Status.COMPLETED, plan_id=plan_id, limit=1) if plan_id else []
+    hint = f"The change of its plan was kept by {done[0].result.execution_id}." if done else "See `lonelycat log`."
+    return InputError("EXECUTION_UNKNOWN", f"no execution {identifier} is known here", hint)
 
 
 def _where_it_stands(proposal: Proposal) -> str:
