@@ -29,6 +29,7 @@ from lonelycat.runtime.quarantined import Quarantined, quarantined
 from lonelycat.runtime.recovering import recover_workspace
 from lonelycat.runtime.reverts import Reverts, reverts_of
 from lonelycat.runtime.standing import Void, policy_hash, why_void
+from lonelycat.runtime.unended import Unended, unended
 from lonelycat.runtime.unproven import unproven_but_testable
 
 _RECENT = 5
@@ -76,7 +77,8 @@ class ShowReport:
         events: of an execution, as they happened.
         logs: of an execution, by step log name.
         awaiting_confirmation: of an execution that runs, what it waits for.
-        unfinished: the id of an execution whose process died while it waited; recovery takes it back.
+        unfinished: the id of an execution whose process died before it ended; recovery takes it back.
+        running: the execution that is shown, or that executes the plan that is shown, where it runs now.
         void: why the plan's decision no longer counts, or None.
         edited: what of an execution's artifacts is not as its receipt has it, in words.
         reverts: of a completed execution, what took it back and what would.
@@ -91,6 +93,7 @@ class ShowReport:
     void: Void | None = None
     edited: tuple[str, ...] = ()
     reverts: Reverts = field(default_factory=Reverts)
+    running: LockHolder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,9 @@ class RecoveryReport:
 
 def status(wiring: Wiring) -> StatusReport:
     """Return what is going on."""
-    settings = wiring.settings
     if not wiring.has_records:
         return StatusReport(False, None, None, (), (), (), (), ())
-    holder = LockManager(settings.workspace, filesystem=wiring.filesystem).holder()
-    running = {holder.execution_id} if holder else set()
-    pending = [name for name in pending_transactions(wiring.filesystem, settings.workspace) if name not in running]
+    holder, unfinished = unended(wiring)
     busy = holder.plan_id if holder else None
     waiting, void_waiting = _open_plans(wiring, Status.AWAITING_APPROVAL, busy)
     ready, void_ready = _open_plans(wiring, Status.APPROVED, busy)
@@ -121,7 +121,7 @@ def status(wiring: Wiring) -> StatusReport:
         initialised=True,
         holder=holder,
         frozen=wiring.records.frozen(),
-        unfinished=tuple(pending),
+        unfinished=unfinished,
         quarantined=quarantined(wiring),
         awaiting_approval=listed["awaiting_approval"],
         approved=listed["approved"],
@@ -174,22 +174,33 @@ def show(wiring: Wiring, identifier: str) -> ShowReport:
     if asked is not None:
         artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
         proposal = wiring.records.proposal(asked.plan_id)
-        holder = LockManager(wiring.settings.workspace, filesystem=wiring.filesystem).holder()
-        runs = holder is not None and holder.execution_id == identifier
-        question, dead = (asked, None) if runs else (None, identifier)
+        question, dead = (asked, None) if unended(wiring).runs(identifier) else (None, identifier)
         return ShowReport(proposal, None, _events(artifacts), _logs(artifacts), question, dead)
     plan_id = row.result.plan_id if row else wiring.records.find_plan_id(identifier)
     proposal = wiring.records.proposal(plan_id) if plan_id else None
+    there = unended(wiring)
     if row is None and proposal is None:
-        raise _unknown(identifier)
+        return _show_unended(wiring, identifier, there)
     void = None if proposal is None else why_void(proposal.decision, wiring.clock.now(), policy_hash(wiring))
     if row is None:
         found = wiring.records.executions(plan_id=plan_id, limit=1)
         newest = found[0] if found else None
-        return ShowReport(proposal, newest, void=void, reverts=_reverts(wiring, newest))
+        runs = there.holder if there.holder is not None and there.holder.plan_id == plan_id else None
+        return ShowReport(proposal, newest, void=void, reverts=_reverts(wiring, newest), running=runs)
     artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
     events, logs, edited = _events(artifacts), _logs(artifacts), _edited(wiring, artifacts)
     return ShowReport(proposal, row, events, logs, void=void, edited=edited, reverts=_reverts(wiring, row))
+
+
+def _show_unended(wiring: Wiring, identifier: str, there: Unended) -> ShowReport:
+    if not there.has(identifier):
+        raise _unknown(identifier)
+    artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
+    events, logs = _events(artifacts), _logs(artifacts)
+    if there.holder is None or not there.runs(identifier):
+        return ShowReport(None, None, events, logs, unfinished=identifier)
+    proposal = wiring.records.proposal(there.holder.plan_id) if there.holder.plan_id else None
+    return ShowReport(proposal, None, events, logs, running=there.holder)
 
 
 def _reverts(wiring: Wiring, row: ExecutionRow | None) -> Reverts:

@@ -17,6 +17,7 @@ from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.inverses import inverse_changes
 from lonelycat.runtime.presence import look_at
 from lonelycat.runtime.reverts import Reverts, reverts_of
+from lonelycat.runtime.unended import unended
 
 
 class Inverse(NamedTuple):
@@ -68,6 +69,12 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
 
 
 def _unknown(wiring: Wiring, identifier: str) -> InputError:
+    if wiring.has_records and unended(wiring).has(identifier):
+        return InputError(
+            "NOT_COMPLETED",
+            f"{identifier} has not ended yet",
+            f"`lonelycat show {identifier}` tells whether it runs.",
+        )
     plan_id = wiring.records.find_plan_id(identifier) if wiring.has_records else None
     done = wiring.records.executions(status=Status.COMPLETED, plan_id=plan_id, limit=1) if plan_id else []
     hint = f"The change of its plan was kept by {done[0].result.execution_id}." if done else "See `lonelycat log`."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -36,6 +37,9 @@ def command(
     if report.awaiting_confirmation is not None:
         facts["awaiting_confirmation"] = confirmation_facts(report.awaiting_confirmation)
         facts.update(execution_id=report.awaiting_confirmation.execution_id, status="awaiting_confirmation")
+        facts["events"] = list(report.events)
+    if report.running is not None:
+        facts.update(execution_id=report.running.execution_id, running=asdict(report.running))
         facts["events"] = list(report.events)
     if report.unfinished is not None:
         facts.update(execution_id=report.unfinished, unfinished=True, events=list(report.events))

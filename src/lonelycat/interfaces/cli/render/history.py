@@ -151,12 +151,14 @@ def show_whole(screen: Screen, report: ShowReport) -> None:
             screen.line(("careful ", "warn"), "exactly this change failed before and was not kept", indent=2)
         for approval in proposal.approvals:
             _show_approval(screen, approval)
-        if command and report.awaiting_confirmation is None and report.unfinished is None:
+        if command and report.awaiting_confirmation is None and report.unfinished is None and report.running is None:
             screen.line(("what now: ", "title"), f"lonelycat {command}", indent=2)
     if report.awaiting_confirmation is not None:
         show_awaited(screen, report.awaiting_confirmation)
     if report.unfinished is not None:
         _show_unfinished(screen, report.unfinished)
+    if report.running is not None:
+        screen.line(("RUNNING", "warn"), f"  {report.running}")
     if report.execution is not None:
         result = report.execution.result
         screen.line(("steps", "title"), (f"  started {moment(result.started_at)}", "dim"))
