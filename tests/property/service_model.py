@@ -36,7 +36,7 @@ class Plan:
     Attributes:
         before, after: by path, the bytes it expects and the bytes it leaves; None is no file.
         knows: the failed execution of the same changes that it was decided in knowledge of.
-        is_revert: it takes a kept change back, which no failure holds up.
+        takes_back: the execution whose change it takes back, which no failure holds up.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Plan:
     approvals: list[Yes] = field(default_factory=list)
     is_rejected: bool = False
     knows: str | None = None
-    is_revert: bool = False
+    takes_back: str | None = None
 
     @property
     def is_verified(self) -> bool:
@@ -89,6 +89,7 @@ class Model:
         used: approvals that an execution has used up.
         pinned: the policy that is trusted, once one is.
         failed: by checksum, the newest execution that failed because the change does not work.
+        taken_back: by execution, the newest one that took its change back.
     """
 
     tree: Tree
@@ -100,10 +101,15 @@ class Model:
     answers: dict[str, tuple[bool, datetime]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
+    taken_back: dict[str, str] = field(default_factory=dict)
 
     @property
     def trusts_policy(self) -> bool:
         return self.pinned in (None, self.policy)
+
+    def is_reverted(self, execution_id: str) -> bool:
+        """Whether the change of an execution was taken back, and that not taken back in its turn."""
+        return execution_id in self.taken_back and not self.is_reverted(self.taken_back[execution_id])
 
     def needs_yes(self, paths: Mapping[str, object]) -> bool:
         return not self.trusts_policy or any(path.startswith(HELD) for path in paths)
@@ -128,7 +134,7 @@ class Model:
             return Expected("cached")
         if plan.needs_yes and all(yes.id in self.used for yes in holding):
             return Expected("rejected", frozenset({"APPROVAL_REUSED", "APPROVAL_EXPIRED"}))
-        if self.failed.get(plan.checksum) not in (None, plan.knows) and not plan.is_revert:
+        if self.failed.get(plan.checksum) not in (None, plan.knows) and plan.takes_back is None:
             return Expected("rejected", frozenset({"DIGEST_QUARANTINED"}))
         if not plan.fits(self.tree):
             codes = {"FILE_EXISTS", "FILE_MISSING", "FILE_CHANGED"}
@@ -151,6 +157,8 @@ class Model:
         self.answers[plan.id] = (status == "completed", finished)
         if status == "completed":
             self.tree = plan.applied(self.tree)
+            if plan.takes_back is not None:
+                self.taken_back[plan.takes_back] = execution_id
             fresh = [yes for yes in plan.approvals if yes.holds(started) and yes.id not in self.used]
             if plan.needs_yes:
                 self.used.add(fresh[0].id)

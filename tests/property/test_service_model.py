@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -205,17 +206,17 @@ class Service(RuleBasedStateMachine):
         before: Mapping[str, bytes | None],
         after: Mapping[str, bytes | None],
         *,
-        is_revert: bool = False,
+        takes_back: str | None = None,
     ) -> None:
         model = self.model
-        knows = None if is_revert else model.failed.get(said.changeset.checksum)
+        knows = None if takes_back else model.failed.get(said.changeset.checksum)
         needs_yes = model.needs_yes(after) or knows is not None
         assert str(said.decision.verdict) == ("NEED_APPROVAL" if needs_yes else "ALLOW"), said.decision.reasons
         if model.pinned is None:
             model.pinned = model.policy
         expires = said.decision.expires_at
         plan = Plan(said.plan.id, said.changeset.checksum, before, after, model.policy, needs_yes, expires)
-        plan.knows, plan.is_revert = knows, is_revert
+        plan.knows, plan.takes_back = knows, takes_back
         assert bool(said.plan.verification_plan) == plan.is_verified
         model.plans[plan.id] = plan
 
@@ -260,14 +261,18 @@ class Service(RuleBasedStateMachine):
             return
         execution_id = list(self.model.history)[number % len(self.model.history)]
         plan_id, status = self.model.history[execution_id]
+        plan = self.model.plans[plan_id]
+        wrong = "NOT_COMPLETED" if status != "completed" else None
+        inverse = replace(plan, before=plan.after, after=plan.before)
+        if status == "completed" and self.model.is_reverted(execution_id) and not inverse.fits(self.model.tree):
+            wrong = "ALREADY_REVERTED"
         try:
             said = self.cat().revert(execution_id, by=PROPOSER)
         except LonelyCatError as error:
-            assert (error.code, status == "completed") == ("NOT_COMPLETED", False), error
+            assert error.code == wrong, (error, wrong)
             return
-        assert status == "completed"
-        plan = self.model.plans[plan_id]
-        self._keep(said, plan.after, plan.before, is_revert=True)
+        assert wrong is None, wrong
+        self._keep(said, plan.after, plan.before, takes_back=execution_id)
 
     # -- executing -----------------------------------------------------------------------------------------------
 

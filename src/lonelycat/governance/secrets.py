@@ -1,7 +1,9 @@
 """Finds credentials in bytes, in one linear pass; used by the gate to refuse them and by the records to redact them.
 
-Invariant: the cheap first look (long runs of token characters, a few words, ``://``) can only miss what no format
-in ``secret_formats.py`` describes; no expression runs over text that it did not point at.
+Invariants:
+- What stands for a credential is no credential itself, and may stand in the name of a file.
+- The cheap first look (long runs of token characters, a few words, ``://``) can only miss what no
+  format in ``secret_formats.py`` describes; no expression runs over text that it did not point at.
 """
 
 from __future__ import annotations
@@ -52,6 +54,24 @@ def find_secrets(data: bytes) -> list[SecretMatch]:
         if not result or match.start >= result[-1].end:
             result.append(match)
     return result
+
+
+def mask_of(kind: str) -> str:
+    """Return what is told in the place of a credential."""
+    return f"[REDACTED-{kind}]"
+
+
+def masked(text: str) -> str:
+    """Return ``text`` with what stands for each credential in its place: the very same where there is none."""
+    data = text.encode("utf-8", "surrogatepass")
+    matches = find_secrets(data)
+    if not matches:
+        return text
+    parts, position = [], 0
+    for match in matches:
+        parts += [data[position : match.start], mask_of(match.kind).encode("utf-8", "replace")]
+        position = match.end
+    return b"".join([*parts, data[position:]]).decode("utf-8", "backslashreplace")
 
 
 def _tokens(data: bytes) -> Iterator[SecretMatch]:

@@ -26,6 +26,7 @@ from lonelycat.governance.facts import ContentReader, Facts
 from lonelycat.governance.policy import Policy, RuleMode, Verdict
 from lonelycat.governance.rules import exceptions
 from lonelycat.governance.rules.base import SEVERITY, Finding, Rule, RuleContext
+from lonelycat.governance.secrets import masked
 from lonelycat.governance.signing import Signer
 
 if TYPE_CHECKING:
@@ -248,16 +249,18 @@ def _order(finding: Finding) -> tuple[object, ...]:
 
 
 def _reason(finding: Finding) -> Reason:
-    paths = tuple(to_wire(path) for path in finding.paths[:MAX_PATHS_SHOWN])
+    """Return the finding as it is told: what was found by a name that holds a credential does not tell that."""
+    paths = tuple(masked(to_wire(path)) for path in finding.paths[:MAX_PATHS_SHOWN])
     more = len(finding.paths) - len(paths)
+    message = masked(finding.message)
     return Reason(
         code=finding.code,
-        message=f"{finding.message} (and {more} more files)" if more else finding.message,
+        message=f"{message} (and {more} more files)" if more else message,
         rule=finding.rule,
         verdict=finding.verdict,
         risk=finding.risk,
         paths=paths,
-        hint=finding.hint,
+        hint=masked(finding.hint),
         mode=finding.mode,
         excepted_by=finding.excepted_by,
     )
@@ -265,7 +268,7 @@ def _reason(finding: Finding) -> Reason:
 
 def _required_actions(verdict: Verdict, counting: Sequence[Finding], needed: int, plan: ChangePlan) -> tuple[str, ...]:
     if verdict is Verdict.DENY:
-        hints = [finding.hint for finding in counting if finding.verdict is Verdict.DENY and finding.hint]
+        hints = [masked(finding.hint) for finding in counting if finding.verdict is Verdict.DENY and finding.hint]
         return tuple(dict.fromkeys(hints))
     if verdict is Verdict.NEED_APPROVAL:
         people = "1 person" if needed == 1 else f"{needed} people"

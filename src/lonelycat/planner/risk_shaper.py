@@ -20,6 +20,7 @@ from lonelycat.governance.matching import Matcher, compile_globs
 from lonelycat.governance.policy import Policy
 from lonelycat.governance.policy_fields import Globs
 from lonelycat.governance.risk import RiskAssessment, assess_risk
+from lonelycat.governance.secrets import masked
 
 _SHOWN = 5
 _LONGEST = 120
@@ -124,7 +125,7 @@ def rollback_plan_for(changeset: ChangeSet, services: Sequence[str], health_chec
 
 
 def _short(path: str) -> str:
-    shown = printable(path)
+    shown = masked(printable(path))  # before it is cut: a part of a credential is not seen to be one
     return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
 
 

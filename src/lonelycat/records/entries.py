@@ -128,6 +128,15 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenPlan:
+    """What decides whether a stored plan still waits or is ready, read without its change set and unverified."""
+
+    plan_id: str
+    expires_at: datetime
+    policy_snapshot_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionRow:
     """One execution as history keeps it.
 

@@ -135,16 +135,19 @@ class ExecutionRecords(StandingRecords):
         plan_id: str | None = None,
         since: datetime | None = None,
         path: str | None = None,
+        checksum: str | None = None,
         limit: int | None = 20,
     ) -> list[ExecutionRow]:
         """Return the executions that meet all that is given, newest first.
 
         Args:
             path: a file, or a directory for everything below it.
+            checksum: of the change set that was executed.
         """
         if plan_id is not None and not is_storable(plan_id):
             return []
-        return self._load(history.query(status=status, plan_id=plan_id, since=since, path=path, limit=limit))
+        wanted = history.query(status=status, plan_id=plan_id, since=since, path=path, checksum=checksum, limit=limit)
+        return self._load(wanted)
 
     def last_completed(self, path: str | None = None) -> ExecutionRow | None:
         """Return the newest completed execution, of all or of those that touched ``path``, or None."""

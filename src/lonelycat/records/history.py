@@ -135,6 +135,7 @@ def query(
     plan_id: str | None = None,
     since: datetime | None = None,
     path: str | None = None,
+    checksum: str | None = None,
     limit: int | None = None,
 ) -> Select[Any]:
     """Return the query for executions, newest first, that meet all that is given.
@@ -149,6 +150,8 @@ def query(
         found = found.where(executions.c.status == str(status))
     if plan_id is not None:
         found = found.where(executions.c.plan_id == plan_id)
+    if checksum is not None:
+        found = found.where(executions.c.checksum == checksum)
     if since is not None:
         found = found.where(executions.c.finished_at >= isoformat(since))
     if path is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from weakref import WeakValueDictionary
@@ -18,7 +18,7 @@ from lonelycat.platforms import native_calls
 from lonelycat.records import audit as log
 from lonelycat.records import proposals as rows
 from lonelycat.records import tables
-from lonelycat.records.entries import AuditEvent, AuditType, Proposal
+from lonelycat.records.entries import AuditEvent, AuditType, OpenPlan, Proposal
 from lonelycat.records.foundation import Foundation, is_storable
 from lonelycat.records.redaction import redact_text
 from lonelycat.records.seal import digest_of
@@ -119,9 +119,17 @@ class ProposalRecords(Foundation):
     def proposals(self, status: Status | None = None, limit: int | None = 100) -> list[Proposal]:
         """Return intact proposals, newest first; :meth:`tampered_proposals` names the others."""
         with self.database.read() as connection:
-            found = (rows.read(connection, plan_id) for plan_id in self._plan_ids(connection, status, limit))
-            key = self.signer.public_key
-            return [self._complete(connection, row) for row in found if row is not None and row.is_intact(key)]
+            return self._intact(connection, self._plan_ids(connection, status, limit))
+
+    def proposals_of(self, plan_ids: Sequence[str]) -> list[Proposal]:
+        """Return those of the named proposals that are stored and intact, in their order."""
+        with self.database.read() as connection:
+            return self._intact(connection, plan_ids)
+
+    def open_plans(self, status: Status, checksum: str | None = None) -> list[OpenPlan]:
+        """Return the plans in ``status`` that were not executed, of any or one change set, newest first."""
+        with self.database.read() as connection:
+            return rows.open_plans(connection, status, checksum)
 
     def tampered_proposals(self) -> list[str]:
         """Return the ids of stored proposals that were edited; reads them all."""
@@ -200,6 +208,11 @@ class ProposalRecords(Foundation):
 
     def _complete(self, connection: Connection, stored: rows.StoredProposal) -> Proposal:
         return rows.with_history(connection, rows.checked(stored, self.signer.public_key, self._stored_changesets))
+
+    def _intact(self, connection: Connection, plan_ids: Sequence[str]) -> list[Proposal]:
+        found = (rows.read(connection, plan_id) for plan_id in plan_ids)
+        key = self.signer.public_key
+        return [self._complete(connection, row) for row in found if row is not None and row.is_intact(key)]
 
     def _plan_ids(self, connection: Connection, status: Status | None, limit: int | None) -> list[str]:
         t = tables.proposals.c

@@ -8,12 +8,14 @@ Invariants:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
@@ -21,11 +23,12 @@ from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import LonelyCatError, RefusedError, StateError
 from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
 from lonelycat.governance.policy import Verdict
+from lonelycat.governance.secret_names import told_paths
 from lonelycat.governance.signing import Signer
 from lonelycat.lifecycle import Status
 from lonelycat.records import standing
 from lonelycat.records.database import insert_rows
-from lonelycat.records.entries import Proposal
+from lonelycat.records.entries import OpenPlan, Proposal
 from lonelycat.records.redaction import redact_json
 from lonelycat.records.seal import digest_of, is_sealed, seal
 from lonelycat.records.standing import Standing
@@ -105,10 +108,12 @@ def decided(
         "status": str(status),
     }
     if denies_a_secret(decision):
-        shown = ChangePlan.model_validate(redact_json(plan.model_dump(mode="json")))
+        names = told_paths([*plan.affected_paths, *(path for change in changeset.changes for path in change.paths)])
+        told = plan.model_copy(update={"affected_paths": tuple(names[path] for path in plan.affected_paths)})
+        shown = ChangePlan.model_validate(redact_json(told.model_dump(mode="json")))
         values |= {
             "plan": shown.model_dump_json(),
-            "changeset": without_contents(changeset).model_dump_json(),
+            "changeset": without_contents(changeset, names).model_dump_json(),
             "redacted": True,
         }
     return replace(stored, values=values)
@@ -119,12 +124,20 @@ def denies_a_secret(decision: GovernanceDecision) -> bool:
     return decision.verdict is Verdict.DENY and any("SECRET" in reason.code.upper() for reason in decision.reasons)
 
 
-def without_contents(changeset: ChangeSet) -> ChangeSet:
-    """Return the change set with each inline content replaced by a reference that leads nowhere."""
-    return changeset.model_copy(update={"changes": tuple(_without_content(change) for change in changeset.changes)})
+def without_contents(changeset: ChangeSet, names: Mapping[str, str]) -> ChangeSet:
+    """Return the change set with each inline content replaced by a reference that leads nowhere, as it is told.
+
+    Args:
+        names: by path, the path to tell. The checksum stays that of the change itself.
+    """
+    changes = tuple(_without_content(change, names) for change in changeset.changes)
+    return changeset.model_copy(update={"changes": changes})
 
 
-def _without_content(change: FileChange) -> FileChange:
+def _without_content(change: FileChange, names: Mapping[str, str]) -> FileChange:
+    if any(names[path] != path for path in change.paths):
+        old_path = None if change.old_path is None else names[change.old_path]
+        change = change.model_copy(update={"path": names[change.path], "old_path": old_path})
     if change.new_size is None or change.new_hash is None:
         return change
     return change.with_content_at(BlobRef(sha256=change.new_hash, size=change.new_size))
@@ -262,6 +275,28 @@ def consume(connection: Connection, ids: Sequence[str], execution_id: str, at: s
     if written != len(rows):
         raise StateError("DATABASE_CORRUPT", "not every approval could be marked as used", "See `lonelycat doctor`.")
     return wanted
+
+
+def open_plans(connection: Connection, status: Status, checksum: str | None = None) -> list[OpenPlan]:
+    """Return the plans in ``status`` that were not executed, newest first; one whose execution was refused was not.
+
+    With ``checksum`` only those with this change set.
+
+    Of each, only its decision is read. What was edited beyond reading is left out.
+    """
+    p, e = proposals.c, executions.c
+    newest = select(e.status).where(e.plan_id == p.plan_id).order_by(e.finished_at.desc(), e.execution_id.desc())
+    not_executed = func.coalesce(newest.limit(1).scalar_subquery(), str(Status.REJECTED)) == str(Status.REJECTED)
+    query = select(p.plan_id, p.decision).where(p.status == str(status), not_executed)
+    if checksum is not None:
+        query = query.where(p.checksum == checksum)
+    found = []
+    for plan_id, decision in connection.execute(query.order_by(p.created_at.desc(), p.plan_id.desc())):
+        with suppress(ValueError, TypeError, KeyError):
+            facts = json.loads(decision)
+            expires_at = datetime.fromisoformat(facts["expires_at"])
+            found.append(OpenPlan(plan_id, expires_at, facts["policy_snapshot_hash"]))
+    return found
 
 
 def with_history(connection: Connection, proposal: Proposal) -> Proposal:

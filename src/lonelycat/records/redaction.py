@@ -48,8 +48,8 @@ class Redactor:
         self._known = re.compile(found) if spellings else None
 
     def bytes(self, data: bytes) -> bytes:
-        """Return ``data`` with every secret replaced by ``[REDACTED:kind]``; bytes outside secrets are kept."""
-        from lonelycat.governance.secrets import find_secrets
+        """Return ``data`` with every secret replaced as by ``mask_of``; bytes outside secrets are kept."""
+        from lonelycat.governance.secrets import find_secrets, mask_of
 
         spans = [(match.start, match.end, str(match.kind)) for match in find_secrets(data)]
         if self._known is not None:
@@ -60,7 +60,7 @@ class Redactor:
         position = 0
         for start, end, kind in sorted(spans):
             if start >= position:
-                parts += [data[position:start], b"[REDACTED:" + kind.encode("utf-8", "replace") + b"]"]
+                parts += [data[position:start], mask_of(kind).encode("utf-8", "replace")]
             position = max(position, end)
         return b"".join([*parts, data[position:]])
 
@@ -93,7 +93,7 @@ class Redactor:
 
     def _member(self, key: str, item: object) -> object:
         if isinstance(item, str) and item and _names_a_secret(key):
-            return "[REDACTED:named-secret]"
+            return "[REDACTED-named-secret]"
         return self._masked(item)
 
 

@@ -65,7 +65,7 @@ def phrase_to_approve(wiring: Wiring, proposal: Proposal) -> str:
         InputError: ``APPROVAL_NOT_NEEDED``.
     """
     _refuse_settled(proposal)
-    void = why_void(proposal, wiring.clock.now(), policy_hash(wiring))
+    void = why_void(proposal.decision, wiring.clock.now(), policy_hash(wiring))
     if void is not None:
         code, why = _VOID[void]
         raise RefusedError(code, why, f"Have it judged anew: `lonelycat propose --rebase {proposal.plan.id}`.")

@@ -31,8 +31,8 @@ def awaited(wiring: Wiring, execution_id: str) -> AwaitedConfirmation:
         InputError: ``CONFIRMATION_UNKNOWN``: no such execution waits or has waited.
         RefusedError: ``CONFIRMATION_ENDED`` when it has ended, or its process is dead.
     """
-    asked = wiring.records.awaited_confirmation(execution_id)
-    row = wiring.records.execution(execution_id)
+    asked = wiring.records.awaited_confirmation(execution_id) if wiring.has_records else None
+    row = wiring.records.execution(execution_id) if wiring.has_records else None
     if row is not None:
         raise RefusedError(
             "CONFIRMATION_ENDED",
@@ -116,7 +116,8 @@ def quarantined_change(wiring: Wiring, checksum: str) -> QuarantinedChange:
     Raises:
         InputError: ``NOT_QUARANTINED``.
     """
-    found = wiring.records.failed_change(checksum) if HASH_PATTERN.fullmatch(checksum) else None
+    could_be = HASH_PATTERN.fullmatch(checksum) and wiring.has_records
+    found = wiring.records.failed_change(checksum) if could_be else None
     if found is None:
         raise InputError(
             "NOT_QUARANTINED",

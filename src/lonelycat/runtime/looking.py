@@ -98,7 +98,9 @@ class Looking:
         """
         found = self._wiring.records.proposal(plan_id) if self._wiring.has_records else None
         if found is None:
-            raise InputError("PLAN_UNKNOWN", f"no plan {plan_id} is stored here", "See `lonelycat status`.")
+            meant = self._wiring.records.find_plan_id(plan_id) if self._wiring.has_records else None
+            hint = "See `lonelycat status`." if meant is None else f"It belongs to {meant}, which is a plan."
+            raise InputError("PLAN_UNKNOWN", f"no plan {plan_id} is stored here", hint)
         return found
 
     def status(self) -> StatusReport:

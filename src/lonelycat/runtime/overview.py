@@ -5,8 +5,9 @@ Invariant: nothing here changes anything, but for ``recover``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lonelycat.changes.changeset import BlobRef, ChangeSet
@@ -26,10 +27,14 @@ from lonelycat.runtime.evidence import DIFF, executions_directory
 from lonelycat.runtime.pending_restarts import do_pending_restarts, placeholder_context
 from lonelycat.runtime.quarantined import Quarantined, quarantined
 from lonelycat.runtime.recovering import recover_workspace
-from lonelycat.runtime.standing import Void, is_ready, policy_hash, why_void
+from lonelycat.runtime.reverts import Reverts, reverts_of
+from lonelycat.runtime.standing import Void, policy_hash, why_void
+from lonelycat.runtime.unended import Unended, unended
 from lonelycat.runtime.unproven import unproven_but_testable
 
 _RECENT = 5
+_MOST_LISTED = 100
+"""How many plans of a kind are listed; the others are counted."""
 _MOST_LOOKED_FOR = 100
 """How many old texts a preview asks git for: each is a walk through the history of its path."""
 
@@ -46,6 +51,7 @@ class StatusReport:
         pending_restarts: restarts that a rollback or recovery owes.
         unproven: health checks that never failed, where the policy says how to test them.
         void: plans that waited or were ready until their decision expired or the policy was changed.
+        not_listed: how many older ones there are of ``awaiting_approval``, ``approved`` and ``void``, by that name.
     """
 
     initialised: bool
@@ -60,6 +66,7 @@ class StatusReport:
     pending_restarts: tuple[PendingRestart, ...] = ()
     unproven: tuple[str, ...] = ()
     void: tuple[Proposal, ...] = ()
+    not_listed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +77,11 @@ class ShowReport:
         events: of an execution, as they happened.
         logs: of an execution, by step log name.
         awaiting_confirmation: of an execution that runs, what it waits for.
-        unfinished: the id of an execution whose process died while it waited; recovery takes it back.
+        unfinished: the id of an execution whose process died before it ended; recovery takes it back.
+        running: the execution that is shown, or that executes the plan that is shown, where it runs now.
         void: why the plan's decision no longer counts, or None.
         edited: what of an execution's artifacts is not as its receipt has it, in words.
+        reverts: of a completed execution, what took it back and what would.
     """
 
     proposal: Proposal | None
@@ -83,6 +92,8 @@ class ShowReport:
     unfinished: str | None = None
     void: Void | None = None
     edited: tuple[str, ...] = ()
+    reverts: Reverts = field(default_factory=Reverts)
+    running: LockHolder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,31 +110,45 @@ class RecoveryReport:
 
 def status(wiring: Wiring) -> StatusReport:
     """Return what is going on."""
-    settings = wiring.settings
     if not wiring.has_records:
         return StatusReport(False, None, None, (), (), (), (), ())
-    holder = LockManager(settings.workspace, filesystem=wiring.filesystem).holder()
-    running = {holder.execution_id} if holder else set()
-    pending = [name for name in pending_transactions(wiring.filesystem, settings.workspace) if name not in running]
+    holder, unfinished = unended(wiring)
     busy = holder.plan_id if holder else None
-    ready = [item for item in wiring.records.proposals(Status.APPROVED, 100) if is_ready(item)]
-    waiting = wiring.records.proposals(Status.AWAITING_APPROVAL, 100)
-    now, policy = wiring.clock.now(), policy_hash(wiring)
-    void = {item.plan.id for item in (*waiting, *ready) if why_void(item, now, policy)}
+    waiting, void_waiting = _open_plans(wiring, Status.AWAITING_APPROVAL, busy)
+    ready, void_ready = _open_plans(wiring, Status.APPROVED, busy)
+    listed, not_listed = _listed(wiring, awaiting_approval=waiting, approved=ready, void=[*void_waiting, *void_ready])
     return StatusReport(
         initialised=True,
         holder=holder,
         frozen=wiring.records.frozen(),
-        unfinished=tuple(pending),
+        unfinished=unfinished,
         quarantined=quarantined(wiring),
-        awaiting_approval=tuple(item for item in waiting if item.plan.id not in void),
-        approved=tuple(item for item in ready if item.plan.id not in {busy, *void}),
+        awaiting_approval=listed["awaiting_approval"],
+        approved=listed["approved"],
         recent=tuple(wiring.records.executions(limit=_RECENT)),
         awaiting_confirmation=_awaited(wiring, holder),
         pending_restarts=tuple(wiring.records.pending_restarts()),
         unproven=_unproven(wiring),
-        void=tuple(item for item in (*waiting, *ready) if item.plan.id in void and item.plan.id != busy),
+        void=listed["void"],
+        not_listed=not_listed,
     )
+
+
+def _open_plans(wiring: Wiring, status: Status, busy: str | None) -> tuple[list[str], list[str]]:
+    """Return the plans in ``status`` that count and those that are void, newest first; ``busy`` is being executed."""
+    now, policy = wiring.clock.now(), policy_hash(wiring)
+    counting: list[str] = []
+    void: list[str] = []
+    for plan in wiring.records.open_plans(status):
+        if plan.plan_id != busy:
+            (void if why_void(plan, now, policy) else counting).append(plan.plan_id)
+    return counting, void
+
+
+def _listed(wiring: Wiring, **plan_ids: list[str]) -> tuple[dict[str, tuple[Proposal, ...]], dict[str, int]]:
+    """Return the first of each list whole, and how many more each has: to read a proposal takes its change set too."""
+    listed = {name: tuple(wiring.records.proposals_of(found[:_MOST_LISTED])) for name, found in plan_ids.items()}
+    return listed, {name: len(found[_MOST_LISTED:]) for name, found in plan_ids.items()}
 
 
 def _unproven(wiring: Wiring) -> tuple[str, ...]:
@@ -149,20 +174,39 @@ def show(wiring: Wiring, identifier: str) -> ShowReport:
     if asked is not None:
         artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
         proposal = wiring.records.proposal(asked.plan_id)
-        holder = LockManager(wiring.settings.workspace, filesystem=wiring.filesystem).holder()
-        runs = holder is not None and holder.execution_id == identifier
-        question, dead = (asked, None) if runs else (None, identifier)
+        question, dead = (asked, None) if unended(wiring).runs(identifier) else (None, identifier)
         return ShowReport(proposal, None, _events(artifacts), _logs(artifacts), question, dead)
     plan_id = row.result.plan_id if row else wiring.records.find_plan_id(identifier)
     proposal = wiring.records.proposal(plan_id) if plan_id else None
+    there = unended(wiring)
     if row is None and proposal is None:
-        raise _unknown(identifier)
-    void = None if proposal is None else why_void(proposal, wiring.clock.now(), policy_hash(wiring))
+        return _show_unended(wiring, identifier, there)
+    void = None if proposal is None else why_void(proposal.decision, wiring.clock.now(), policy_hash(wiring))
     if row is None:
         found = wiring.records.executions(plan_id=plan_id, limit=1)
-        return ShowReport(proposal, found[0] if found else None, void=void)
+        newest = found[0] if found else None
+        runs = there.holder if there.holder is not None and there.holder.plan_id == plan_id else None
+        return ShowReport(proposal, newest, void=void, reverts=_reverts(wiring, newest), running=runs)
     artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
-    return ShowReport(proposal, row, _events(artifacts), _logs(artifacts), void=void, edited=_edited(wiring, artifacts))
+    events, logs, edited = _events(artifacts), _logs(artifacts), _edited(wiring, artifacts)
+    return ShowReport(proposal, row, events, logs, void=void, edited=edited, reverts=_reverts(wiring, row))
+
+
+def _show_unended(wiring: Wiring, identifier: str, there: Unended) -> ShowReport:
+    if not there.has(identifier):
+        raise _unknown(identifier)
+    artifacts = ArtifactDirectory(executions_directory(wiring), identifier)
+    events, logs = _events(artifacts), _logs(artifacts)
+    if there.holder is None or not there.runs(identifier):
+        return ShowReport(None, None, events, logs, unfinished=identifier)
+    proposal = wiring.records.proposal(there.holder.plan_id) if there.holder.plan_id else None
+    return ShowReport(proposal, None, events, logs, running=there.holder)
+
+
+def _reverts(wiring: Wiring, row: ExecutionRow | None) -> Reverts:
+    if row is None or row.result.status is not Status.COMPLETED:
+        return Reverts()
+    return reverts_of(wiring, row.result.execution_id)
 
 
 def _edited(wiring: Wiring, artifacts: ArtifactDirectory) -> tuple[str, ...]:
@@ -263,6 +307,8 @@ def preview(wiring: Wiring, changeset: ChangeSet) -> bytes:
 
 def recover(wiring: Wiring, lock_timeout: float | None) -> RecoveryReport:
     """Recover under the lock, waiting for it as any execution does; a policy that cannot be loaded is no hindrance."""
+    if not wiring.has_records and not pending_transactions(wiring.filesystem, wiring.settings.workspace):
+        return RecoveryReport(())
     timeout = Concurrency().lock_timeout if lock_timeout is None else lock_timeout
     with suppress(PolicyError):
         if lock_timeout is None:

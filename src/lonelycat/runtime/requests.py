@@ -19,7 +19,7 @@ from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.tree import PinnedTree
-from lonelycat.governance.secrets import find_secrets
+from lonelycat.governance.secrets import masked
 from lonelycat.planner.planner import Planner
 from lonelycat.records.blobs import BlobStore
 from lonelycat.settings import Settings
@@ -76,7 +76,7 @@ class RequestReader:
             )
         if not request.intent:
             raise InputError("INTENT_MISSING", "it is not said what the change is for", "Say it with --intent TEXT.")
-        intent, proposer = _masked(request.intent), _masked(request.by or DEFAULT_PROPOSER)
+        intent, proposer = masked(request.intent), masked(request.by or DEFAULT_PROPOSER)
         try:
             return self._planner.plan(intent=intent, created_by=proposer, changes=changes)
         except ValidationError as error:
@@ -110,7 +110,7 @@ class RequestReader:
     ) -> tuple[ChangePlan, ChangeSet]:
         stated = {"intent": request.intent, "created_by": request.by}
         said = {**plan.model_dump(), **{key: value for key, value in stated.items() if value}}
-        said |= {key: _masked(said[key]) for key in _WORDS if isinstance(said[key], str)}
+        said |= {key: masked(said[key]) for key in _WORDS if isinstance(said[key], str)}
         try:
             plan = ChangePlan.model_validate(said)
         except ValidationError as error:
@@ -146,11 +146,3 @@ def _invalid(error: ValidationError) -> InputError:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return InputError("INVALID_PLAN", f"{place}: {first['msg']}", "Mend the argument that this field comes from.")
-
-
-def _masked(text: str) -> str:
-    if not find_secrets(text.encode("utf-8", "surrogateescape")):
-        return text
-    from lonelycat.records.redaction import redact_text  # late: hardly any request holds one
-
-    return redact_text(text)

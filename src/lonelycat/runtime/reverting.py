@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from lonelycat.changes.changeset import ChangeSet
+from typing import NamedTuple
+
+from lonelycat.changes.changeset import ChangeSet, FileChange
 from lonelycat.changes.plan import ChangePlan
+from lonelycat.clock import isoformat
 from lonelycat.errors import InputError, RefusedError
+from lonelycat.executor.operations import plan_operations
+from lonelycat.executor.tree import PinnedTree
 from lonelycat.lifecycle import Status
+from lonelycat.records.entries import Proposal
 from lonelycat.records.receipts import verify_receipt
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.inverses import inverse_changes
+from lonelycat.runtime.presence import look_at
+from lonelycat.runtime.reverts import Reverts, reverts_of
+from lonelycat.runtime.unended import unended
 
 
-def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None) -> tuple[ChangePlan, ChangeSet]:
+class Inverse(NamedTuple):
+    """What takes an execution back; ``told`` says what else would, a sentence for each plan that is open."""
+
+    plan: ChangePlan
+    changeset: ChangeSet
+    told: tuple[str, ...]
+
+
+def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None) -> Inverse:
     """Return the plan and change set that take a completed execution back.
 
     Raises:
-        InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ARTIFACT_MISSING``, ``INVERSE_DAMAGED``.
+        InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ALREADY_REVERTED``, ``ARTIFACT_MISSING``,
+            ``INVERSE_DAMAGED``.
         RefusedError: ``INVERSE_TAMPERED``.
     """
-    row = wiring.records.execution(execution_id)
+    row = wiring.records.execution(execution_id) if wiring.has_records else None
     if row is None:
-        raise InputError("EXECUTION_UNKNOWN", f"no execution {execution_id} is known here", "See `lonelycat log`.")
+        raise _unknown(wiring, execution_id)
     if row.result.status is not Status.COMPLETED:
         raise InputError(
             "NOT_COMPLETED",
@@ -35,13 +53,58 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
             "Revert by hand; `lonelycat audit verify` says what was edited.",
         )
     changes = inverse_changes(wiring.records, execution_id)
+    reverts = reverts_of(wiring, execution_id)
+    _refuse_reverted(wiring, execution_id, reverts, changes)
     policy = wiring.policy()
     earlier = wiring.records.proposal(row.result.plan_id)
     what = earlier.plan.intent if earlier else execution_id
-    return wiring.planner(policy).plan(
+    plan, changeset = wiring.planner(policy).plan(
         intent=intent or f"Revert: {what}"[:2000],
         rationale=f"Takes back {execution_id}.",
         created_by=by,
         changes=changes,
         parent_execution_id=execution_id,
     )
+    return Inverse(plan, changeset, tuple(map(_where_it_stands, reverts.proposed)))
+
+
+def _unknown(wiring: Wiring, identifier: str) -> InputError:
+    if wiring.has_records and unended(wiring).has(identifier):
+        return InputError(
+            "NOT_COMPLETED",
+            f"{identifier} has not ended yet",
+            f"`lonelycat show {identifier}` tells whether it runs.",
+        )
+    plan_id = wiring.records.find_plan_id(identifier) if wiring.has_records else None
+    done = wiring.records.executions(status=Status.COMPLETED, plan_id=plan_id, limit=1) if plan_id else []
+    hint = f"The change of its plan was kept by {done[0].result.execution_id}." if done else "See `lonelycat log`."
+    return InputError("EXECUTION_UNKNOWN", f"no execution {identifier} is known here", hint)
+
+
+def _where_it_stands(proposal: Proposal) -> str:
+    plan = proposal.plan
+    waits = proposal.status is Status.AWAITING_APPROVAL
+    next_one = f"waits for a person: lonelycat approve {plan.id}" if waits else f"is ready: lonelycat execute {plan.id}"
+    return f"The same revert was proposed before, by {plan.created_by}, and {next_one}"
+
+
+def _refuse_reverted(wiring: Wiring, execution_id: str, reverts: Reverts, changes: list[FileChange]) -> None:
+    """Refuse an execution that was reverted, unless its change is in place again, whoever made it."""
+    done = reverts.done
+    if done is None or _is_in_place(wiring, changes):
+        return
+    revert_id, at = done.result.execution_id, isoformat(done.result.finished_at)
+    raise InputError(
+        "ALREADY_REVERTED",
+        f"{execution_id} was reverted by {revert_id} at {at}; its change is not in place",
+        f"To put the change back, revert the revert: `lonelycat revert {revert_id}`.",
+        details={"reverted_by": revert_id, "reverted_at": at},
+    )
+
+
+def _is_in_place(wiring: Wiring, inverse: list[FileChange]) -> bool:
+    """Tell whether every file is as the inverse takes it; what else is in its way is for the executor to say."""
+    settings = wiring.settings
+    with PinnedTree(wiring.filesystem, settings.workspace, settings.limits.chunk_bytes) as tree:
+        operations = plan_operations(inverse).operations
+        return all(look_at(tree, operation.path).identity == operation.old for operation in operations)

@@ -79,12 +79,15 @@ class LonelyCat(Looking):
         """Propose the inverse of a completed execution; it takes the same path as any change.
 
         Raises:
-            InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``INVERSE_MISSING``.
+            InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ALREADY_REVERTED``, ``ARTIFACT_MISSING``,
+                ``INVERSE_DAMAGED``.
+            RefusedError: ``INVERSE_TAMPERED``.
         """
         from lonelycat.runtime.reverting import inverse_of
 
-        plan, changeset = inverse_of(self._wiring, execution_id, by=by, intent=intent)
-        return self.keep(plan, changeset)
+        inverse = inverse_of(self._wiring, execution_id, by=by, intent=intent)
+        judgement = self.keep(inverse.plan, inverse.changeset)
+        return judgement._replace(explanation=(*judgement.explanation, *inverse.told))
 
     def policy_pins(self, *, base: str | None = None, by: str | None = None) -> PinsReport:
         """Ask what the tags of the pinned actions and hooks point to, and propose the file that says so.
@@ -165,7 +168,7 @@ class LonelyCat(Looking):
         on_event: EventSink | None = None,
         lock_timeout: float | None = None,
     ) -> ExecutionResult:
-        """Execute a stored proposal; expected failures come back as results.
+        """Execute a stored proposal; expected failures come back as results, and so does what was executed before.
 
         Raises:
             InputError: ``PLAN_UNKNOWN``.
@@ -179,7 +182,12 @@ class LonelyCat(Looking):
         refuse_ended(proposal)
         options = Options(dry_run=dry_run, lock_timeout=lock_timeout, may_retry=False)
         pipeline = Pipeline(self._wiring, options, on_event)
-        return pipeline.run(Request(proposal.plan, proposal.changeset, proposal.decision, proposal.approvals))
+        result = pipeline.run(Request(proposal.plan, proposal.changeset, proposal.decision, proposal.approvals))
+        if result.cached and result.success:
+            from lonelycat.runtime.reverts import told_if_reverted
+
+            return told_if_reverted(self._wiring, result)
+        return result
 
     def health_test(self, names: Sequence[str] = (), on_event: EventSink | None = None) -> HealthTestReport:
         """Break a copy of the services in a sandbox; record and return which health checks noticed what."""

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Literal
 
 from lonelycat.errors import PolicyError
-from lonelycat.lifecycle import Status
-from lonelycat.records.entries import Proposal
+from lonelycat.governance.decision import GovernanceDecision
+from lonelycat.records.entries import OpenPlan
 from lonelycat.runtime.bootstrap import Wiring
 
 Void = Literal["expired", "policy_changed"]
@@ -25,19 +25,14 @@ def policy_hash(wiring: Wiring) -> str | None:
     return None
 
 
-def why_void(proposal: Proposal, now: datetime, policy: str | None) -> Void | None:
-    """Return why the decision of ``proposal`` is void, or None while it holds.
+def why_void(decision: GovernanceDecision | OpenPlan, now: datetime, policy: str | None) -> Void | None:
+    """Return why ``decision`` is void, or None while it holds.
 
     Args:
         policy: the hash of the policy in force, or None where nobody knows it.
     """
-    if now >= proposal.decision.expires_at:
+    if now >= decision.expires_at:
         return "expired"
-    if policy is not None and policy != proposal.decision.policy_snapshot_hash:
+    if policy is not None and policy != decision.policy_snapshot_hash:
         return "policy_changed"
     return None
-
-
-def is_ready(proposal: Proposal) -> bool:
-    """Tell whether an approved plan was not executed yet; one that was refused was not, nothing of it was touched."""
-    return proposal.status is Status.APPROVED and proposal.execution_status in (None, Status.REJECTED)

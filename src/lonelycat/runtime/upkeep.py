@@ -18,7 +18,7 @@ def unfreeze(wiring: Wiring, *, by: str, reason: str) -> None:
     Raises:
         InputError: ``NOT_FROZEN``.
     """
-    if wiring.records.frozen() is None:
+    if not wiring.has_records or wiring.records.frozen() is None:
         raise InputError("NOT_FROZEN", "the workspace is not frozen", "There is nothing to release.")
     wiring.records.unfreeze(by, reason)
     due = wiring.records.pending_restarts()
@@ -35,6 +35,8 @@ def collect_garbage(wiring: Wiring, *, keep_days: float, keep_count: int, dry_ru
         keep_days, keep_count: how many days, and how many executions, are kept whatever else.
         dry_run: only say what would go.
     """
+    if not wiring.has_records:
+        return GcReport((), (), 0, 0, dry_run)
     pending = pending_transactions(wiring.filesystem, wiring.settings.workspace)
     in_use = {*pending, *in_quarantine(wiring)}
     return wiring.records.gc(keep_days=keep_days, keep_count=keep_count, in_use=in_use, dry_run=dry_run)

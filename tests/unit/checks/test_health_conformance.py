@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, until
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
 from tests.servers.supervisord import PASSWORD, USER, Supervisord
@@ -99,7 +100,10 @@ def _log(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
 
 
 def _process(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
-    return {"passing": {"argv_matches": "pytest"}, "failing": {"name": "no-such-program-at-all"}}
+    sleeper = subprocess.Popen(["sleep", "600"])
+    get("request").addfinalizer(lambda: (sleeper.kill(), sleeper.wait()))
+    until(lambda: b"600" in Path(f"/proc/{sleeper.pid}/cmdline").read_bytes(), lambda: "sleep was not loaded")
+    return {"passing": {"argv_matches": "sleep 600"}, "failing": {"name": "no-such-program-at-all"}}
 
 
 def _sqlite(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:

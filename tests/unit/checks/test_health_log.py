@@ -191,3 +191,57 @@ def test_what_is_no_log_does_not_block(workspace: Path, ask: Asking) -> None:
 @pytest.mark.parametrize("parameters", [{"pattern": "("}, {"pattern": ""}, {"ignore": ["("]}, {"max_bytes": 0}])
 def test_what_can_never_pass_is_refused(ask: Asking, parameters: dict[str, Any]) -> None:
     assert ask("log", **{**ERROR, **parameters}).code == "HEALTH_PARAMETERS"
+
+
+WHOLE = {"device": 1, "inode": 2, "offset": 3, "end": "0" * 64, "at": 1.0}
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        {},
+        {**WHOLE, "offset": 0},  # of an earlier version
+        {**WHOLE, "offset": 0, "beside": ["2"]},
+        {**WHOLE, "offset": 0, "beside": None},
+        {**WHOLE, "offset": -5},
+        {**WHOLE, "offset": "3"},
+        {**WHOLE, "offset": True},
+        {**WHOLE, "beside": [7]},
+        {**WHOLE, "end": "short"},
+        {**WHOLE, "at": float("nan")},
+        {**WHOLE, "at": float("inf")},
+        {**WHOLE, "more": 1},
+        {**WHOLE, "missing": True},
+        {"missing": True},
+        {"missing": False, "at": 1.0},
+        {"missing": True, "at": "yesterday"},
+        {"restarts": 0, "invocation": "x"},
+        [],
+        "x",
+        *({name: value for name, value in WHOLE.items() if name != left_out} for left_out in WHOLE),
+    ],
+)
+def test_a_mark_that_is_not_whole_is_told_as_none(log: Path, ask: Asking, mark: Any) -> None:
+    seen = ask("log", **ERROR, mark=mark)
+    assert seen.code == "HEALTH_NO_BASELINE", seen
+    assert "torn, edited or of another version" in seen.message and "'app.log'" in seen.message
+
+
+def test_a_mark_of_an_empty_log_without_what_lay_beside_it_is_none(workspace: Path, ask: Asking) -> None:
+    path = workspace / "app.log"
+    path.write_text("")
+    mark = dict(ask.mark("log", **ERROR))
+    del mark["beside"]
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_NO_BASELINE"
+
+
+def test_a_mark_from_later_than_now_passes_over_nothing(workspace: Path, ask: Asking) -> None:
+    path = workspace / "app.log"
+    path.write_text("")
+    mark = {**ask.mark("log", **ERROR)}
+    add(path, "ERROR\n")
+    path.rename(workspace / "app.log.1")
+    path.write_text("fine\n")
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_MATCH"
+    seen = ask("log", **ERROR, mark={**mark, "at": mark["at"] + 86_400})
+    assert seen.code == "HEALTH_NO_BASELINE" and "later than now" in seen.message

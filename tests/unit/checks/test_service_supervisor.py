@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -228,3 +229,65 @@ def test_the_documented_example(short: Path, workspace: Path) -> None:
         name, service = documented("supervisor", socket=str(server.socket))
         found = ServiceRestarter(workspace, SystemClock(), Limits()).restart(name, service, PATIENCE_SECONDS)
     assert found.ok, found
+
+
+SLOW_TO_END = (
+    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1.5), sys.exit(0))); "
+    "print('up', flush=True); time.sleep(600)"
+)
+ONCE = (
+    "import os, sys, time; again = os.path.exists('{mark}'); open('{mark}', 'w').close(); "
+    "print('up', flush=True); sys.exit('no second time') if again else time.sleep(600)"
+)
+
+
+def _told_to_end(short: Path, workspace: Path, program: str, autorestart: str, within: float, **given: Any) -> Any:
+    """Return the pid before, and what came of telling a real program to end by a signal, as its way to restart."""
+    settings = ("startsecs=1", "startretries=0", f"autorestart={autorestart}", f"stdout_logfile={short}/web.out")
+    with supervisord(short, python_program("web", program, *settings)) as server:
+        until(lambda: "RUNNING" in server.control("status", "web"), lambda: server.control("status"))
+        if "print('up'" in program:
+            until(lambda: (short / "web.out").read_text() == "up\n", "the program to listen")
+        before = _pid(server)
+        at: dict[str, Any] = {"program": "web", "socket": str(server.socket), "signal": "TERM", **given}
+        found = decided(lambda: act(workspace, within, "signal", **at))
+        alive = server.control("status", "web")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(before, signal.SIGKILL)  # so that what is deaf does not hold up the end
+        return before, found, alive
+
+
+@pytest.mark.parametrize(
+    ("program", "autorestart"),
+    [(WAITING, "true"), (WAITING, "unexpected"), (SLOW_TO_END, "true")],
+    ids=["at once", "by the default of supervisord", "slowly"],
+)
+def test_a_program_that_ends_by_a_signal_and_is_started_again_has_restarted(
+    short: Path, workspace: Path, program: str, autorestart: str
+) -> None:
+    before, found, alive = _told_to_end(short, workspace, program, autorestart, PATIENCE_SECONDS)
+    assert found.ok, (found, alive)
+    assert found.details["pids"]["web:web"] != before, "the old process was taken for the new one"
+    with pytest.raises(ProcessLookupError):
+        os.kill(before, 0)
+
+
+def test_a_program_that_nobody_starts_again_is_a_failure_that_says_so(short: Path, workspace: Path) -> None:
+    for program, autorestart in ((WAITING, "false"), (SLOW_TO_END, "unexpected")):
+        directory = short / autorestart
+        _, found, alive = _told_to_end(directory, workspace, program, autorestart, PATIENCE_SECONDS)
+        assert (found.ok, found.code) == (False, "SERVICE_RESTART_FAILED"), (found, alive)
+        assert "EXITED" in found.message and "autorestart" in found.message, found
+
+
+def test_a_program_that_does_not_start_again_is_a_failure(short: Path, workspace: Path) -> None:
+    program = ONCE.replace("{mark}", str(short / "mark"))
+    _, found, alive = _told_to_end(short, workspace, program, "true", PATIENCE_SECONDS)
+    assert (found.ok, found.code) == (False, "SERVICE_RESTART_FAILED"), (found, alive)
+    assert b"no second time" in found.output
+
+
+def test_a_program_that_does_not_end_by_its_signal_has_not_restarted(short: Path, workspace: Path) -> None:
+    before, found, alive = _told_to_end(short, workspace, STUBBORN, "true", 3.0, settle_seconds=0)
+    assert (found.ok, found.code) == (False, "SERVICE_RESTART_TIMEOUT"), (found, alive)
+    assert f"process {before}, which SIGTERM has not ended" in found.message

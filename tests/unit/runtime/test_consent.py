@@ -150,4 +150,4 @@ def test_a_key_is_never_overwritten_and_never_read_when_others_can_read_it(begun
 def test_a_credential_in_a_note_is_not_kept(begun: Ground, held: Proposed) -> None:
     token = "ghp_" + "q7Rz0Lx4Kd9Wm2Ty6Vb1Nc8Pf3Hj5Gs0Ua4E"
     approved = begun.cat().approve(held.plan.id, by="human:owner", note=token, confirmation=_typed(begun, held))
-    assert [approval.note for approval in approved.approvals] == ["[REDACTED:github-token]"]
+    assert [approval.note for approval in approved.approvals] == ["[REDACTED-github-token]"]

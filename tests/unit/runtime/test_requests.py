@@ -151,7 +151,7 @@ def test_a_credential_in_the_words_of_a_plan_is_neither_stored_nor_shown(begun: 
         ChangeRequest(patch=PATCH, plan=json.dumps({**PLAN, **given}).encode()),
     ):
         judged = begun.cat().propose(request)
-        assert judged.plan.intent == "use [REDACTED:github-token]"
+        assert judged.plan.intent == "use [REDACTED-github-token]"
         assert token not in repr(judged)
     state = begun.root / ".lonelycat"
     assert not [path for path in state.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]

@@ -176,6 +176,19 @@ def test_what_was_not_completed_cannot_be_reverted(begun: Ground) -> None:
     assert "conflict" in refused.value.message
 
 
+@pytest.mark.parametrize("kind", ["file to directory", "directory to file", "mode alone", "all at once"])
+def test_a_change_of_any_kind_that_was_made_again_is_seen_to_be_in_place(full: Ground, kind: str) -> None:
+    result = _done(full, KINDS[kind](full))
+    assert _revert(full, result.execution_id).success
+    before = full.tree()
+    with pytest.raises(LonelyCatError) as refused:
+        full.cat().revert(result.execution_id, by="human:reverter")
+    assert refused.value.code == "ALREADY_REVERTED"
+    _done(full, KINDS[kind](full))
+    assert _revert(full, result.execution_id).success
+    assert full.tree() == before
+
+
 # -- the artifacts it is made from ----------------------------------------
 
 

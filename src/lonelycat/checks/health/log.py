@@ -32,6 +32,8 @@ from lonelycat.checks.health.kind import (
     failed,
     passed,
 )
+from lonelycat.checks.health.log_mark import EmptyLog, LogMark, LogPosition, NoLogYet, read_mark
+from lonelycat.errors import StepFailedError
 
 _CHUNK = 256 * 1024
 _END_BYTES = 4096
@@ -96,10 +98,12 @@ def probe(context: ProbeContext, parameters: LogParameters, timeout: float) -> P
     """Read once what is new."""
     shown = ascii(parameters.path)
     deadline = context.clock.monotonic() + timeout
-    if context.mark is None:
-        return failed("HEALTH_NO_BASELINE", f"{shown}: it is not known up to where it had been written before")
     try:
-        parts = _new_parts(context.workspace / parameters.path, context.mark)
+        mark = read_mark(context.mark, context.clock.now().timestamp())
+    except StepFailedError as error:
+        return failed(error.code, f"{shown}: {error.message}")
+    try:
+        parts = _new_parts(context.workspace / parameters.path, mark)
         return _judge(context, parameters, _lines(context, parts, parameters.max_bytes, deadline), shown)
     except _Unknown as unknown:
         code, why = unknown.args
@@ -137,17 +141,17 @@ def _pieces(line: bytes) -> Iterator[bytes]:
         yield line[start : start + MATCH_BYTES]
 
 
-def _new_parts(path: Path, mark: Mark) -> list[_Part]:
+def _new_parts(path: Path, mark: LogMark) -> list[_Part]:
     """Return the files and positions that hold what was written since ``mark``, oldest first."""
     current = _facts(path)
     if current is None:
         raise _Unknown("HEALTH_LOG_MISSING", "is not there")
-    if mark.get("missing"):
+    if isinstance(mark, NoLogYet):
         return [*_since(path, mark, {current.st_ino}), _Part(path, 0)]
-    offset, was = int(mark["offset"]), (mark["device"], mark["inode"])
-    if (current.st_dev, current.st_ino) == was:
-        if offset == 0:
-            return [*_since(path, mark, {current.st_ino, *map(int, mark["beside"])}), _Part(path, 0)]
+    offset, was = mark.offset, (mark.device, mark.inode)
+    if _identity(current) == was:
+        if isinstance(mark, EmptyLog):
+            return [*_since(path, mark, {current.st_ino, *mark.beside}), _Part(path, 0)]
         if current.st_size >= offset and _looks_as_marked(path, mark):
             return [_Part(path, offset)]
         copied = next((one for one in _siblings(path) if _looks_as_marked(one, mark)), None)
@@ -160,10 +164,10 @@ def _new_parts(path: Path, mark: Mark) -> list[_Part]:
     return [_Part(became, offset), *_since(path, mark, {current.st_ino, was[1]}), _Part(path, 0)]
 
 
-def _since(path: Path, mark: Mark, known: set[int]) -> list[_Part]:
+def _since(path: Path, mark: LogMark, known: set[int]) -> list[_Part]:
     """Return rotated files that were written after the mark and are neither the marked one nor the present one."""
     found = [(facts.st_mtime, one) for one in _siblings(path) if (facts := _facts(one)) and facts.st_ino not in known]
-    return [_Part(one, 0) for written, one in sorted(found) if written > float(mark["at"])]
+    return [_Part(one, 0) for written, one in sorted(found) if written > mark.at]
 
 
 def _siblings(path: Path) -> list[Path]:
@@ -192,12 +196,12 @@ def _identity(facts: os.stat_result) -> tuple[int, int]:
     return facts.st_dev, facts.st_ino
 
 
-def _looks_as_marked(path: Path, mark: Mark) -> bool:
+def _looks_as_marked(path: Path, mark: EmptyLog | LogPosition) -> bool:
     """Whether ``path`` holds, up to the marked position, what the log held there."""
     try:
         with os.fdopen(_opened(path), "rb") as file:
-            size, offset = os.fstat(file.fileno()).st_size, int(mark["offset"])
-            return size >= offset and _digest(_end_of(file.fileno(), offset)) == str(mark["end"])
+            size, offset = os.fstat(file.fileno()).st_size, mark.offset
+            return size >= offset and _digest(_end_of(file.fileno(), offset)) == mark.end
     except OSError:
         return False
 

@@ -1,6 +1,9 @@
 """Kind ``process``: a process runs, found by its pid file or by what it was started as.
 
-Invariant: a zombie is dead, and a process that took over a dead one's number is not it.
+Invariants:
+- A zombie is dead, and a process that took over a dead one's number is not it.
+- Who asks is not what is asked for: the command lines of LonelyCat and of all that started it (a shell, sudo, a script
+  of CI) may well name the program, and do not count where arguments are matched without a pid file.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ class ProcessParameters(Strict):
 
     Attributes:
         pid_file: absolute, or relative to the workspace root.
-        argv_matches: a pattern on the arguments joined with spaces.
+        argv_matches: a pattern on the arguments joined with spaces; not on those of whoever asks.
         name: the exact name of the executable.
         at_least: how many must run; more than one only without ``pid_file``.
     """
@@ -55,7 +58,8 @@ def probe(context: ProbeContext, parameters: ProcessParameters, timeout: float) 
     """Look once."""
     if parameters.pid_file is not None:
         return _by_pid_file(context.workspace / parameters.pid_file, parameters)
-    count = sum(_matches(parameters, pid) for pid in _others())
+    matching = [pid for pid in _others() if _matches(parameters, pid)]
+    count = len(matching if parameters.argv_matches is None else _strangers(matching))
     if count < parameters.at_least:
         return failed("HEALTH_PROCESS_MISSING", f"{count} of {parameters.at_least} wanted processes run")
     return passed(f"{count} processes run", count=count)
@@ -77,6 +81,25 @@ def _others() -> list[int]:
     import psutil
 
     return [pid for pid in psutil.pids() if pid != os.getpid()]
+
+
+def _strangers(pids: list[int]) -> list[int]:
+    """Return those of ``pids`` that neither started this process nor are a part of what did.
+
+    Such a part is a shell's own: forked for the background or a pipeline, with the shell's arguments.
+    """
+    import psutil
+
+    line = {process.pid: command_line(process.pid) for process in psutil.Process().parents()}
+
+    def is_part(pid: int) -> bool:
+        try:
+            parent = psutil.Process(pid).ppid()
+        except (psutil.Error, OSError):
+            return False
+        return parent in line and command_line(pid) == line[parent]
+
+    return [pid for pid in pids if pid not in line and not is_part(pid)]
 
 
 def _matches(parameters: ProcessParameters, pid: int) -> bool:

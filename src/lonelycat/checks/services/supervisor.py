@@ -3,6 +3,7 @@
 Invariants:
 - Started means RUNNING: past the program's own ``startsecs``, and still after ``settle_seconds`` in the same process.
   BACKOFF and FATAL are failures, told with the end of what the program wrote to its standard error.
+- A program that was told to end by a signal has restarted only in another process, never in the one of before.
 - No call waits inside supervisord: it is asked again and again, so that the time limit is ours.
 """
 
@@ -30,6 +31,10 @@ _POLL_SECONDS = 0.1
 _TAIL_BYTES = 8192
 _DOWN = frozenset({"STOPPED", "EXITED", "FATAL"})
 _BROKEN = frozenset({"BACKOFF", "FATAL", "EXITED", "UNKNOWN"})
+_ENDING = frozenset({"TERM", "INT", "QUIT"})
+_ROUNDS = 10
+"""How often in a row a program must be seen as EXITED: each question wakes supervisord, which in its next round starts
+again what it will."""
 
 
 class SupervisorServiceParameters(SupervisorServer):
@@ -137,7 +142,7 @@ def reload(context: ProbeContext, name: str, parameters: SupervisorServiceParame
 def send_signal(
     context: ProbeContext, name: str, parameters: SupervisorServiceParameters, timeout: float
 ) -> ProbeResult:
-    """Send ``signal``, and see that it still runs, in a new process if need be."""
+    """Send ``signal``, and see that it still runs; after one that asks it to end, that it was started again."""
     return _guarded(context, parameters, timeout, lambda programs: _signalled(programs, str(parameters.signal)))
 
 
@@ -147,8 +152,31 @@ def _signalled(programs: _Programs, signal: str) -> ProbeResult:
         if one["statename"] != "RUNNING":
             return failed("SERVICE_NOT_RUNNING", f"{full} is {one['statename']}")
     programs.tell("signal", signal)
-    same = signal not in ("TERM", "INT", "QUIT")
-    return _runs(programs, {full: one["pid"] for full, one in before.items()} if same else {})
+    pids = {full: one["pid"] for full, one in before.items()}
+    if signal not in _ENDING:
+        return _runs(programs, pids)
+    return _not_replaced(programs, pids, signal) or _runs(programs, {})
+
+
+def _not_replaced(programs: _Programs, pids: dict[str, int], signal: str) -> ProbeResult | None:
+    """Wait until no process of ``pids`` is left and supervisord has started others; return the failure to do so."""
+    exited = dict.fromkeys(pids, 0)
+
+    def settled(states: dict[str, dict[str, Any]]) -> bool:
+        for full, one in states.items():
+            exited[full] = exited.get(full, 0) + 1 if one["statename"] == "EXITED" else 0
+        is_broken = any(one["statename"] in _BROKEN - {"EXITED"} for one in states.values())
+        are_others = all(one["pid"] not in (0, pids.get(full)) for full, one in states.items())
+        return is_broken or are_others or max(exited.values()) >= _ROUNDS
+
+    for full, one in programs.wait(settled).items():
+        if exited[full] >= _ROUNDS:
+            said = f"{full} is EXITED after SIG{signal}, and its autorestart does not start it again"
+            return failed("SERVICE_RESTART_FAILED", said, programs.standard_error(full))
+        if one["pid"] == pids.get(full) and one["statename"] == "RUNNING":
+            said = f"{full} still runs as process {one['pid']}, which SIG{signal} has not ended"
+            return failed("SERVICE_RESTART_TIMEOUT", said)
+    return None
 
 
 def _runs(programs: _Programs, pids: dict[str, int]) -> ProbeResult:

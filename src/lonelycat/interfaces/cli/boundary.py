@@ -164,7 +164,7 @@ def _deliver(call: Invocation, report: Report) -> Exit:
     """Write the report to where it belongs; return the exit code of the process."""
     target = QuietStream(sys.stdout)
     if call.json_output:
-        target.write(json.dumps(report.json_object(), ensure_ascii=True, default=str) + "\n")
+        target.write(json.dumps(_told(report), ensure_ascii=True, default=str) + "\n")
     elif report.problem:
         target.flush()
         screen = Screen(sys.stderr)
@@ -177,6 +177,16 @@ def _deliver(call: Invocation, report: Report) -> Exit:
         target = call.out.stream
     target.flush()
     return _after_writing(report.exit, target.failure)
+
+
+def _told(report: Report) -> dict[str, object]:
+    """Return the one object with credentials masked, in the names of files say, but for what is to be exact."""
+    whole = report.json_object()
+    if report.raw is not None:
+        return whole
+    from lonelycat.records.redaction import redact_json
+
+    return {key: value if key == "diff" else redact_json(value) for key, value in whole.items()}
 
 
 def _after_writing(exit: Exit, failure: OSError | None) -> Exit:

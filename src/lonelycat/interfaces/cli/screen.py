@@ -2,6 +2,7 @@
 
 Invariants:
 - Every text passes :func:`neutral` here, whoever wrote it; callers cannot forget it. Markup is never parsed.
+- So does every line that is no source text pass :func:`masked`: a credential in a name, of a file say, is not told.
 - Writing never fails upwards: a reader that went away must not undo a change (see :class:`QuietStream`).
 - rich is imported for terminals only.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
+from lonelycat.governance.secrets import masked
 from lonelycat.interfaces.cli.neutral import neutral
 
 if TYPE_CHECKING:
@@ -118,8 +120,14 @@ class Screen:
         return 0 if self._console is None else self._console.height
 
     def line(self, *parts: Part, indent: int = 0, keep_tabs: bool = False) -> None:
-        """Write one line made of ``parts``; on a terminal it wraps, with continuation lines under its start."""
+        """Write one line made of ``parts``; on a terminal it wraps, with continuation lines under its start.
+
+        Args:
+            keep_tabs: it is source text, which is shown as it is but for what would not be harmless.
+        """
         styled = [(part, "plain") if isinstance(part, str) else part for part in parts]
+        if not keep_tabs:
+            styled = [(masked(text), style) for text, style in styled]
         clean = [(neutral(text, keep_tabs=keep_tabs), STYLES[style]) for text, style in styled]
         if self._console is None:
             text = "".join(text for text, _ in clean)
@@ -138,7 +146,7 @@ class Screen:
 
     def prompt(self, text: str) -> None:
         """Write ``text`` and leave the cursor behind it."""
-        self.stream.write(neutral(text))
+        self.stream.write(neutral(masked(text)))
         self.stream.flush()
 
     def begin(self, text: str) -> None:
@@ -147,7 +155,7 @@ class Screen:
         if self._console is not None:
             from rich.text import Text
 
-            self._status = self._console.status(Text(neutral(text)), spinner="dots", refresh_per_second=10)
+            self._status = self._console.status(Text(neutral(masked(text))), spinner="dots", refresh_per_second=10)
             self._status.start()
 
     def end(self) -> None:

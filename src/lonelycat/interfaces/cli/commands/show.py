@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -28,11 +29,17 @@ def command(
         for name in ("message", "hint"):
             result[f"execution_{name}"] = result.pop(name)
         facts.update(result, intact=report.execution.intact, edited=list(report.edited))
+        done, proposed = report.reverts.done, report.reverts.proposed
+        facts["reverted_by"] = None if done is None else done.result.execution_id
+        facts["reverts_proposed"] = [proposal.plan.id for proposal in proposed]
         facts["events"] = list(report.events)
         facts["logs"] = {name: data.decode("utf-8", "backslashreplace") for name, data in report.logs}
     if report.awaiting_confirmation is not None:
         facts["awaiting_confirmation"] = confirmation_facts(report.awaiting_confirmation)
         facts.update(execution_id=report.awaiting_confirmation.execution_id, status="awaiting_confirmation")
+        facts["events"] = list(report.events)
+    if report.running is not None:
+        facts.update(execution_id=report.running.execution_id, running=asdict(report.running))
         facts["events"] = list(report.events)
     if report.unfinished is not None:
         facts.update(execution_id=report.unfinished, unfinished=True, events=list(report.events))

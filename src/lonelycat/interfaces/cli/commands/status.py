@@ -41,6 +41,7 @@ def command(call: Invocation) -> Report:
         "awaiting_approval": [proposal_facts(item) for item in report.awaiting_approval],
         "approved": [proposal_facts(item) for item in report.approved],
         "void": [proposal_facts(item) for item in report.void],
+        "not_listed": dict(report.not_listed),
         "recent": [row.result.model_dump(mode="json") for row in report.recent],
     }
     return Report(Exit.DONE, facts, lambda screen: show_status(screen, report, intents))

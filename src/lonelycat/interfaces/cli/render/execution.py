@@ -123,11 +123,17 @@ def end_of(status: Status) -> tuple[str, str, str]:
     return _ENDS.get(status, _UNFINISHED)
 
 
-def show_result(screen: Screen, result: ExecutionResult, *, advise: bool = True) -> None:
-    """Write what happened, whether the files are changed, and (with ``advise``) what now."""
+def show_result(screen: Screen, result: ExecutionResult, *, advise: bool = True, reverted: bool = False) -> None:
+    """Write what happened, whether the files are changed, and (with ``advise``) what now.
+
+    Args:
+        reverted: its change was taken back since.
+    """
     style, title, sentence = end_of(result.status)
     if result.cached:
         sentence = "This exact change was executed before; its recorded result is returned. Nothing was run again."
+    elif reverted:
+        sentence = "The change was checked and kept, and was reverted since."
     if result.dry_run and result.success:
         style, title, sentence = "good", "DRY RUN", "Nothing was touched. This is what would be done."
     elif result.dry_run:
@@ -166,6 +172,8 @@ def show_result(screen: Screen, result: ExecutionResult, *, advise: bool = True)
 def _advice(result: ExecutionResult) -> list[str]:
     if result.dry_run and result.success:
         return [f"lonelycat execute {result.plan_id}"]
+    if result.success and result.hint:
+        return [result.hint]
     if result.success:
         one = result.execution_id
         return [f"lonelycat show {one} tells everything; lonelycat revert {one} --by NAME undoes it."]

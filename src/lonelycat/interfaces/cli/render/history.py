@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from lonelycat.records.entries import AwaitedConfirmation, ExecutionRow, Proposal
     from lonelycat.runtime.overview import ShowReport, StatusReport
     from lonelycat.runtime.quarantined import Quarantined
+    from lonelycat.runtime.reverts import Reverts
     from lonelycat.runtime.standing import Void
 
 _LOG_LINES = 20
 _MOST_QUARANTINED = 20
+_MOST_PLANS = 10
 _MOST_VOID = 3
 _VOID = {"expired": "its decision expired", "policy_changed": "the policy was changed"}
 
@@ -80,9 +82,11 @@ def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str]
             ("unproven health checks ", "warn"), f"{', '.join(report.unproven)}: see `lonelycat health test`", indent=2
         )
     _show_quarantine(screen, report.quarantined)
-    _show_plans(screen, "waiting for a person", report.awaiting_approval, "approve {} --by NAME")
-    _show_plans(screen, "ready to execute", report.approved, "execute {}")
-    _show_void(screen, report.void)
+    more = report.not_listed
+    waiting, ready, void = report.awaiting_approval, report.approved, report.void
+    _show_plans(screen, "waiting for a person", waiting, more.get("awaiting_approval", 0), "approve {} --by NAME")
+    _show_plans(screen, "ready to execute", ready, more.get("approved", 0), "execute {}")
+    _show_void(screen, void, more.get("void", 0))
     screen.line(("recent", "title"))
     show_log(screen, report.recent, intents)
 
@@ -112,25 +116,24 @@ def _show_unfinished(screen: Screen, execution_id: str) -> None:
     screen.line(("unfinished ", "bad"), what, indent=2)
 
 
-def _show_plans(screen: Screen, title: str, proposals: Sequence[Proposal], command: str) -> None:
-    if proposals:
-        screen.line((f"{title} ({len(proposals)})", "title"))
-    for proposal in proposals[:10]:
+def _show_plans(screen: Screen, title: str, proposals: Sequence[Proposal], more: int, command: str) -> None:
+    if total := len(proposals) + more:
+        screen.line((f"{title} ({total})", "title"))
+        _list_plans(screen, proposals[:_MOST_PLANS], total, command)
+
+
+def _show_void(screen: Screen, proposals: Sequence[Proposal], more: int) -> None:
+    if total := len(proposals) + more:
+        screen.line((f"void ({total}): the decision expired, or the policy was changed since", "dim"))
+        _list_plans(screen, proposals[:_MOST_VOID], total, "propose --rebase {}")
+
+
+def _list_plans(screen: Screen, proposals: Sequence[Proposal], total: int, command: str) -> None:
+    for proposal in proposals:
         screen.line(proposal.plan.intent, (f"  by {proposal.plan.created_by}", "dim"), indent=2)
         screen.line((f"lonelycat {command.format(proposal.plan.id)}", "id"), indent=4)
-    if len(proposals) > 10:
-        screen.line((f"… and {len(proposals) - 10} more", "dim"), indent=2)
-
-
-def _show_void(screen: Screen, proposals: Sequence[Proposal]) -> None:
-    if proposals:
-        title = f"void ({len(proposals)}): the decision expired, or the policy was changed since"
-        screen.line((title, "dim"))
-    for proposal in proposals[:_MOST_VOID]:
-        screen.line(proposal.plan.intent, (f"  by {proposal.plan.created_by}", "dim"), indent=2)
-        screen.line((f"lonelycat propose --rebase {proposal.plan.id}", "id"), indent=4)
-    if len(proposals) > _MOST_VOID:
-        screen.line((f"… and {len(proposals) - _MOST_VOID} more", "dim"), indent=2)
+    if total > len(proposals):
+        screen.line((f"… and {total - len(proposals)} older ones", "dim"), indent=2)
 
 
 def show_whole(screen: Screen, report: ShowReport) -> None:
@@ -148,23 +151,35 @@ def show_whole(screen: Screen, report: ShowReport) -> None:
             screen.line(("careful ", "warn"), "exactly this change failed before and was not kept", indent=2)
         for approval in proposal.approvals:
             _show_approval(screen, approval)
-        if command and report.awaiting_confirmation is None and report.unfinished is None:
+        if command and report.awaiting_confirmation is None and report.unfinished is None and report.running is None:
             screen.line(("what now: ", "title"), f"lonelycat {command}", indent=2)
     if report.awaiting_confirmation is not None:
         show_awaited(screen, report.awaiting_confirmation)
     if report.unfinished is not None:
         _show_unfinished(screen, report.unfinished)
+    if report.running is not None:
+        screen.line(("RUNNING", "warn"), f"  {report.running}")
     if report.execution is not None:
         result = report.execution.result
         screen.line(("steps", "title"), (f"  started {moment(result.started_at)}", "dim"))
         show_steps(screen, result.steps)
         for name, data in report.logs:
             _show_step_log(screen, name, data)
-        show_result(screen, result, advise=False)
+        show_result(screen, result, advise=False, reverted=report.reverts.done is not None)
+        _show_reverts(screen, report.reverts)
         if not report.execution.intact:
             screen.line(("ALTERED", "bad"), "  This record is not what LonelyCat wrote; see `lonelycat audit verify`.")
         for problem in report.edited:
             screen.line(("ALTERED", "bad"), f"  {printable(problem)}; see `lonelycat audit verify`.")
+
+
+def _show_reverts(screen: Screen, reverts: Reverts) -> None:
+    if reverts.done is not None:
+        result = reverts.done.result
+        screen.line(("reverted ", "warn"), f"by {result.execution_id}, {moment(result.finished_at)}", indent=2)
+    for proposal in reverts.proposed[:_MOST_PLANS]:
+        plan = proposal.plan
+        screen.line(("a revert is proposed ", "warn"), f"by {plan.created_by}: lonelycat show {plan.id}", indent=2)
 
 
 def _standing(proposal: Proposal, void: Void | None) -> tuple[str, str]:

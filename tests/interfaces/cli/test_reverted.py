@@ -1,0 +1,116 @@
+"""``lonelycat revert`` of what was reverted already, or is proposed to be: it says so, and touches nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.interfaces.cli.samples import UPDATE_NOTES, create
+from tests.interfaces.cli.test_commands import propose, run, tree
+
+from lonelycat import LonelyCat
+from lonelycat.runtime.consent import TerminalConfirmation
+
+OLD, NEW = "one\ntwo\nthree\n", "one\nTWO\nthree\n"
+
+
+def _revert(cli: Any, workspace: Path, execution: str, *more: str) -> Any:
+    return cli("-C", workspace, "revert", execution, "--by", "maria", *more, "--json")
+
+
+def _plans(cli: Any, workspace: Path) -> int:
+    facts = cli("-C", workspace, "status", "--json").json
+    return sum(len(facts[name]) for name in ("approved", "awaiting_approval", "void"))
+
+
+def test_what_was_reverted_says_by_what_and_how_to_put_it_back(cli: Any, workspace: Path) -> None:
+    first = run(cli, workspace, UPDATE_NOTES)["execution_id"]
+    back = _revert(cli, workspace, first).json["execution_id"]
+    before, plans = tree(workspace), _plans(cli, workspace)
+    again = _revert(cli, workspace, first)
+    assert (again.code, again.json["code"]) == (2, "ALREADY_REVERTED")
+    assert f"{first} was reverted by {back} at 20" in again.json["message"]
+    assert f"`lonelycat revert {back}`" in again.json["hint"]
+    assert again.json["details"]["reverted_by"] == back
+    assert (tree(workspace), _plans(cli, workspace)) == (before, plans), "nothing is touched, nothing proposed"
+    assert cli("-C", workspace, "show", first, "--json").json["reverted_by"] == back
+    shown = cli("-C", workspace, "show", first).text
+    assert f"reverted by {back}" in shown and "is in place" not in shown
+    assert _revert(cli, workspace, back).code == 0
+    assert (workspace / "notes.md").read_text() == NEW
+
+
+def test_a_change_that_goes_to_and_fro_is_followed(cli: Any, workspace: Path) -> None:
+    chain = [run(cli, workspace, UPDATE_NOTES)["execution_id"]]
+    for number in range(4):
+        chain.append(_revert(cli, workspace, chain[-1]).json["execution_id"])
+        assert chain[-1], number
+        shown = cli("-C", workspace, "show", chain[0], "--json").json["reverted_by"]
+        assert shown == (None if number % 2 else chain[-1]), "after every second one it stands again"
+    third = _revert(cli, workspace, chain[0]).json["execution_id"]  # its change is in place
+    assert (workspace / "notes.md").read_text() == OLD
+    refused = _revert(cli, workspace, chain[0]).json
+    assert refused["code"] == "ALREADY_REVERTED" and third in refused["message"]
+
+
+def test_what_somebody_made_again_can_be_reverted_again(cli: Any, workspace: Path) -> None:
+    first = run(cli, workspace, UPDATE_NOTES)["execution_id"]
+    assert _revert(cli, workspace, first).code == 0
+    (workspace / "notes.md").write_text(NEW)
+    assert _revert(cli, workspace, first).code == 0
+    assert (workspace / "notes.md").read_text() == OLD
+    (workspace / "notes.md").write_text(NEW)
+    (workspace / "notes.md").chmod(0o755)
+    assert _revert(cli, workspace, first).json["code"] == "ALREADY_REVERTED", "another mode is not what it left"
+
+
+def test_another_execution_of_the_same_change_is_not_the_reverted_one(cli: Any, workspace: Path) -> None:
+    first = run(cli, workspace, UPDATE_NOTES)["execution_id"]
+    assert _revert(cli, workspace, first).code == 0
+    second = run(cli, workspace, UPDATE_NOTES)["execution_id"]
+    assert cli("-C", workspace, "show", second, "--json").json["reverted_by"] is None
+    (workspace / "notes.md").write_text("something else\n")
+    conflict = _revert(cli, workspace, second)
+    assert (conflict.code, conflict.json["code"]) == (5, "FILE_CHANGED"), "nobody has reverted this one"
+
+
+def test_a_revert_that_was_reverted_has_taken_nothing_back(cli: Any, workspace: Path) -> None:
+    first = run(cli, workspace, UPDATE_NOTES)["execution_id"]
+    back = _revert(cli, workspace, first).json["execution_id"]
+    assert _revert(cli, workspace, back).code == 0
+    (workspace / "notes.md").write_text("something else\n")
+    assert _revert(cli, workspace, first).json["code"] == "FILE_CHANGED"
+
+
+@pytest.mark.parametrize("path", ["docs/a.md", "guarded/a.md"])
+def test_a_revert_that_is_proposed_says_where_it_stands(cli: Any, workspace: Path, path: str) -> None:
+    made = propose(cli, workspace, create(path))["plan_id"]
+    if path.startswith("guarded"):
+        service = LonelyCat.open(workspace)
+        typed = TerminalConfirmation(service.confirmation_phrase(made), "/dev/pts/test")
+        service.approve(made, by="human:owner", confirmation=typed)
+    first = cli("-C", workspace, "execute", made, "--json").json["execution_id"]
+    assert "proposed before" not in _revert(cli, workspace, first, "--propose-only").text
+    earlier = cli("-C", workspace, "show", first, "--json").json["reverts_proposed"]
+    assert len(earlier) == 1
+    said = cli("-C", workspace, "revert", first, "--by", "bob", "--propose-only").text
+    verb = "approve" if path.startswith("guarded") else "execute"
+    assert "The same revert was proposed before, by maria" in said and f"lonelycat {verb} {earlier[0]}" in said
+    assert f"a revert is proposed by maria: lonelycat show {earlier[0]}" in cli("-C", workspace, "show", first).text
+    assert (workspace / path).exists()
+
+
+def test_a_repeat_of_what_was_reverted_says_that_it_is_not_in_place(cli: Any, workspace: Path) -> None:
+    plan = propose(cli, workspace, UPDATE_NOTES)["plan_id"]
+    first = cli("-C", workspace, "execute", plan, "--json").json["execution_id"]
+    repeat = cli("-C", workspace, "execute", plan, "--json").json
+    assert (repeat["cached"], repeat["warnings"], repeat["hint"]) == (True, [], "")
+    back = _revert(cli, workspace, first).json["execution_id"]
+    repeat = cli("-C", workspace, "execute", plan, "--json").json
+    assert (repeat["cached"], repeat["execution_id"]) == (True, first), "executed once, whatever became of it"
+    assert f"the change was reverted since, by {back}" in repeat["warnings"][0]
+    said = cli("-C", workspace, "execute", plan).text
+    assert "the change was reverted since" in said and f"lonelycat revert {back}" in said
+    assert f"revert {first}" not in said, "that would be refused"
+    assert (workspace / "notes.md").read_text() == OLD
