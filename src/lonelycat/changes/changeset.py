@@ -9,7 +9,6 @@ Invariants:
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -291,28 +290,6 @@ class ChangeSet(Strict):
             generated_at=generated_at or SystemClock().now(),
         )
 
-    @classmethod
-    def from_stored(cls, text: str) -> Self:
-        """Return the change set whose ``model_dump_json`` is ``text``.
-
-        The changes are read one by one: parsed as one document they would take more memory than as models.
-
-        Raises:
-            ValueError: it is not.
-        """
-        head, mark, _ = text.partition(_CHANGES)
-        if not mark or '"changes"' in head:
-            raise ValueError("no list of changes stands where one is written")
-        position = len(head) + len(mark)
-        changes: list[FileChange] = []
-        scan = json.JSONDecoder().raw_decode
-        while not changes or text[position : position + 1] == ",":
-            start = position + 1 if changes else position
-            position = scan(text, start)[1]
-            changes.append(FileChange.model_validate_json(text[start:position]))
-        rest = json.loads(head + mark + text[position:])
-        return cls.model_validate({**rest, "changes": tuple(changes)})
-
     @property
     def is_long(self) -> bool:
         """Whether it has so many changes that memory is worth some milliseconds between the parts of its way."""
@@ -335,7 +312,6 @@ class ChangeSet(Strict):
         return None
 
 
-_CHANGES = '"changes":['
 _LONG = 4000
 
 

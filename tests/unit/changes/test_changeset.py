@@ -6,7 +6,9 @@ import tracemalloc
 
 import pytest
 
+from lonelycat.changes import stored_form
 from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
+from lonelycat.changes.stored_form import from_stored, stored_parts
 from lonelycat.errors import LonelyCatError
 
 
@@ -18,7 +20,7 @@ def test_a_long_change_set_read_back_takes_a_third_of_what_its_fields_would() ->
     document = changeset.model_dump_json()
     tracemalloc.start()
     try:
-        again = ChangeSet.from_stored(document)
+        again = from_stored((document,))
         taken = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
@@ -53,7 +55,25 @@ ODD = FileChange.create('a"],[{]/\udc80\u00e9', b"\xff\x00")
 )
 def test_a_stored_change_set_is_read_back_as_it_was(changes: list[FileChange]) -> None:
     changeset = ChangeSet.build(plan_id="plan_1", changes=changes, generated_by='"changes":[],')
-    assert ChangeSet.from_stored(changeset.model_dump_json()) == changeset
+    text = changeset.model_dump_json()
+    assert from_stored((text,)) == changeset
+    start = text.index('"changes":[') + len('"changes":[')
+    for cut in range(start, len(text) + 1):
+        assert from_stored((text[:cut], "", text[cut:])) == changeset
+    assert from_stored([text[:start], *text[start:]]) == changeset
+
+
+@pytest.mark.parametrize("files", [1, 2, 3, 4, 5])
+def test_a_change_set_is_put_into_parts_that_are_its_text(files: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_form, "_TOGETHER", 2)
+    changes = [FileChange.create(f"{name}\u00e9", '"changes":[') for name in range(files)]
+    changeset = ChangeSet.build(plan_id="plan_1", changes=changes, generated_by='"changes":[],"checksum":')
+    parts = list(stored_parts(changeset))
+    assert "".join(parts) == changeset.model_dump_json()
+    assert [part.count('"path"') for part in parts] == [0, *[2] * (files // 2), *[1] * (files % 2), 0]
+    for last in range(len(parts)):
+        with pytest.raises(ValueError):
+            from_stored(parts[:last])
 
 
 @pytest.mark.parametrize(
@@ -73,4 +93,4 @@ def test_what_is_not_a_stored_change_set_is_refused(old: str, new: str) -> None:
     text = ChangeSet.build(plan_id="plan_1", changes=[FileChange.create("a", "x")]).model_dump_json()
     assert old in text
     with pytest.raises((ValueError, LonelyCatError)):
-        ChangeSet.from_stored(text.replace(old, new, 1))
+        from_stored((text.replace(old, new, 1),))
