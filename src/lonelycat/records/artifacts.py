@@ -23,7 +23,7 @@ from io import BufferedReader
 from itertools import chain, islice
 from pathlib import Path
 
-from lonelycat.changes.long_json import json_parts, put_together
+from lonelycat.changes.long_json import Rows, json_parts, put_together
 from lonelycat.durable import make_durable
 from lonelycat.errors import InputError, StateError
 from lonelycat.platforms import native_calls
@@ -55,7 +55,7 @@ class Document:
         redactor: masks secrets in each part, or None for what is written as it is.
     """
 
-    _BYTES_AT_ONCE = 1024 * 1024
+    _BYTES_AT_ONCE = 256 * 1024
 
     def __init__(self, descriptor: int, redactor: Redactor | None) -> None:
         self._descriptor = descriptor
@@ -168,10 +168,11 @@ class ArtifactDirectory:
         """Return the device number of the file system that holds the artifacts."""
         return self.path.stat().st_dev
 
-    def seal(self, data: bytes) -> None:
+    def seal(self, parts: Iterable[bytes]) -> None:
         """Write the receipt, which was redacted already and is signed byte for byte, and make everything durable."""
         with self._unfinished(RECEIPT) as (folder, part, descriptor):
-            write_all(descriptor, data)
+            for data in parts:
+                write_all(descriptor, data)
             make_durable(native_calls(), descriptor, self._all_open)
             try:
                 os.rename(part, RECEIPT, src_dir_fd=folder, dst_dir_fd=folder)
@@ -298,14 +299,33 @@ class ArtifactDirectory:
 
 def json_document(value: object) -> bytes:
     """Return the JSON-compatible ``value`` as a document: indented, for people, unless it is long."""
-    text = _dumps(value, b"\n")
-    if len(text) - 1 <= _INDENTED_UP_TO:
-        return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode("utf-8") + b"\n"
-    return text
+    return put_together(document_parts(value))
 
 
-def _dumps(value: object, after: bytes = b"") -> bytes:
-    return put_together(chain(json_parts(value, _encode, comma=b", ", colon=b": ", sort=True), (after,)))
+def document_parts(value: object) -> Iterator[bytes]:
+    """Yield :func:`json_document` in parts where it is long."""
+    parts, ahead, size = _parts(value), list[bytes](), 0
+    for part in parts:
+        ahead.append(part)
+        size += len(part)
+        if size > _INDENTED_UP_TO:
+            yield from chain(ahead, parts, (b"\n",))
+            return
+    yield json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=_rows).encode("utf-8") + b"\n"
+
+
+def _rows(value: object) -> object:
+    if isinstance(value, Rows):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _dumps(value: object) -> bytes:
+    return put_together(_parts(value))
+
+
+def _parts(value: object) -> Iterator[bytes]:
+    return json_parts(value, _encode, comma=b", ", colon=b": ", sort=True)
 
 
 def _encode(value: object) -> bytes:

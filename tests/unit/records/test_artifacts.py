@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from lonelycat.changes.long_json import Rows
 from lonelycat.errors import InputError, StateError
 from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.platforms import native_calls
-from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory, json_document
+from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory, document_parts, json_document
 from lonelycat.records.receipts import read_receipt, verify_receipt
 from lonelycat.records.redaction import Redactor
 
@@ -145,9 +146,9 @@ def test_a_receipt_that_is_not_durable_is_not_there(
         else:
             patch.setattr(type(native_calls()), "fsync", full)
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-            directory.seal(b"{}")
+            directory.seal((b"{", b"}"))
     assert directory.names() == ("diff.patch",), "who fails to write it goes on to note that, in what it speaks of"
-    directory.seal(b"{}")
+    directory.seal((b"{", b"}"))
     assert directory.read(RECEIPT) == b"{}"
 
 
@@ -254,3 +255,15 @@ def test_a_document_is_indented_up_to_a_length() -> None:
     assert json_document(fits) == json.dumps(fits, indent=2).encode() + b"\n"
     longer = {"a": fits["a"] + "x"}
     assert json_document(longer) == json.dumps(longer).encode() + b"\n"
+
+
+@pytest.mark.parametrize("count", [1, 100, 5000])
+def test_a_document_in_parts_is_the_document(count: int) -> None:
+    rows = [{"b": number, "a": "\u00e9"} for number in range(count)]
+    expected = json_document({"c": rows, "a": None, "z": "z"})
+    parts = list(document_parts({"c": Rows(lambda: rows), "a": None, "z": "z"}))
+    assert b"".join(parts) == expected
+    assert json.loads(expected) == {"c": rows, "a": None, "z": "z"}
+    assert max(map(len, parts)) < 40_000
+    with pytest.raises(TypeError):
+        list(document_parts({"a": {1, 2}}))

@@ -35,9 +35,7 @@ def _stored_in_its_row(case: Any, monkeypatch: pytest.MonkeyPatch, **options: An
 
 
 def _parts(case: Any, plan_id: str) -> list[str]:
-    return [
-        row[0] for row in case.sql("SELECT text FROM changeset_parts WHERE plan_id = ? ORDER BY position", plan_id)
-    ]
+    return [row[0] for row in case.sql("SELECT text FROM changeset_parts WHERE plan_id = ? ORDER BY position", plan_id)]
 
 
 def test_it_comes_back_as_it_went_in(case: Any) -> None:
