@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tracemalloc
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from lonelycat.changes import changeset as changesets
 from lonelycat.changes import stored_form
-from lonelycat.changes.changeset import ChangeSet, FileChange
+from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
 from lonelycat.errors import RefusedError
 from lonelycat.governance.policy import Verdict
 from lonelycat.lifecycle import Status
@@ -59,6 +60,28 @@ def test_everything_is_done_with_it_that_is_done_with_a_short_one(case: Any) -> 
     assert case.reopened().audit_verify().ok
     assert case.reopened().proposal(result.plan_id).approvals
     assert case.reopened().proposal(other.id).status is Status.DENIED
+
+
+def test_neither_storing_nor_reading_it_takes_memory_for_its_text(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    refs = [BlobRef(sha256=f"{number:064x}", size=1, pack="f" * 64, offset=number) for number in range(5001)]
+    changes = [FileChange.update(f"a/{number}", refs[number + 1], refs[number]) for number in range(5000)]
+    plan, _, _ = case.proposed()
+    changeset = ChangeSet.build(plan_id=plan.id, changes=changes)
+    decision, text = case.decision(plan, changeset), len(changeset.model_dump_json())
+    case.records.proposal("plan_none")  # what is loaded and opened once
+    tracemalloc.start()
+    try:
+        case.records.save_proposal(plan, changeset, decision, Status.APPROVED)
+        assert case.records.proposal(plan.id).changeset is changeset
+        assert tracemalloc.get_traced_memory()[1] < text // 2
+        tracemalloc.reset_peak()
+        read = case.reopened().proposal(plan.id)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert read.changeset == changeset
+    assert peak - held < text // 2
 
 
 EDITS = {
