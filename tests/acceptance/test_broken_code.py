@@ -143,7 +143,7 @@ MUTATIONS = {
     ),
     "the stored proposal is not checked": Mutation(
         "records/proposals.py",
-        "        if not stored.is_intact(public_key):",
+        "        if not stored.is_intact(connection, public_key):",
         "        if False:",
         f"{TAMPERING}::test_an_edit_in_the_database_is_refused_and_recorded[status]",
     ),

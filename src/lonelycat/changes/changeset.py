@@ -9,16 +9,17 @@ Invariants:
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from sys import intern
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
-from lonelycat.changes.digest import flat_digest, sha256_hex
-from lonelycat.changes.model import Hash, Instant, LongTuple, Numerous, SharedHash, Strict, WorkspacePath
+from lonelycat.changes.digest import HASH_PATTERN, flat_digest, sha256_hex
+from lonelycat.changes.model import Hash, Instant, LongTuple, Numerous, Strict, WorkspacePath
 from lonelycat.changes.paths import check_names, check_path, to_wire
 from lonelycat.clock import RandomIds, SystemClock
 from lonelycat.errors import InputError
@@ -40,25 +41,48 @@ class Operation(StrEnum):
     RENAME = "rename"
 
 
-class BlobRef(Numerous):
+@dataclass(frozen=True, slots=True)
+class BlobRef:
     """Content that lies in the content-addressed store instead of in the model.
+
+    No model, for they come in tens of thousands: it takes a quarter of the memory of one and half the time.
 
     Attributes:
         sha256, size: of the content.
         pack: the hash of the blob that the content is a part of; None when it is a blob of its own.
         offset: where in ``pack`` the content begins.
+
+    Raises:
+        ValueError: a hash that is none, a size or an offset that is no number from 0, an offset without a pack.
     """
 
-    sha256: Hash
-    size: Annotated[int, Field(ge=0)]
-    pack: SharedHash | None = None
-    offset: Annotated[int, Field(ge=0)] = 0
+    sha256: str
+    size: int
+    pack: str | None = None
+    offset: int = 0
 
-    @model_validator(mode="after")
-    def _check_place(self) -> Self:
-        if self.pack is None and self.offset != 0:
+    def __post_init__(self) -> None:
+        _require_hash("sha256", self.sha256)
+        for name, number in (("size", self.size), ("offset", self.offset)):
+            if type(number) is not int or number < 0:
+                raise ValueError(f"{name} must be a whole number that is not negative")
+        if self.pack is not None:
+            _require_hash("pack", self.pack)
+            object.__setattr__(self, "pack", intern(self.pack))  # very many name the same one
+        elif self.offset != 0:
             raise ValueError("offset belongs to a pack, and only there")
-        return self._slimmed()
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Return the reference whose JSON form is ``value``.
+
+        Raises:
+            ValueError: there is none.
+        """
+        needed, known = {"sha256", "size"}, {"sha256", "size", "pack", "offset"}
+        if not isinstance(value, dict) or not needed <= value.keys() <= known:
+            raise ValueError("a blob is given by sha256 and size, a part of one also by pack and offset")
+        return cls(**value)
 
     @property
     def blob(self) -> str:
@@ -69,6 +93,11 @@ class BlobRef(Numerous):
         """Return the JSON form."""
         own = {"sha256": self.sha256, "size": self.size}
         return own if self.pack is None else {**own, "pack": self.pack, "offset": self.offset}
+
+
+def _require_hash(name: str, value: object) -> None:
+    if not isinstance(value, str) or not HASH_PATTERN.fullmatch(value):
+        raise ValueError(f"{name} must be 64 lower-case hexadecimal digits")
 
 
 Content = bytes | BlobRef | None
@@ -89,7 +118,7 @@ def _content_from_json(value: object) -> Content:
             except binascii.Error as error:
                 raise ValueError(f"malformed base64: {error}") from error
         if kind == "blob":
-            return BlobRef.model_validate(body)
+            return BlobRef.from_json(body)
     raise ValueError('content must be {"text": …}, {"base64": …}, {"blob": {"sha256", "size"}} or null')
 
 
@@ -291,32 +320,10 @@ class ChangeSet(Strict):
             generated_at=generated_at or SystemClock().now(),
         )
 
-    @classmethod
-    def from_stored(cls, text: str) -> Self:
-        """Return the change set whose ``model_dump_json`` is ``text``.
-
-        The changes are read one by one: parsed as one document they would take more memory than as models.
-
-        Raises:
-            ValueError: it is not.
-        """
-        head, mark, _ = text.partition(_CHANGES)
-        if not mark or '"changes"' in head:
-            raise ValueError("no list of changes stands where one is written")
-        position = len(head) + len(mark)
-        changes: list[FileChange] = []
-        scan = json.JSONDecoder().raw_decode
-        while not changes or text[position : position + 1] == ",":
-            start = position + 1 if changes else position
-            position = scan(text, start)[1]
-            changes.append(FileChange.model_validate_json(text[start:position]))
-        rest = json.loads(head + mark + text[position:])
-        return cls.model_validate({**rest, "changes": tuple(changes)})
-
     @property
     def is_long(self) -> bool:
         """Whether it has so many changes that memory is worth some milliseconds between the parts of its way."""
-        return len(self.changes) >= _LONG
+        return is_long(self.changes)
 
     def integrity_error(self) -> str | None:
         """Return what is wrong with the checksum or an inline content's hash, or None if all of it is true.
@@ -335,8 +342,12 @@ class ChangeSet(Strict):
         return None
 
 
-_CHANGES = '"changes":['
 _LONG = 4000
+
+
+def is_long(changes: Sequence[FileChange]) -> bool:
+    """Tell whether there are so many ``changes`` that memory is worth some milliseconds."""
+    return len(changes) >= _LONG
 
 
 def checksum_of(changes: Sequence[FileChange]) -> str:

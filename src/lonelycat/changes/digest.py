@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import partial
 from itertools import chain, islice
 from types import NoneType
 
 from pydantic_core import to_json
 
-from lonelycat.changes.long_json import json_parts, put_together
+from lonelycat.changes.long_json import Rows, json_parts, put_together
 from lonelycat.patterns import late_pattern
 
 _EXACT = 2**53
@@ -35,21 +36,23 @@ def sha256_hex(data: bytes) -> str:
 def canonical_json(value: object, before: bytes = b"") -> bytes:
     """Return the RFC 8785 (JSON Canonicalization Scheme) form of a JSON-compatible ``value``, after ``before``."""
     try:
-        return put_together(chain((before,), plain_parts(value)))
+        return put_together(chain((before,), json_parts(_plain(value), to_json)))
     except (TypeError, ValueError):
         pass  # not in the plain subset; the whole of the RFC, and its errors, are rfc8785's
     import rfc8785
 
+    if isinstance(value, dict):
+        value = {key: list(member) if isinstance(member, Rows) else member for key, member in value.items()}
     return before + rfc8785.dumps(value)  # type: ignore[arg-type]  # its recursive alias does not accept object
 
 
-def plain_parts(value: object) -> Iterator[bytes]:
-    """Yield the RFC 8785 form of ``value`` in parts, where pydantic's encoder writes it.
+def plain_json(value: object) -> bytes:
+    """Return the RFC 8785 form of ``value``, where pydantic's encoder writes it.
 
     Raises:
-        TypeError, ValueError: it does not, at once or for a later part; see :func:`_plain`.
+        TypeError, ValueError: it does not; see :func:`_plain`.
     """
-    return json_parts(_plain(value), to_json)
+    return to_json(_plain(value))
 
 
 def _plain(value: object) -> object:
@@ -78,6 +81,8 @@ def _plain(value: object) -> object:
     if kind is float and (value == 0 or 1e-4 <= abs(value) < _EXACT):  # type: ignore[arg-type]  # a float
         number: float = value  # type: ignore[assignment]  # a float
         return int(number) if number.is_integer() else number
+    if isinstance(value, Rows):
+        return Rows(partial(map, _plain, value))
     raise TypeError(f"{kind.__name__} has no plain form")
 
 

@@ -8,8 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
+from itertools import islice
 
 _ITEMS = 1000
+
+
+class Rows:
+    """A long list whose items are made while they are written, each time anew; a member of a document.
+
+    Args:
+        make: returns the items; the same ones at every call.
+    """
+
+    def __init__(self, make: Callable[[], Iterable[object]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self._make())
 
 
 def json_parts(value: object, encode: Callable[[object], bytes], *, sort: bool = False) -> Iterator[bytes]:
@@ -26,12 +41,12 @@ def json_parts(value: object, encode: Callable[[object], bytes], *, sort: bool =
             yield from json_parts(value[key], encode, sort=sort)
             before = b","
         yield b"}"
-    elif isinstance(value, list) and len(value) > _ITEMS:
-        before = b"["
-        for start in range(0, len(value), _ITEMS):
-            yield before + encode(value[start : start + _ITEMS])[1:-1]
+    elif isinstance(value, Rows) or (isinstance(value, list) and len(value) > _ITEMS):
+        before, remaining = b"[", iter(value)
+        while some := list(islice(remaining, _ITEMS)):
+            yield before + encode(some)[1:-1]
             before = b","
-        yield b"]"
+        yield b"]" if before == b"," else b"[]"
     else:
         yield encode(value)
 
@@ -46,4 +61,4 @@ def put_together(parts: Iterable[bytes]) -> bytes:
 def _is_long(value: object) -> bool:
     if isinstance(value, dict):
         return any(map(_is_long, value.values()))
-    return isinstance(value, list) and len(value) > _ITEMS
+    return isinstance(value, Rows) or (isinstance(value, list) and len(value) > _ITEMS)

@@ -8,11 +8,9 @@ annotation from its text, at every start of the command line.
 """
 
 from datetime import datetime
-from sys import intern
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -37,17 +35,25 @@ class Numerous(Strict):
     """Base of models that come in tens of thousands.
 
     pydantic notes for each instance which fields were given: a set that takes more memory than all the rest of it and
-    that nobody asks for here. Instances of one class share one that names all fields.
+    that nobody asks for here. Instances of one class share one that names all fields. It also makes each a dictionary
+    with keys of its own, where the attributes of plain objects share theirs; a dictionary of such an object is half as
+    large, and takes a tenth of the time that building an instance does.
     """
 
     _all_fields: ClassVar[set[str]] = set()
+    _plain: ClassVar[type] = object
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         cls._all_fields = set(cls.model_fields)
+        cls._plain = type("_Plain", (), {})
 
     def _slimmed(self) -> Self:
+        plain = self._plain()
+        for name, value in self.__dict__.items():
+            setattr(plain, name, value)
+        object.__setattr__(self, "__dict__", plain.__dict__)
         object.__setattr__(self, "__pydantic_fields_set__", self._all_fields)
         return self
 
@@ -81,8 +87,6 @@ def _instant(value: object) -> object:
 
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-SharedHash = Annotated[Hash, AfterValidator(intern)]
-"""A hash that very many models name, kept once. Each of those that few name would cost more than it saves."""
 WorkspacePath = Annotated[str, PlainValidator(_path_from_json), PlainSerializer(to_wire, when_used="json")]
 WorkspacePaths = Annotated[
     tuple[WorkspacePath, ...], BeforeValidator(as_tuple), PlainSerializer(all_to_wire, when_used="json")

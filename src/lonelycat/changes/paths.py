@@ -124,7 +124,8 @@ _DEVICE_PREFIXES = frozenset(name[:3] for name in _DEVICE_NAMES)
 def fold(path: str) -> str:
     """Return the form in which two names that some file system takes for one compare equal (NFKC, case-folded)."""
     if path.isascii():
-        return path.lower()
+        lower = path.lower()
+        return path if lower == path else lower  # of tens of thousands, none is in memory twice
     kept = _INVISIBLE.sub("", _BIDIRECTIONAL.sub("", path))
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", kept).casefold())
 

@@ -53,13 +53,15 @@ class JournalRecord:
     body: dict[str, object]
 
 
-def _frame(record: JournalRecord, previous: bytes) -> tuple[bytes, bytes]:
+def _frame(record: JournalRecord, previous: bytes) -> tuple[list[bytes], bytes]:
+    """Return a frame, in parts only where it is long, and its checksum."""
     parts = list(json_parts({"type": str(record.type), "fence": record.fence, "body": record.body}, _encode))
     state = hashlib.sha256(previous)
     for part in parts:
         state.update(part)
-    checksum = state.digest()
-    return b"".join((_MAGIC, b"%08x" % sum(map(len, parts)), *parts, checksum)), checksum
+    checksum, size = state.digest(), sum(map(len, parts))
+    frame = [_MAGIC, b"%08x" % size, *parts, checksum]
+    return frame if size > _CHUNK else [b"".join(frame)], checksum
 
 
 def _encode(value: object) -> bytes:
@@ -88,9 +90,10 @@ class JournalWriter:
         """Write INTENT durably and publish the journal under its name; the caller makes the directory durable."""
         frame, self._previous = _frame(JournalRecord(RecordType.INTENT, self._fence, body), b"")
         with self._filesystem.closing(self._filesystem.create_file(self._directory, _DRAFT)) as fd:
-            self._filesystem.write(fd, frame)
+            for part in frame:
+                self._filesystem.write(fd, part)
             self._filesystem.fsync(fd)
-        self._size = len(frame)
+        self._size = sum(map(len, frame))
         self._filesystem.move(self._directory, _DRAFT, self._directory, JOURNAL)
 
     def append(self, type_: RecordType, body: dict[str, object]) -> None:
@@ -100,10 +103,11 @@ class JournalWriter:
             if self._torn:
                 self._filesystem.truncate(fd, self._size)
             self._torn = True
-            self._filesystem.write(fd, frame)
+            for part in frame:
+                self._filesystem.write(fd, part)
             self._filesystem.fsync(fd)
         self._torn = False
-        self._size += len(frame)
+        self._size += sum(map(len, frame))
         self._previous = checksum
 
     @classmethod

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-from lonelycat.changes.changeset import SYMLINK, BlobRef, FileChange, Operation
+from lonelycat.changes.changeset import SYMLINK, BlobRef, FileChange, Operation, is_long
 from lonelycat.governance.bumps.known_pins import KnownPins
 from lonelycat.governance.matching import Matcher
 
@@ -55,15 +55,19 @@ class HeldContents:
     """Contents as they were read, for the next rule that asks.
 
     Bounded: of a change set of whatever length, the first ``TOTAL_BYTES`` and the last content of each side are held;
-    the others are read again by the few rules that ask again.
+    the others are read again by the few rules that ask again. Of one that holds many times as much in all, those
+    first ones would save hardly anything, and are not held.
+
+    Args:
+        few: whether the change set has so few files that most of their contents may be held.
     """
 
     TOTAL_BYTES = 4 << 20
 
-    def __init__(self) -> None:
+    def __init__(self, *, few: bool = True) -> None:
         self._held: dict[tuple[int, str], bytes | None] = {}
         self._last: dict[str, tuple[int, bytes]] = {}
-        self._left = self.TOTAL_BYTES
+        self._left = self.TOTAL_BYTES if few else 0
         self._lines: tuple[int, frozenset[bytes]] = (0, frozenset())
 
     def get(self, owner: ChangeFacts, side: str, read: Callable[[], bytes | None]) -> bytes | None:
@@ -223,7 +227,7 @@ class Facts:
     ) -> None:
         self.known_pins = known_pins or KnownPins()
         self.changes = tuple(sorted(changes, key=lambda change: change.path))
-        held = HeldContents()
+        held = HeldContents(few=not is_long(self.changes))
         self.members = tuple(ChangeFacts(change, reader, max_scan_bytes, held) for change in self.changes)
         self._selected: dict[tuple[Matcher, Matcher | None], tuple[str, ...]] = {}
 

@@ -100,12 +100,18 @@ def kind_of(path: str) -> tuple[PathKind, str]:
     for rule in _RULES:
         for directory in directories:
             if directory in rule.directories:
-                return rule.kind, f"directory {directory}/"
+                return _said_by(directory, rule.kind)
         if rule.names is not None and rule.names.fullmatch(name):
             return rule.kind, f"name {name}"
         if rule.where is not None and (found := rule.where.search(path)):
             return rule.kind, f"place {found[0].strip('/')}"
     return PathKind.OTHER, "no rule knows the name"
+
+
+@lru_cache(maxsize=256)
+def _said_by(directory: str, kind: PathKind) -> tuple[PathKind, str]:
+    """Return what a directory's name says: one answer for all paths below it."""
+    return kind, f"directory {directory}/"
 
 
 def forget_kinds() -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from pydantic_core import from_json, to_json
 
-from lonelycat.changes.digest import FlatRows, plain_parts
+from lonelycat.changes.digest import FlatRows, plain_json
 from lonelycat.changes.long_json import json_parts, put_together
 from lonelycat.durable import make_durable
 from lonelycat.errors import InputError, StateError
@@ -58,7 +58,7 @@ class Document:
         redactor: masks secrets in each part, or None for what is written as it is.
     """
 
-    _BYTES_AT_ONCE = 1024 * 1024
+    _BYTES_AT_ONCE = 256 * 1024
 
     def __init__(self, descriptor: int, redactor: Redactor | None) -> None:
         self._descriptor = descriptor
@@ -178,10 +178,11 @@ class ArtifactDirectory:
         """Return the device number of the file system that holds the artifacts."""
         return self.path.stat().st_dev
 
-    def seal(self, data: bytes) -> None:
+    def seal(self, parts: Iterable[bytes]) -> None:
         """Write the receipt, which was redacted already and is signed byte for byte, and make everything durable."""
         with self._unfinished(RECEIPT) as (folder, part, descriptor):
-            write_all(descriptor, data)
+            for data in parts:
+                write_all(descriptor, data)
             make_durable(native_calls(), descriptor, self._all_open)
             try:
                 os.rename(part, RECEIPT, src_dir_fd=folder, dst_dir_fd=folder)
@@ -324,19 +325,29 @@ class ArtifactDirectory:
 
 def json_document(value: object) -> bytes:
     """Return the JSON-compatible ``value`` as a document: indented, for people, unless it is long."""
-    text = _dumps(value, b"\n")
-    if len(text) - 1 <= _INDENTED_UP_TO:
-        return to_json(from_json(text), indent=2) + b"\n"  # in a fifth of the time of the standard library's
-    return text
+    return put_together(document_parts(value))
+
+
+def document_parts(value: object) -> Iterator[bytes]:
+    """Yield :func:`json_document` in parts where it is long."""
+    parts, ahead, size = json_parts(value, _encode, sort=True), list[bytes](), 0
+    for part in parts:
+        ahead.append(part)
+        size += len(part)
+        if size > _INDENTED_UP_TO:
+            yield from chain(ahead, parts, (b"\n",))
+            return
+    yield to_json(from_json(b"".join(ahead)), indent=2) + b"\n"  # in a fifth of the time of the standard library's
 
 
 def _dumps(value: object, after: bytes = b"") -> bytes:
-    """Return ``value`` without white space and with sorted keys, by pydantic's encoder where that writes it so."""
-    try:
-        return put_together(chain(plain_parts(value), (after,)))
-    except (TypeError, ValueError):
-        return put_together(chain(json_parts(value, _encode, sort=True), (after,)))
+    """Return ``value`` without white space and with sorted keys."""
+    return put_together(chain(json_parts(value, _encode, sort=True), (after,)))
 
 
 def _encode(value: object) -> bytes:
-    return _ENCODER.encode(value).encode("utf-8")
+    """Encode by pydantic's encoder where that writes it as the standard library's does."""
+    try:
+        return plain_json(value)
+    except (TypeError, ValueError):
+        return _ENCODER.encode(value).encode("utf-8")

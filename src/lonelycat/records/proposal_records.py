@@ -14,7 +14,6 @@ from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
 from lonelycat.lifecycle import Status, advance
-from lonelycat.platforms import native_calls
 from lonelycat.records import audit as log
 from lonelycat.records import proposals as rows
 from lonelycat.records import tables
@@ -30,9 +29,9 @@ class ProposalRecords(Foundation):
 
     @cached_property
     def _stored_changesets(self) -> WeakValueDictionary[str, ChangeSet]:
-        """Change sets that were stored here and that somebody still holds, by the digest of their text.
+        """Change sets that were stored here and that somebody still holds, by the digest of what their row says.
 
-        They need not be in memory twice, nor read again: what has the same text is the same.
+        They need not be in memory twice, nor read again: what has the same text, or the same hash of it, is the same.
         """
         return WeakValueDictionary()
 
@@ -80,12 +79,10 @@ class ProposalRecords(Foundation):
         """
         created = self._now()
         stored = rows.first_form(plan, changeset, decision, status, created)
-        if changeset.is_long:
-            native_calls().give_back_memory()  # what its text took to make; SQLite takes that text twice more
         with self.database.write() as connection:
             earlier = rows.read(connection, plan.id)
             if earlier is not None:
-                if earlier.values["body_digest"] == stored.values["body_digest"]:
+                if earlier.was_made_of(plan, changeset):
                     return False
                 raise RefusedError(
                     "PLAN_ID_TAKEN",
@@ -136,7 +133,8 @@ class ProposalRecords(Foundation):
         with self.database.read() as connection:
             found = {plan_id: rows.read(connection, plan_id) for plan_id in self._plan_ids(connection, None, None)}
             key = self.signer.public_key
-            return sorted(plan_id for plan_id, row in found.items() if row is not None and not row.is_intact(key))
+            rows_found = ((plan_id, row) for plan_id, row in found.items() if row is not None)
+            return sorted(plan_id for plan_id, row in rows_found if not row.is_intact(connection, key))
 
     def find_plan_id(self, identifier: str) -> str | None:
         """Return the plan that a plan, change set, decision, approval or execution id belongs to, or None."""
@@ -207,12 +205,15 @@ class ProposalRecords(Foundation):
             self._rewrite(connection, changed, event)
 
     def _complete(self, connection: Connection, stored: rows.StoredProposal) -> Proposal:
-        return rows.with_history(connection, rows.checked(stored, self.signer.public_key, self._stored_changesets))
+        return rows.with_history(connection, self._checked(connection, stored))
+
+    def _checked(self, connection: Connection, stored: rows.StoredProposal) -> Proposal:
+        return rows.checked(connection, stored, self.signer.public_key, self._stored_changesets)
 
     def _intact(self, connection: Connection, plan_ids: Sequence[str]) -> list[Proposal]:
         found = (rows.read(connection, plan_id) for plan_id in plan_ids)
         key = self.signer.public_key
-        return [self._complete(connection, row) for row in found if row is not None and row.is_intact(key)]
+        return [self._complete(connection, row) for row in found if row is not None and row.is_intact(connection, key)]
 
     def _plan_ids(self, connection: Connection, status: Status | None, limit: int | None) -> list[str]:
         t = tables.proposals.c
@@ -227,7 +228,7 @@ class ProposalRecords(Foundation):
             stored = rows.read(connection, plan_id)
             if stored is None:
                 raise InputError("PLAN_UNKNOWN", f"no proposal {plan_id} is stored here", "See `lonelycat status`.")
-            yield connection, stored, rows.checked(stored, self.signer.public_key, self._stored_changesets)
+            yield connection, stored, self._checked(connection, stored)
 
     def _rewrite(self, connection: Connection, stored: rows.StoredProposal, event: AuditEvent) -> None:
         digest = rows.write(connection, self.signer, stored, new=False)

@@ -2,6 +2,7 @@
 
 Invariants:
 - A proposal's digest covers every column and every approval; the gate seals it. What was edited by hand is refused.
+  Of a long change set the column holds the hash of a text beside the row (``changeset_texts.py``).
 - A change that was denied for a secret is stored without contents: a reference to bytes that are kept nowhere.
 - An approval is consumed once: its id is the primary key of the table of consumed approvals.
 """
@@ -26,6 +27,7 @@ from lonelycat.governance.policy import Verdict
 from lonelycat.governance.secret_names import told_paths
 from lonelycat.governance.signing import Signer
 from lonelycat.lifecycle import Status
+from lonelycat.records import changeset_texts as texts
 from lonelycat.records import standing
 from lonelycat.records.database import insert_rows
 from lonelycat.records.entries import OpenPlan, Proposal
@@ -53,10 +55,16 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class StoredProposal:
-    """A proposal's row as it lies in the database: its columns and its approvals' documents, in order."""
+    """A proposal's row as it lies in the database: its columns and its approvals' documents, in order.
+
+    Attributes:
+        beside: the change set whose text is still to be put beside the row; None where that has been done, or where
+            the row itself holds the text.
+    """
 
     values: dict[str, Any]
     approvals: tuple[str, ...]
+    beside: ChangeSet | None = None
 
     def with_values(self, **values: Any) -> StoredProposal:
         """Return the row with other values in some columns."""
@@ -67,21 +75,30 @@ class StoredProposal:
         redacted = "redacted" if self.values["redacted"] else "whole"
         return digest_of(*(self.values[name] for name in _COLUMNS), redacted, *self.approvals)
 
-    def is_intact(self, public_key: str) -> bool:
-        """Tell whether the row is as the gate sealed it."""
+    def is_intact(self, connection: Connection, public_key: str) -> bool:
+        """Tell whether the row, and what lies beside it, is as the gate sealed it."""
         try:
             digest = self.digest()
+            key, signature = str(self.values["plan_id"]), str(self.values["seal"])
+            sealed = digest == self.values["digest"] and is_sealed(public_key, TABLE, key, digest, signature)
+            return sealed and texts.is_whole(connection, key, self.values["changeset"])
         except (AttributeError, TypeError):  # a column of another type than text
             return False
-        key, signature = str(self.values["plan_id"]), str(self.values["seal"])
-        return digest == self.values["digest"] and is_sealed(public_key, TABLE, key, digest, signature)
+
+    def was_made_of(self, plan: ChangePlan, changeset: ChangeSet) -> bool:
+        """Tell whether this is the row of that very plan and change set, whatever was decided since."""
+        plan_text, body = plan.model_dump_json(), self.values["body_digest"]
+        if body == digest_of(plan_text, texts.column_text(changeset)):
+            return True
+        # An earlier version put the text into the row, however long it was.
+        return changeset.is_long and bool(body == digest_of(plan_text, changeset.model_dump_json()))
 
 
 def first_form(
     plan: ChangePlan, changeset: ChangeSet, decision: GovernanceDecision, status: Status, created_at: str
 ) -> StoredProposal:
     """Return the row for a new proposal."""
-    plan_text, changeset_text = plan.model_dump_json(), changeset.model_dump_json()
+    plan_text, changeset_text = plan.model_dump_json(), texts.column_text(changeset)
     values: dict[str, Any] = {
         "plan_id": plan.id,
         "changeset_id": changeset.id,
@@ -94,7 +111,8 @@ def first_form(
         "redacted": False,
         "body_digest": digest_of(plan_text, changeset_text),
     }
-    return decided(StoredProposal(values, ()), plan, changeset, decision, status)
+    beside = changeset if texts.lies_beside(changeset_text) else None
+    return decided(StoredProposal(values, (), beside), plan, changeset, decision, status)
 
 
 def decided(
@@ -107,16 +125,14 @@ def decided(
         "decision": decision.model_dump_json(),
         "status": str(status),
     }
-    if denies_a_secret(decision):
-        names = told_paths([*plan.affected_paths, *(path for change in changeset.changes for path in change.paths)])
-        told = plan.model_copy(update={"affected_paths": tuple(names[path] for path in plan.affected_paths)})
-        shown = ChangePlan.model_validate(redact_json(told.model_dump(mode="json")))
-        values |= {
-            "plan": shown.model_dump_json(),
-            "changeset": without_contents(changeset, names).model_dump_json(),
-            "redacted": True,
-        }
-    return replace(stored, values=values)
+    if not denies_a_secret(decision):
+        return replace(stored, values=values)
+    names = told_paths([*plan.affected_paths, *(path for change in changeset.changes for path in change.paths)])
+    told = plan.model_copy(update={"affected_paths": tuple(names[path] for path in plan.affected_paths)})
+    shown = ChangePlan.model_validate(redact_json(told.model_dump(mode="json")))
+    kept = without_contents(changeset, names)
+    values |= {"plan": shown.model_dump_json(), "changeset": texts.column_text(kept), "redacted": True}
+    return replace(stored, values=values, beside=kept if texts.lies_beside(values["changeset"]) else None)
 
 
 def denies_a_secret(decision: GovernanceDecision) -> bool:
@@ -154,22 +170,24 @@ def read(connection: Connection, plan_id: str) -> StoredProposal | None:
     return StoredProposal(dict(row._mapping), tuple(documents))
 
 
-def checked(stored: StoredProposal, public_key: str, known: Mapping[str, ChangeSet]) -> Proposal:
+def checked(
+    connection: Connection, stored: StoredProposal, public_key: str, known: Mapping[str, ChangeSet]
+) -> Proposal:
     """Return the proposal that the row holds.
 
     Args:
-        known: change sets that are in memory, by the digest of the text that they were stored as.
+        known: change sets that are in memory, by the digest of what their row says of them.
 
     Raises:
-        RefusedError: ``STORED_CHANGESET_TAMPERED`` if the row is not as the gate sealed it.
+        RefusedError: ``STORED_CHANGESET_TAMPERED`` if the row, or what lies beside it, is not as the gate sealed it.
     """
     values = stored.values
     try:
-        if not stored.is_intact(public_key):
+        if not stored.is_intact(connection, public_key):
             raise ValueError("the seal does not match")
         return Proposal(
             plan=ChangePlan.model_validate_json(values["plan"]),
-            changeset=_changeset(values["changeset"], known),
+            changeset=_changeset(connection, values, known),
             decision=GovernanceDecision.model_validate_json(values["decision"]),
             status=Status(values["status"]),
             approvals=tuple(GovernanceApproval.model_validate_json(text) for text in stored.approvals),
@@ -186,9 +204,9 @@ def checked(stored: StoredProposal, public_key: str, known: Mapping[str, ChangeS
         ) from error
 
 
-def _changeset(text: str, known: Mapping[str, ChangeSet]) -> ChangeSet:
-    same = known.get(digest_of(text)) if known else None
-    return ChangeSet.from_stored(text) if same is None else same
+def _changeset(connection: Connection, values: dict[str, Any], known: Mapping[str, ChangeSet]) -> ChangeSet:
+    same = known.get(digest_of(values["changeset"])) if known else None
+    return texts.load(connection, values["plan_id"], values["changeset"]) if same is None else same
 
 
 def write(
@@ -205,11 +223,13 @@ def write(
         connection.execute(proposals.insert(), values)
         if blobs and not values["redacted"]:
             insert_rows(connection, blob_refs, ("owner", "sha256"), ((key, blob) for blob in sorted(set(blobs))))
-        return digest
-    changed = connection.execute(proposals.update().where(proposals.c.plan_id == key).values(values)).rowcount
-    if changed != 1:
-        raise StateError("DATABASE_CORRUPT", f"the proposal {key} vanished while it was updated", "See `doctor`.")
-    if values["redacted"]:
+    else:
+        changed = connection.execute(proposals.update().where(proposals.c.plan_id == key).values(values)).rowcount
+        if changed != 1:
+            raise StateError("DATABASE_CORRUPT", f"the proposal {key} vanished while it was updated", "See `doctor`.")
+    if stored.beside is not None:
+        texts.write_parts(connection, key, stored.beside)
+    if values["redacted"] and not new:
         connection.execute(delete(blob_refs).where(blob_refs.c.owner == key))
     return digest
 

@@ -7,16 +7,18 @@ So an edited, removed or added artifact is seen, and so is an audit log that was
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from lonelycat.changes import strict_json
-from lonelycat.changes.changeset import ChangeSet
+from lonelycat.changes.changeset import ChangeSet, FileChange
 from lonelycat.changes.digest import FlatRows
+from lonelycat.changes.long_json import Rows
 from lonelycat.clock import isoformat
 from lonelycat.errors import InputError
 from lonelycat.governance.decision import GovernanceApproval, GovernanceDecision
 from lonelycat.governance.signing import Signer, verify_signature
-from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory, json_document
+from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory, document_parts
 from lonelycat.records.entries import AuditHead
 from lonelycat.records.execution import ExecutionResult
 
@@ -32,13 +34,14 @@ def write_receipt(
     decision: GovernanceDecision,
     approvals: Sequence[GovernanceApproval],
     audit_head: AuditHead,
-) -> dict[str, object]:
+) -> None:
     """Sign and write ``receipt.json``, and make it and all it speaks of durable; call it when all else is written.
 
     Args:
         approvals: those that the execution consumed.
         audit_head: what ``Records.finish_execution`` returned.
     """
+    rows = partial(map, FileChange.canonical, changeset.changes)
     statement: dict[str, object] = {
         "statement": STATEMENT,
         "execution_id": result.execution_id,
@@ -56,16 +59,15 @@ def write_receipt(
             {"id": a.id, "approved_by": a.approved_by, "method": a.method, "decision_digest": a.decision_digest}
             for a in approvals
         ],
-        "files": FlatRows(change.canonical() for change in changeset.changes),
+        # It is signed and then written: a long list is made twice rather than held.
+        "files": Rows(rows) if changeset.is_long else FlatRows(rows()),
         "artifacts": directory.digests(as_noted=True),
         "audit_head": {"seq": audit_head.seq, "hash": audit_head.hash},
         "started_at": isoformat(result.started_at),
         "finished_at": isoformat(result.finished_at),
         "public_key": signer.public_key,
     }
-    receipt = {**statement, "signature": signer.sign(statement)}
-    directory.seal(json_document(receipt))
-    return receipt
+    directory.seal(document_parts({**statement, "signature": signer.sign(statement)}))
 
 
 def read_receipt(directory: ArtifactDirectory) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The migration that the metadata below corresponds to."""
 
 metadata = MetaData()
@@ -49,6 +49,15 @@ proposals = Table(
     Index("proposals_by_changeset", "changeset_id"),
     Index("proposals_by_decision", "decision_id"),
 )
+
+changeset_parts = Table(
+    "changeset_parts",
+    metadata,
+    Column("plan_id", Text, ForeignKey("proposals.plan_id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+)
+"""Texts of change sets that are too long for the proposal's row, which then names their hash."""
 
 approvals = Table(
     "approvals",

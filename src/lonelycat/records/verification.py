@@ -173,7 +173,7 @@ def _check_proposal(connection: Connection, walk: Walk, key: Key) -> AuditProble
     stored, intact = (None, False) if row is None else (str(row.values["digest"]), False)
     if row is not None:
         try:
-            proposal = proposals.checked(row, walk.public_key, {})
+            proposal = proposals.checked(connection, row, walk.public_key, {})
             wanted = proposals.blobs_of(proposal.changeset)
             # A base may be missing: it has the name of its bytes, and without it a rebase only finds fewer hunks.
             bases = {change.old_hash for change in proposal.changeset.changes}

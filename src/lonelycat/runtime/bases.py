@@ -37,7 +37,8 @@ def keep_bases(wiring: Wiring, changeset: ChangeSet, contents: WorkspaceContents
     kept: set[str] = set()
     left = MAX_TOTAL_BYTES
     for change in changeset.changes:
-        if not has_hunks(change) or change.old_hash in kept:
+        old_hash = change.old_hash
+        if old_hash is None or not has_hunks(change) or old_hash in kept:
             continue
         if not _is_text(contents.new(change), MAX_TEXT_BYTES):
             continue
@@ -45,7 +46,8 @@ def keep_bases(wiring: Wiring, changeset: ChangeSet, contents: WorkspaceContents
         if old is None or not _is_text(old, min(MAX_TEXT_BYTES, left)) or any(find_secrets(old)):
             continue
         with suppress(OSError):
-            kept.add(wiring.blobs.put_expendable(old).sha256)
+            wiring.blobs.put_expendable(old)
+            kept.add(old_hash)  # that of these bytes; a text of its own for each takes more than the set
             left -= len(old)
     return kept
 

@@ -290,6 +290,7 @@ class Finisher:
             return
         paths = all_to_wire(result.files_changed)
         artifacts.write_json("execution.json", {**result.model_dump(mode="json"), "files_changed": paths})
+        give_back_memory(self._request.changeset)  # what recording it took
         write_receipt(
             artifacts,
             self._wiring.signer,

@@ -216,6 +216,7 @@ class Pipeline:
         finisher.rollback_seconds = constraints.max_rollback_time
         checks = ServiceChecks(self._wiring, context, policy, held.for_children)
         checks.take_baseline(request.plan.health_checks)
+        give_back_memory(request.changeset)  # what admitting and describing it took
         with self._transaction(context, held) as transaction:
             try:
                 self._rehearse_change(context, request, policy, checks, finisher)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lonelycat.changes.digest import canonical_json
-from lonelycat.changes.long_json import json_parts, put_together
+from lonelycat.changes.long_json import Rows, json_parts, put_together
 
 ROWS = [{"b": number, "a": f"é{number}\u2028", "c": [None, True, {"x": []}]} for number in range(2500)]
 
@@ -37,6 +37,23 @@ def test_the_canonical_form_of_a_long_document_is_that_of_its_members() -> None:
     assert document == b'{"a":1,"z":[' + b",".join(map(canonical_json, ROWS)) + b"]}"
     assert canonical_json({"z": ROWS, "a": 1}, b"before ") == b"before " + document
     assert canonical_json(float("1e300"), b"before ") == b"before 1e+300"  # what rfc8785 has to write
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
+def test_rows_that_are_made_while_they_are_written_are_a_list(count: int) -> None:
+    made: list[int] = []
+
+    def make() -> Iterator[object]:
+        made.append(count)
+        return iter(ROWS[:count])
+
+    rows = Rows(make)
+    for _ in range(2):
+        assert canonical_json({"z": rows, "a": 1}) == canonical_json({"z": ROWS[:count], "a": 1})
+    assert made == [count, count]
+    whole = canonical_json({"z": ROWS[:count], "a": float("1e300")})  # what rfc8785 has to write
+    assert canonical_json({"z": rows, "a": float("1e300")}) == whole
+    assert canonical_json({"z": Rows(lambda: [{"\u00e9": 1}, {"a": 1}])}) == '{"z":[{"\u00e9":1},{"a":1}]}'.encode()
 
 
 def test_putting_parts_together_takes_little_more_than_the_whole() -> None:

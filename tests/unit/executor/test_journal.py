@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 
 import pytest
 
 from lonelycat.errors import StateError
+from lonelycat.executor import journal
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.journal import JOURNAL, JournalContents, JournalWriter, RecordType, read_journal
 
@@ -64,6 +66,35 @@ def test_no_name_looks_like_the_beginning_of_a_frame(filesystem: FileSystem, dir
     assert _bytes(directory).count(b"\x89LCJ") == 2
     contents = read_journal(filesystem, directory)
     assert contents is not None and [record.body for record in contents.records] == [body, body]
+
+
+@pytest.mark.parametrize("most", [16, 60, 1 << 20])
+def test_a_long_frame_is_written_in_parts_and_is_the_same(
+    filesystem: FileSystem, directory: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written() -> tuple[bytes, int]:
+        calls: list[bytes] = []
+
+        class Counting(FileSystem):
+            def write(self, fd: int, data: bytes) -> None:
+                calls.append(data)
+                super().write(fd, data)
+
+        with suppress(FileNotFoundError):
+            os.unlink(JOURNAL, dir_fd=directory)
+        writer = JournalWriter(Counting(), directory, 5)
+        writer.begin({"rows": [[number, "\u00fc"] for number in range(2500)]})
+        writer.append(RecordType.COMMITTED, {})
+        return _bytes(directory), len(calls)
+
+    whole, calls = written()
+    assert calls == 2
+    monkeypatch.setattr(journal, "_CHUNK", most)
+    parts, calls = written()
+    assert parts == whole and (calls > 4) == (most < 100)
+    contents = read_journal(filesystem, directory)
+    assert _types(contents) == ["intent", "committed"]
+    assert contents is not None and (contents.valid_bytes, contents.torn) == (len(whole), False)
 
 
 def test_a_draft_is_no_journal(filesystem: FileSystem, directory: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lonelycat.changes import changeset as changesets
 from lonelycat.changes.changeset import BlobRef, ChangeSet, FileChange
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.governance.decision import GovernanceDecision
@@ -79,6 +80,17 @@ def test_what_does_not_fit_is_read_again_and_compared_once(monkeypatch: pytest.M
     assert made.asked == 20
     assert [member.old for member in members] == [made.content(member.change.path, 0) for member in members]
     assert made.asked == 30
+
+
+def test_of_a_long_change_set_only_what_was_read_last_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Made(lines=50)
+    for few, asked in ((True, 8), (False, 16)):
+        monkeypatch.setattr(changesets, "_LONG", 5 if few else 4)
+        members = Facts([made.change(f"m{number}.py") for number in range(4)], made).members
+        before = made.asked
+        for _ in range(2):
+            assert all(member.old and member.old and member.new and member.new for member in members)
+        assert made.asked - before == asked
 
 
 def test_contents_that_are_gone_when_asked_again_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from lonelycat.changes.long_json import Rows
 from lonelycat.errors import InputError, StateError
 from lonelycat.governance.signing import Ed25519Signer
 from lonelycat.platforms import native_calls
-from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory, json_document
+from lonelycat.records.artifacts import RECEIPT, ArtifactDirectory, document_parts, json_document
 from lonelycat.records.receipts import read_receipt, verify_receipt
 from lonelycat.records.redaction import Redactor
 
@@ -145,9 +146,9 @@ def test_a_receipt_that_is_not_durable_is_not_there(
         else:
             patch.setattr(type(native_calls()), "fsync", full)
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-            directory.seal(b"{}")
+            directory.seal((b"{", b"}"))
     assert directory.names() == ("diff.patch",), "who fails to write it goes on to note that, in what it speaks of"
-    directory.seal(b"{}")
+    directory.seal((b"{", b"}"))
     assert directory.read(RECEIPT) == b"{}"
 
 
@@ -282,7 +283,7 @@ def test_a_long_document_is_written_as_a_short_one_would_be(tmp_path: Path, coun
     "value",
     [
         *({}, [], None, "x", [[], {}, [[]]], {"b": {"z": None, "a": [True, False]}, "a": []}),
-        *({"é": "\u2028 \x7f \x00 \n \" \\ /", "1": "\U0001f63c"}, [0, -1, 2**53, 2**80, 0.25, 1e-7, 1e300, 12.5]),
+        *({"é": '\u2028 \x7f \x00 \n " \\ /', "1": "\U0001f63c"}, [0, -1, 2**53, 2**80, 0.25, 1e-7, 1e300, 12.5]),
     ],
 )
 def test_what_people_read_is_what_the_standard_library_would_write(value: object) -> None:
@@ -309,3 +310,15 @@ def test_a_long_document_with_what_only_the_standard_library_writes_is_written_b
     assert document.startswith(b'{"a":1,"z":[{"name":"\xc3\xa9","seconds":0.0,"size":1152921504606846976},')
     assert document.endswith(b"}]}\n")
     assert json.loads(document) == {"z": rows, "a": 1}
+
+
+@pytest.mark.parametrize("count", [1, 100, 5000])
+def test_a_document_in_parts_is_the_document(count: int) -> None:
+    rows = [{"b": number, "a": "\u00e9"} for number in range(count)]
+    expected = json_document({"c": rows, "a": None, "z": "z"})
+    parts = list(document_parts({"c": Rows(lambda: rows), "a": None, "z": "z"}))
+    assert b"".join(parts) == expected
+    assert json.loads(expected) == {"c": rows, "a": None, "z": "z"}
+    assert max(map(len, parts)) < 40_000
+    with pytest.raises(TypeError):
+        list(document_parts({"a": {1, 2}}))

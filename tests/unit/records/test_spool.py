@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,7 @@ def test_a_part_that_reaches_beyond_it_is_refused(tmp_path: Path) -> None:
     with spool:
         for wrong in ({"offset": refs[-1].offset + 1}, {"size": refs[-1].size + 1}, {"offset": 10**9}):
             with pytest.raises(RefusedError) as caught:
-                store.read(refs[-1].model_copy(update=wrong))
+                store.read(replace(refs[-1], **wrong))
             assert caught.value.code == "BLOB_TAMPERED"
 
 

@@ -20,6 +20,7 @@ def _as_first_written(case: Any) -> None:
     """Make of the database what version 0001 had: its tables, without what came later."""
     with closing(sqlite3.connect(case.path)) as db:
         db.execute("DROP TABLE standing")
+        db.execute("DROP TABLE changeset_parts")
         db.execute("UPDATE alembic_version SET version_num = '0001'")
         db.commit()
 
