@@ -8,6 +8,7 @@ archive of a thousand small files.
 Invariants:
 - The archive is durable before INTENT is published, and is never written to again.
 - It holds exactly the bytes that were hashed when the base was checked.
+- Where it is, hard links can be made: undo needs them, and a file system without any is refused before a change.
 - It is a plain ustar archive of workspace paths, so that a person whose journal is damaged can unpack it.
 """
 
@@ -23,6 +24,7 @@ from lonelycat.executor.operations import FileOperation
 from lonelycat.executor.tree import Found
 
 ARCHIVE = "old.tar"
+_FURTHER_NAME = "old.tar.link"
 FILE_BYTES = 16 * 1024
 """Of a larger file a link costs less than a copy."""
 _BLOCK = 512
@@ -95,10 +97,16 @@ class OldCopies:
         self._part, self._written = [], self._size
 
     def finish(self) -> None:
-        """Write what is left, and the archive's end."""
+        """Write what is left, and the archive's end; make sure of the links that undo will make.
+
+        Raises:
+            OSError: as :meth:`take`; the file system has no hard links.
+        """
         if self._size:
             self._part.append(bytes(2 * _BLOCK))
             self._write()
+            self._filesystem.hard_link(self._stage, ARCHIVE, self._stage, _FURTHER_NAME)
+            self._filesystem.unlink(self._stage, _FURTHER_NAME)
         self.close()
 
     def close(self) -> None:
