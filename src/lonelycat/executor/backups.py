@@ -24,8 +24,8 @@ from lonelycat.executor.old_copies import ARCHIVE, OldCopy, read_copies
 from lonelycat.executor.operations import FileOperation
 from lonelycat.executor.undo_view import UndoView
 
-_NOT_LINKED = frozenset({errno.EPERM, errno.EMLINK, errno.ENOENT})
-"""How a link fails when the file is gone, is not ours any more or has too many names."""
+_NOT_LINKED = frozenset({errno.EPERM, errno.EMLINK, errno.ENOENT, errno.EXDEV})
+"""How a link fails when the file is gone, cannot be linked, has too many names or is a mount."""
 
 
 def complete_backups(look: UndoView) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.crash.real_disks import MS_BIND, in_own_mounts, mount
 
 from lonelycat.changes.changeset import BlobRef, FileChange
 from lonelycat.executor.filesystem import FileSystem
@@ -35,6 +36,26 @@ def _begun(root: Path, filesystem: FileSystem | None = None) -> Iterator[Transac
         yield transaction
 
 
+class Before(FileSystem):
+    """Somebody does something right before the first call of a kind."""
+
+    def __init__(self, call: str, act: Callable[[], None]) -> None:
+        self._waiting: list[Callable[[], None]] = [act]
+        real = getattr(super(), call)
+
+        def acted(*arguments: object) -> object:
+            while self._waiting:
+                self._waiting.pop()()
+            return real(*arguments)
+
+        setattr(self, call, acted)
+
+
+def bind(place: Path) -> None:
+    """Mount a file on itself, as a container has it into which single files were mounted."""
+    mount(str(place), place, "", flags=MS_BIND)
+
+
 def _held(root: Path) -> dict[str, bytes]:
     return {name: (root / name).read_bytes() for name in NAMES}
 
@@ -52,3 +73,24 @@ def test_a_file_system_without_hard_links_refuses_before_anything_is_changed(wor
             transaction.stage(UPDATES, {})
         transaction.abandon()
     assert _held(workspace) == OLD and list((workspace / ".lonelycat/tx").iterdir()) == []
+
+
+@pytest.mark.parametrize("call", ["hard_link", "exchange"])
+def test_a_file_that_another_is_mounted_on_is_left_alone_and_the_others_go_back(call: str, workspace: Path) -> None:
+    """It can neither be exchanged nor linked, whether it is mounted on before the change or in its middle."""
+
+    def work() -> tuple[list[str], list[str]]:
+        with _begun(workspace, Before(call, lambda: bind(workspace / NAMES[3]))) as transaction:
+            try:
+                transaction.stage(UPDATES, {})
+                transaction.apply()
+            except OSError as error:
+                assert error.errno in (errno.EXDEV, errno.EBUSY)
+            if not (workspace / ".lonelycat/tx/exec_t/journal").exists():
+                transaction.abandon()
+                return [], []
+            report = transaction.undo()
+            return report.conflicts, report.problems
+
+    assert in_own_mounts(work) == ([], [])
+    assert _held(workspace) == OLD
