@@ -2,7 +2,7 @@
 
 Small old files of a large change set have a copy in an archive and no hard link (``old_copies.py``). Undo begins by
 making the link, from wherever the old file is: in the stage if its exchange was made, in the tree if not. After a power
-cut that left one side of an exchange it is in neither, and its copy becomes the backup.
+cut that left one side of an exchange it is in neither, or somebody wrote to it: then its copy becomes the backup.
 
 Invariants:
 - What exists is never touched: run again after a crash, this goes on where it was.
@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -22,6 +21,7 @@ from lonelycat.changes.paths import printable
 from lonelycat.errors import LonelyCatError
 from lonelycat.executor.old_copies import ARCHIVE, OldCopy, read_copies
 from lonelycat.executor.operations import FileOperation
+from lonelycat.executor.undo_proof import ANY_LINKS
 from lonelycat.executor.undo_view import UndoView
 
 _NOT_LINKED = frozenset({errno.EPERM, errno.EMLINK, errno.ENOENT, errno.EXDEV})
@@ -47,8 +47,8 @@ def _link(look: UndoView, operation: FileOperation, inode: int) -> bool:
     """Link the old file from where it is; tell whether it was found."""
     for directory, name in _places(look, operation):
         try:
-            there = look.fs.stat(directory, name)
-            if (there.st_dev, there.st_ino) != (look.tree.device, inode) or not stat.S_ISREG(there.st_mode):
+            there = _old_file(look, operation, inode, directory, name)
+            if there is None:
                 continue
             look.fs.hard_link(directory, name, look.stage, operation.backup_name)
         except OSError as error:
@@ -59,6 +59,24 @@ def _link(look: UndoView, operation: FileOperation, inode: int) -> bool:
             return True
         look.fs.unlink(look.stage, operation.backup_name)  # somebody put another one in its place meanwhile
     return False
+
+
+def _old_file(look: UndoView, operation: FileOperation, inode: int, directory: int, name: str) -> os.stat_result | None:
+    """Return the status of ``name`` if it is the old file, with the old bytes.
+
+    Its number alone does not say so: once an old file without a link is removed, the next new one may get it.
+    """
+    there = look.fs.stat(directory, name)
+    if (there.st_dev, there.st_ino) != (look.tree.device, inode):
+        return None
+    try:
+        found = look.tree.look_in(directory, name, operation.path, links=ANY_LINKS)
+    except LonelyCatError:
+        return None
+    old = operation.old
+    if found is None or old is None or found.identity.is_link or found.identity.sha256 != old.sha256:
+        return None
+    return there
 
 
 def _places(look: UndoView, operation: FileOperation) -> Iterator[tuple[int, str]]:

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.crash.real_disks import MS_BIND, in_own_mounts, mount
+from tests.crash.real_disks import KINDS, MS_BIND, Disk, in_own_mounts, mount
 
 from lonelycat.changes.changeset import BlobRef, FileChange
+from lonelycat.errors import ConflictError
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.transaction import Transaction
 
 NAMES = tuple(f"file-{number}" for number in range(5))
+OLD = {name: name.encode() for name in NAMES}
 UPDATES = tuple(FileChange.update(name, name.encode(), b"new " + name.encode()) for name in NAMES)
 pytestmark = pytest.mark.usefixtures("either_backup")
 
@@ -25,9 +27,13 @@ def _no_blobs(_: BlobRef) -> list[bytes]:
 
 @pytest.fixture
 def workspace(root: Path) -> Path:
-    for name in NAMES:
-        (root / name).write_bytes(name.encode())
+    _write_old(root)
     return root
+
+
+def _write_old(root: Path) -> None:
+    for name in NAMES:
+        (root / name).write_bytes(OLD[name])
 
 
 @contextmanager
@@ -58,9 +64,6 @@ def bind(place: Path) -> None:
 
 def _held(root: Path) -> dict[str, bytes]:
     return {name: (root / name).read_bytes() for name in NAMES}
-
-
-OLD = {name: name.encode() for name in NAMES}
 
 
 def test_a_file_system_without_hard_links_refuses_before_anything_is_changed(workspace: Path) -> None:
@@ -94,3 +97,34 @@ def test_a_file_that_another_is_mounted_on_is_left_alone_and_the_others_go_back(
 
     assert in_own_mounts(work) == ([], [])
     assert _held(workspace) == OLD
+
+
+def test_another_file_with_the_inode_of_the_old_one_is_not_taken_for_it(tmp_path: Path) -> None:
+    """ext4 gives a number away again at once; who removes a file and writes it anew, as git does, gets the same."""
+
+    def work() -> tuple[list[str], bytes, list[bytes]]:
+        disk = Disk(KINDS["ext4"], tmp_path)
+        try:
+            root, theirs = disk.place, disk.place / NAMES[3]
+            _write_old(root)
+
+            def rewrite() -> None:
+                number = theirs.stat().st_ino
+                theirs.unlink()
+                theirs.write_bytes(b"theirs")
+                reused.append(theirs.stat().st_ino == number)
+
+            reused: list[bool] = []
+            with _begun(root, Before("exchange", rewrite)) as transaction:
+                transaction.stage(UPDATES, {})
+                with pytest.raises(ConflictError):
+                    transaction.apply()
+                report = transaction.undo()
+                transaction.clean_up()
+            assert reused == [bool(transaction.intent.inodes)], "a link keeps the number in use, a copy does not"
+            kept = [place.read_bytes() for place in (root / ".lonelycat/quarantine").iterdir()]
+            return report.problems, theirs.read_bytes(), kept
+        finally:
+            disk.close()
+
+    assert in_own_mounts(work) == ([], b"theirs", [OLD[NAMES[3]]])
