@@ -22,7 +22,7 @@ from lonelycat.errors import LonelyCatError
 from lonelycat.executor.old_copies import ARCHIVE, OldCopy, read_copies
 from lonelycat.executor.operations import FileOperation
 from lonelycat.executor.undo_proof import ANY_LINKS
-from lonelycat.executor.undo_view import UndoView
+from lonelycat.executor.undo_view import UndoView, holds
 
 _NOT_LINKED = frozenset({errno.EPERM, errno.EMLINK, errno.ENOENT, errno.EXDEV})
 """How a link fails when the file is gone, cannot be linked, has too many names or is a mount."""
@@ -87,17 +87,30 @@ def _places(look: UndoView, operation: FileOperation) -> Iterator[tuple[int, str
 
 def _copy(look: UndoView, lost: dict[str, FileOperation]) -> Iterator[str]:
     """Make backups from the archive; yield what is wrong."""
+    why = ""
     try:
         for copy in read_copies(look.fs, look.stage):
             operation = lost.get(copy.path)
             if operation is None or operation.old is None:
                 continue
             if hashlib.sha256(copy.data).hexdigest() == operation.old.sha256:
-                _make_backup(look, lost.pop(copy.path), copy)
+                _make_backup(look, operation, copy)
+                del lost[copy.path]
     except OSError as error:
-        yield f"{ARCHIVE}: {error.strerror or 'an I/O error'}"
+        why = error.strerror or "an I/O error"
+    missed = [path for path, operation in lost.items() if not _is_in_its_place(look, operation)]
+    if why and missed:
+        yield f"{ARCHIVE}: {why}"
         return
-    yield from (f"the old {printable(path)} is gone, and its copy in {ARCHIVE} is damaged" for path in lost)
+    yield from (f"the old {printable(path)} is gone, and its copy in {ARCHIVE} is damaged" for path in missed)
+
+
+def _is_in_its_place(look: UndoView, operation: FileOperation) -> bool:
+    """Whether the path holds what it held before, and so needs no backup, whatever file that is by now."""
+    try:
+        return holds(look.in_tree(operation.path), operation.old)
+    except OSError:
+        return False
 
 
 def _make_backup(look: UndoView, operation: FileOperation, copy: OldCopy) -> None:

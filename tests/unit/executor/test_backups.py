@@ -13,6 +13,7 @@ from tests.crash.real_disks import KINDS, MS_BIND, Disk, in_own_mounts, mount
 from lonelycat.changes.changeset import BlobRef, FileChange
 from lonelycat.errors import ConflictError
 from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome
 from lonelycat.executor.transaction import Transaction
 
 NAMES = tuple(f"file-{number}" for number in range(5))
@@ -128,3 +129,31 @@ def test_another_file_with_the_inode_of_the_old_one_is_not_taken_for_it(tmp_path
             disk.close()
 
     assert in_own_mounts(work) == ([], b"theirs", [OLD[NAMES[3]]])
+
+
+@contextmanager
+def _left(root: Path, *, applied: bool = True) -> Iterator[Path]:
+    """Yield the stage of a transaction that nobody finishes."""
+    with _begun(root) as transaction:
+        transaction.stage(UPDATES, {})
+        if applied:
+            transaction.apply()
+    yield root / ".lonelycat/tx/exec_t"
+
+
+def _recover(root: Path) -> Recovered:
+    recovery = Recovery(FileSystem(), root, 6, chunk=4096, was_recorded=lambda _: False, record=lambda _: None)
+    (found,) = recovery.run()
+    return found
+
+
+def test_a_path_that_holds_its_old_bytes_needs_neither_link_nor_copy(workspace: Path, either_backup: str) -> None:
+    """A power cut may take the archive, or the links, and leave the journal; then nothing was applied."""
+    with _left(workspace, applied=False) as stage:
+        for lost in [stage / "old.tar"] if either_backup == "copied" else stage.glob("*.old"):
+            lost.unlink()
+    again = workspace / "again"
+    again.write_bytes(OLD[NAMES[3]])
+    again.rename(workspace / NAMES[3])  # as a restored backup has it: another inode
+    assert _recover(workspace).outcome is RecoveryOutcome.UNDONE
+    assert _held(workspace) == OLD
