@@ -21,6 +21,7 @@ from lonelycat.changes.paths import printable
 from lonelycat.errors import LonelyCatError
 from lonelycat.executor.old_copies import ARCHIVE, OldCopy, read_copies
 from lonelycat.executor.operations import FileOperation
+from lonelycat.executor.tree_digest import PathState
 from lonelycat.executor.undo_proof import ANY_LINKS
 from lonelycat.executor.undo_view import UndoView, holds
 
@@ -90,12 +91,12 @@ def _copy(look: UndoView, lost: dict[str, FileOperation]) -> Iterator[str]:
     why = ""
     try:
         for copy in read_copies(look.fs, look.stage):
-            operation = lost.get(copy.path)
-            if operation is None or operation.old is None:
-                continue
-            if hashlib.sha256(copy.data).hexdigest() == operation.old.sha256:
-                _make_backup(look, operation, copy)
+            state = PathState("file", copy.mode, hashlib.sha256(copy.data).hexdigest())
+            if copy.path in lost and state == look.intent.before[copy.path]:
+                _make_backup(look, lost[copy.path], copy)
                 del lost[copy.path]
+            if not lost:
+                return
     except OSError as error:
         why = error.strerror or "an I/O error"
     missed = [path for path, operation in lost.items() if not _is_in_its_place(look, operation)]

@@ -9,14 +9,18 @@ Invariants:
 - The archive is durable before INTENT is published, and is never written to again.
 - It holds exactly the bytes that were hashed when the base was checked.
 - Where it is, hard links can be made: undo needs them, and a file system without any is refused before a change.
+- What is read back is what was written, or nothing: no other member of an archive is interpreted.
 - It is a plain ustar archive of workspace paths, so that a person whose journal is damaged can unpack it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from lonelycat.executor.filesystem import FileStatus, FileSystem
@@ -32,6 +36,8 @@ _PART_BYTES = 1024 * 1024
 _MOST_ID = 0o7777777
 _MOST_SECONDS = 0o77777777777
 _NAME_BYTES = 100
+_FIELDS = (100, 108, 116, 124, 136, 148)
+"""Where mode, owner, group, size and time begin, and the last of them ends."""
 _REST = (b"0" + bytes(_NAME_BYTES) + b"ustar\x0000").ljust(_BLOCK - 156, b"\0")
 """What follows the checksum, for any regular file."""
 _SUM_OF_THE_REST = sum(_REST) + 8 * ord(" ")
@@ -78,7 +84,7 @@ class OldCopies:
             return
         size = len(data)
         padding = -size % _BLOCK
-        self._part += (_header(name, status, size), data, _ZEROS[:padding])
+        self._part += (_member(name, status, size).to_block(), data, _ZEROS[:padding])
         self._places[operation.number] = (self._size + _BLOCK, size)
         self._size += _BLOCK + size + padding
         if self._size - self._written >= _PART_BYTES:
@@ -140,44 +146,60 @@ class OldCopy(NamedTuple):
 
 
 def read_copies(filesystem: FileSystem, stage: int) -> Iterator[OldCopy]:
-    """Yield what can be read of the archive, one file at a time.
+    """Yield the files of the archive, one at a time, up to its end or to the first thing that was not written here.
+
+    What follows damage is not told apart from what is not there. Whatever the archive is by now, no more than one file
+    is in memory, and nothing of it is believed but what :class:`OldCopies` writes: a small file with plain rights.
 
     Raises:
         OSError: there is none, or it cannot be read.
     """
-    import tarfile
-
     with filesystem.closing(filesystem.open_file(stage, ARCHIVE)) as fd:
-        try:
-            with tarfile.open(fileobj=_Reading(filesystem, fd), mode="r|", errors="surrogateescape") as archive:  # type: ignore[call-overload]  # a stream needs no more than read
-                for member in archive:
-                    content = archive.extractfile(member)
-                    data = b"" if content is None else content.read()
-                    yield OldCopy(member.name, data, stat.S_IMODE(member.mode), member.uid, member.gid)
-        except tarfile.TarError:
-            return  # what follows the damage is not told apart from what is not there
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        while (member := _parse(_read(filesystem, fd, _BLOCK))) is not None:
+            data = _read(filesystem, fd, member.size + -member.size % _BLOCK)[: member.size]
+            if len(data) < member.size:
+                return
+            yield OldCopy(os.fsdecode(member.name), data, member.mode, member.uid, member.gid)
 
 
-class _Reading:
-    """A descriptor as what :mod:`tarfile` reads from."""
-
-    def __init__(self, filesystem: FileSystem, fd: int) -> None:
-        self._filesystem = filesystem
-        self._fd = fd
-
-    def read(self, size: int) -> bytes:
-        return self._filesystem.read(self._fd, size)
+def _read(filesystem: FileSystem, fd: int, size: int) -> bytes:
+    """Read ``size`` bytes, or less at the end."""
+    data = filesystem.read(fd, size)
+    while len(data) < size and (more := filesystem.read(fd, size - len(data))):
+        data += more
+    return data
 
 
-def _header(name: bytes, status: os.stat_result | FileStatus, size: int) -> bytes:
-    """Return the ustar header of a regular file (POSIX.1-2017, pax, "ustar Interchange Format")."""
+class _Member(NamedTuple):
+    """The header of one file."""
+
+    name: bytes
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    seconds: int
+
+    def to_block(self) -> bytes:
+        """Return the ustar header of a regular file (POSIX.1-2017, pax, "ustar Interchange Format")."""
+        numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % self[1:]
+        checksum = sum(self.name) + sum(numbers) + _SUM_OF_THE_REST
+        return b"%b%b%06o\0 %b" % (self.name.ljust(_NAME_BYTES, b"\0"), numbers, checksum, _REST)
+
+
+def _member(name: bytes, status: os.stat_result | FileStatus, size: int) -> _Member:
     seconds = min(max(status.st_mtime_ns // 1_000_000_000, 0), _MOST_SECONDS)
-    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (
-        stat.S_IMODE(status.st_mode),
-        status.st_uid,
-        status.st_gid,
-        size,
-        seconds,
-    )
-    checksum = sum(name) + sum(numbers) + _SUM_OF_THE_REST
-    return b"%b%b%06o\0 %b" % (name.ljust(_NAME_BYTES, b"\0"), numbers, checksum, _REST)
+    return _Member(name, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, size, seconds)
+
+
+def _parse(block: bytes) -> _Member | None:
+    """Undo :meth:`_Member.to_block`; None for anything else, such as the archive's end."""
+    numbers = [block[start:end] for start, end in pairwise(_FIELDS)]
+    if not all(re.fullmatch(rb"[0-7]+\0", number) for number in numbers):
+        return None
+    mode, uid, gid, size, seconds = (int(number[:-1], 8) for number in numbers)
+    member = _Member(block[:_NAME_BYTES].rstrip(b"\0"), mode, uid, gid, size, seconds)
+    is_ours = size <= FILE_BYTES and not mode & ~0o777 and member.to_block() == block
+    return member if is_ours else None

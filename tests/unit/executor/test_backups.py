@@ -141,8 +141,10 @@ def _left(root: Path, *, applied: bool = True) -> Iterator[Path]:
     yield root / ".lonelycat/tx/exec_t"
 
 
-def _recover(root: Path) -> Recovered:
-    recovery = Recovery(FileSystem(), root, 6, chunk=4096, was_recorded=lambda _: False, record=lambda _: None)
+def _recover(root: Path, filesystem: FileSystem | None = None) -> Recovered:
+    recovery = Recovery(
+        filesystem or FileSystem(), root, 6, chunk=4096, was_recorded=lambda _: False, record=lambda _: None
+    )
     (found,) = recovery.run()
     return found
 
@@ -157,3 +159,22 @@ def test_a_path_that_holds_its_old_bytes_needs_neither_link_nor_copy(workspace: 
     again.rename(workspace / NAMES[3])  # as a restored backup has it: another inode
     assert _recover(workspace).outcome is RecoveryOutcome.UNDONE
     assert _held(workspace) == OLD
+
+
+def test_a_copy_that_cannot_be_made_is_told_and_made_the_next_time(workspace: Path) -> None:
+    class Full(FileSystem):
+        def create_file(self, directory: int, name: str, mode: int = 0o600) -> int:
+            if name.endswith(".copy"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().create_file(directory, name, mode)
+
+    with _left(workspace) as stage:
+        for name in ("000001", "000003"):
+            (stage / f"{name}.new").unlink()
+    found = _recover(workspace, Full())
+    copied = (stage / "old.tar").exists()
+    if copied:
+        assert found.outcome is RecoveryOutcome.FAILED and found.undo is not None
+        assert "old.tar: No space left on device" in str(found.undo["problems"])
+        found = _recover(workspace)
+    assert found.outcome is RecoveryOutcome.UNDONE and _held(workspace) == OLD
