@@ -91,10 +91,12 @@ class OldCopies:
             self._write()
 
     def _can_give(self, uid: int, gid: int) -> bool:
-        """Whether undo could give a copy this owner."""
-        if max(uid, gid) > _MOST_ID:
-            return False
-        return self._owner == 0 or (uid == self._owner and gid in self._groups)
+        """Whether undo could give a copy this owner, and link the old file from the stage.
+
+        Of root too it is not known for the files of others: it may lack the capabilities, or be that of a user
+        namespace.
+        """
+        return uid == self._owner and gid in self._groups and max(uid, gid) <= _MOST_ID
 
     def _write(self) -> None:
         if self._fd < 0:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.crash.real_disks import KINDS, MS_BIND, Disk, in_own_mounts, mount
+from tests.debian import need_root
 
 from lonelycat.changes.changeset import BlobRef, FileChange
 from lonelycat.errors import ConflictError
@@ -19,6 +22,7 @@ from lonelycat.executor.transaction import Transaction
 NAMES = tuple(f"file-{number}" for number in range(5))
 OLD = {name: name.encode() for name in NAMES}
 UPDATES = tuple(FileChange.update(name, name.encode(), b"new " + name.encode()) for name in NAMES)
+_CLONE_NEWUSER = 0x10000000
 pytestmark = pytest.mark.usefixtures("either_backup")
 
 
@@ -61,6 +65,14 @@ class Before(FileSystem):
 def bind(place: Path) -> None:
     """Mount a file on itself, as a container has it into which single files were mounted."""
     mount(str(place), place, "", flags=MS_BIND)
+
+
+def become_root_of_a_user_namespace() -> None:
+    """Leave every user outside of it but the one that this process is."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER) != 0:
+        raise OSError(ctypes.get_errno(), "no user namespace can be made")
+    for name, said in (("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")):
+        Path("/proc/self", name).write_text(said)
 
 
 def _held(root: Path) -> dict[str, bytes]:
@@ -178,3 +190,27 @@ def test_a_copy_that_cannot_be_made_is_told_and_made_the_next_time(workspace: Pa
         assert "old.tar: No space left on device" in str(found.undo["problems"])
         found = _recover(workspace)
     assert found.outcome is RecoveryOutcome.UNDONE and _held(workspace) == OLD
+
+
+def test_a_file_whose_owner_cannot_be_given_back_is_not_taken_away(workspace: Path) -> None:
+    """Root of a user namespace may rename what belongs to a user outside of it, and can neither link nor make it."""
+    changes = (*UPDATES, FileChange.delete("theirs", b"theirs"))
+
+    def work() -> None:
+        become_root_of_a_user_namespace()
+        with _begun(workspace) as transaction:
+            try:
+                transaction.stage(changes, {})
+            except PermissionError:  # where hard links are protected, as they are by default
+                transaction.abandon()
+                return
+            transaction.apply()
+            assert transaction.undo().restored
+            transaction.clean_up()
+
+    need_root("giving a file to somebody else")
+    theirs = workspace / "theirs"
+    theirs.write_bytes(b"theirs")
+    os.chown(theirs, 1234, 1234)
+    in_own_mounts(work)
+    assert _held(workspace) == OLD and theirs.read_bytes() == b"theirs" and theirs.stat().st_uid == 1234
