@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -214,3 +215,16 @@ def test_a_file_whose_owner_cannot_be_given_back_is_not_taken_away(workspace: Pa
     os.chown(theirs, 1234, 1234)
     in_own_mounts(work)
     assert _held(workspace) == OLD and theirs.read_bytes() == b"theirs" and theirs.stat().st_uid == 1234
+
+
+def test_a_file_from_its_copy_is_open_to_nobody_else(workspace: Path) -> None:
+    """Everything that is made in the workspace is open to one more user; the old files are not."""
+    everyone = 0xFFFFFFFF
+    entries = ((1, 7, everyone), (2, 7, 1234), (4, 5, everyone), (16, 7, everyone), (32, 5, everyone))
+    handed_down = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    os.setxattr(workspace, "system.posix_acl_default", handed_down)
+    with _left(workspace) as stage:
+        assert "system.posix_acl_access" in os.listxattr(workspace / NAMES[3]), "the new file is"
+        (stage / "000003.new").unlink()
+    assert _recover(workspace).outcome is RecoveryOutcome.UNDONE and _held(workspace) == OLD
+    assert [name for name in NAMES if "system.posix_acl_access" in os.listxattr(workspace / name)] == []
