@@ -5,7 +5,7 @@ making the link, from wherever the old file is: in the stage if its exchange was
 cut that left one side of an exchange it is in neither, or somebody wrote to it: then its copy becomes the backup.
 
 Invariants:
-- What exists is never touched: run again after a crash, this goes on where it was.
+- A backup that exists is never touched: run again after a crash, this goes on where it was.
 - A copy gets the backup's name only when it is complete and durable.
 """
 
@@ -37,11 +37,22 @@ def complete_backups(look: UndoView) -> list[str]:
         if inode is None:
             continue
         try:
-            if look.backup(operation) is None and not _link(look, operation, inode):
+            if not _has_backup(look, operation, inode) and not _link(look, operation, inode):
                 lost[operation.path] = operation
         except OSError as error:
             problems.append(f"{printable(operation.path)}: {error.strerror or 'an I/O error'}")
     return problems + list(_copy(look, lost)) if lost else problems
+
+
+def _has_backup(look: UndoView, operation: FileOperation, inode: int) -> bool:
+    """Whether there is one, and not what an undo had linked that died before it looked at it."""
+    backup = look.backup(operation)
+    if backup is None:
+        return False
+    if backup.st_ino == inode or holds(look.in_stage(operation.backup_name, operation.path), operation.old):
+        return True
+    look.fs.unlink(look.stage, operation.backup_name)
+    return False
 
 
 def _link(look: UndoView, operation: FileOperation, inode: int) -> bool:

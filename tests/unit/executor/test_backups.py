@@ -228,3 +228,27 @@ def test_a_file_from_its_copy_is_open_to_nobody_else(workspace: Path) -> None:
         (stage / "000003.new").unlink()
     assert _recover(workspace).outcome is RecoveryOutcome.UNDONE and _held(workspace) == OLD
     assert [name for name in NAMES if "system.posix_acl_access" in os.listxattr(workspace / name)] == []
+
+
+def test_a_recovery_that_died_with_the_wrong_file_linked_is_not_believed(workspace: Path, either_backup: str) -> None:
+    class Races(FileSystem):
+        def hard_link(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
+            if to_name == "000003.old":
+                (workspace / "theirs").write_bytes(b"theirs")
+                (workspace / "theirs").rename(workspace / NAMES[3])
+                super().hard_link(directory, name, to_directory, to_name)
+                raise KeyboardInterrupt
+            super().hard_link(directory, name, to_directory, to_name)
+
+    with _left(workspace, applied=False):
+        pass
+    if either_backup == "copied":
+        with pytest.raises(KeyboardInterrupt):
+            _recover(workspace, Races())
+    else:
+        (workspace / NAMES[3]).unlink()
+        (workspace / NAMES[3]).write_bytes(b"theirs")
+    found = _recover(workspace)
+    assert found.outcome is RecoveryOutcome.CONFLICT
+    assert _held(workspace) == {**OLD, NAMES[3]: b"theirs"} and (workspace / NAMES[3]).stat().st_nlink == 1
+    assert [place.read_bytes() for place in workspace.glob(".lonelycat/quarantine/*")] == [OLD[NAMES[3]]]
