@@ -1,9 +1,9 @@
 """Copies of small old files in one archive, ``old.tar``, in place of a hard link for each.
 
 An update exchanges the new file with the old one, which then lies in the stage: that is where undo takes it from. Only
-where a power cut left one side of an exchange, or somebody removed it before it was exchanged, is it nowhere: then a
-copy of its bytes, its mode and its owner is as good as the file itself. A thousand links, and their removal, cost ten times as much as an
-archive of a thousand small files.
+where a power cut left one side of an exchange, or somebody removed the old file before it was exchanged, is it nowhere:
+then a copy of its bytes, its mode and its owner is as good as the file itself. A thousand links, and their removal,
+cost ten times as much as an archive of a thousand small files.
 
 Invariants:
 - The archive is durable before INTENT is published, and is never written to again.
