@@ -151,7 +151,7 @@ def read_copies(filesystem: FileSystem, stage: int) -> Iterator[OldCopy]:
     """Yield the files of the archive, one at a time, up to its end or to the first thing that was not written here.
 
     What follows damage is not told apart from what is not there. Whatever the archive is by now, no more than one file
-    is in memory, and nothing of it is believed but what :class:`OldCopies` writes: a small file with plain rights.
+    is in memory. Whether a file has the bytes and the rights of the old one is for the caller to see.
 
     Raises:
         OSError: there is none, or it cannot be read.
@@ -161,8 +161,6 @@ def read_copies(filesystem: FileSystem, stage: int) -> Iterator[OldCopy]:
             raise OSError(errno.EINVAL, "not a regular file")
         while (member := _parse(_read(filesystem, fd, _BLOCK))) is not None:
             data = _read(filesystem, fd, member.size + -member.size % _BLOCK)[: member.size]
-            if len(data) < member.size:
-                return
             yield OldCopy(os.fsdecode(member.name), data, member.mode, member.uid, member.gid)
 
 
@@ -203,5 +201,4 @@ def _parse(block: bytes) -> _Member | None:
         return None
     mode, uid, gid, size, seconds = (int(number[:-1], 8) for number in numbers)
     member = _Member(block[:_NAME_BYTES].rstrip(b"\0"), mode, uid, gid, size, seconds)
-    is_ours = size <= FILE_BYTES and not mode & ~0o777 and member.to_block() == block
-    return member if is_ours else None
+    return member if size <= FILE_BYTES and member.to_block() == block else None
