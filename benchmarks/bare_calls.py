@@ -55,6 +55,8 @@ def _stage(
         assert _digest(fs, directory, name, old) == wanted[number]
     with fs.closing(fs.create_file(stage, ARCHIVE)) as fd:
         fs.write(fd, b"".join(old))
+    fs.hard_link(stage, ARCHIVE, stage, f"{ARCHIVE}.link")
+    fs.unlink(stage, f"{ARCHIVE}.link")
     for number, data in enumerate(contents):
         fd = fs.create_file(stage, f"{number:06d}.new", 0o644)
         hashlib.sha256(data).digest()

@@ -2,10 +2,10 @@
 
 Small old files of a large change set have a copy in an archive and no hard link (``old_copies.py``). Undo begins by
 making the link, from wherever the old file is: in the stage if its exchange was made, in the tree if not. After a power
-cut that left one side of an exchange it is in neither, and its copy becomes the backup.
+cut that left one side of an exchange it is in neither, or somebody wrote to it: then its copy becomes the backup.
 
 Invariants:
-- What exists is never touched: run again after a crash, this goes on where it was.
+- A backup that exists is never touched: run again after a crash, this goes on where it was.
 - A copy gets the backup's name only when it is complete and durable.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -22,10 +21,12 @@ from lonelycat.changes.paths import printable
 from lonelycat.errors import LonelyCatError
 from lonelycat.executor.old_copies import ARCHIVE, OldCopy, read_copies
 from lonelycat.executor.operations import FileOperation
-from lonelycat.executor.undo_view import UndoView
+from lonelycat.executor.tree_digest import PathState
+from lonelycat.executor.undo_proof import ANY_LINKS
+from lonelycat.executor.undo_view import UndoView, holds
 
-_NOT_LINKED = frozenset({errno.EPERM, errno.EMLINK, errno.ENOENT})
-"""How a link fails when the file is gone, is not ours any more or has too many names."""
+_NOT_LINKED = frozenset({errno.EPERM, errno.EMLINK, errno.ENOENT, errno.EXDEV})
+"""How a link fails when the file is gone, cannot be linked, has too many names or is a mount."""
 
 
 def complete_backups(look: UndoView) -> list[str]:
@@ -36,19 +37,30 @@ def complete_backups(look: UndoView) -> list[str]:
         if inode is None:
             continue
         try:
-            if look.backup(operation) is None and not _link(look, operation, inode):
+            if not _has_backup(look, operation, inode) and not _link(look, operation, inode):
                 lost[operation.path] = operation
         except OSError as error:
             problems.append(f"{printable(operation.path)}: {error.strerror or 'an I/O error'}")
     return problems + list(_copy(look, lost)) if lost else problems
 
 
+def _has_backup(look: UndoView, operation: FileOperation, inode: int) -> bool:
+    """Whether there is one, and not what an undo had linked that died before it looked at it."""
+    backup = look.backup(operation)
+    if backup is None:
+        return False
+    if backup.st_ino == inode or holds(look.in_stage(operation.backup_name, operation.path), operation.old):
+        return True
+    look.fs.unlink(look.stage, operation.backup_name)
+    return False
+
+
 def _link(look: UndoView, operation: FileOperation, inode: int) -> bool:
     """Link the old file from where it is; tell whether it was found."""
     for directory, name in _places(look, operation):
         try:
-            there = look.fs.stat(directory, name)
-            if (there.st_dev, there.st_ino) != (look.tree.device, inode) or not stat.S_ISREG(there.st_mode):
+            there = _old_file(look, operation, inode, directory, name)
+            if there is None:
                 continue
             look.fs.hard_link(directory, name, look.stage, operation.backup_name)
         except OSError as error:
@@ -61,6 +73,24 @@ def _link(look: UndoView, operation: FileOperation, inode: int) -> bool:
     return False
 
 
+def _old_file(look: UndoView, operation: FileOperation, inode: int, directory: int, name: str) -> os.stat_result | None:
+    """Return the status of ``name`` if it is the old file, with the old bytes.
+
+    Its number alone does not say so: once an old file without a link is removed, the next new one may get it.
+    """
+    there = look.fs.stat(directory, name)
+    if (there.st_dev, there.st_ino) != (look.tree.device, inode):
+        return None
+    try:
+        found = look.tree.look_in(directory, name, operation.path, links=ANY_LINKS)
+    except LonelyCatError:
+        return None
+    old = operation.old
+    if found is None or old is None or found.identity.is_link or found.identity.sha256 != old.sha256:
+        return None
+    return there
+
+
 def _places(look: UndoView, operation: FileOperation) -> Iterator[tuple[int, str]]:
     yield look.stage, operation.staged_name
     with suppress(LonelyCatError, FileNotFoundError):
@@ -69,17 +99,30 @@ def _places(look: UndoView, operation: FileOperation) -> Iterator[tuple[int, str
 
 def _copy(look: UndoView, lost: dict[str, FileOperation]) -> Iterator[str]:
     """Make backups from the archive; yield what is wrong."""
+    why = ""
     try:
         for copy in read_copies(look.fs, look.stage):
-            operation = lost.get(copy.path)
-            if operation is None or operation.old is None:
-                continue
-            if hashlib.sha256(copy.data).hexdigest() == operation.old.sha256:
-                _make_backup(look, lost.pop(copy.path), copy)
+            state = PathState("file", copy.mode, hashlib.sha256(copy.data).hexdigest())
+            if copy.path in lost and state == look.intent.before[copy.path]:
+                _make_backup(look, lost[copy.path], copy)
+                del lost[copy.path]
+            if not lost:
+                return
     except OSError as error:
-        yield f"{ARCHIVE}: {error.strerror or 'an I/O error'}"
+        why = error.strerror or "an I/O error"
+    missed = [path for path, operation in lost.items() if not _is_in_its_place(look, operation)]
+    if why and missed:
+        yield f"{ARCHIVE}: {why}"
         return
-    yield from (f"the old {printable(path)} is gone, and its copy in {ARCHIVE} is damaged" for path in lost)
+    yield from (f"the old {printable(path)} is gone, and its copy in {ARCHIVE} is damaged" for path in missed)
+
+
+def _is_in_its_place(look: UndoView, operation: FileOperation) -> bool:
+    """Whether the path holds what it held before, and so needs no backup, whatever file that is by now."""
+    try:
+        return holds(look.in_tree(operation.path), operation.old)
+    except OSError:
+        return False
 
 
 def _make_backup(look: UndoView, operation: FileOperation, copy: OldCopy) -> None:

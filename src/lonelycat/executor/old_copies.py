@@ -1,21 +1,26 @@
 """Copies of small old files in one archive, ``old.tar``, in place of a hard link for each.
 
 An update exchanges the new file with the old one, which then lies in the stage: that is where undo takes it from. Only
-where a power cut left one side of an exchange is it nowhere, and then nobody has it open any more: a copy of its bytes,
-its mode and its owner is as good as the file itself. A thousand links, and their removal, cost ten times as much as an
-archive of a thousand small files.
+where a power cut left one side of an exchange, or somebody removed the old file before it was exchanged, is it nowhere:
+then a copy of its bytes, its mode and its owner is as good as the file itself. A thousand links, and their removal,
+cost ten times as much as an archive of a thousand small files.
 
 Invariants:
 - The archive is durable before INTENT is published, and is never written to again.
 - It holds exactly the bytes that were hashed when the base was checked.
+- Where it is, hard links can be made: undo needs them, and a file system without any is refused before a change.
+- What is read back is what was written, or nothing: no other member of an archive is interpreted.
 - It is a plain ustar archive of workspace paths, so that a person whose journal is damaged can unpack it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from lonelycat.executor.filesystem import FileStatus, FileSystem
@@ -23,6 +28,7 @@ from lonelycat.executor.operations import FileOperation
 from lonelycat.executor.tree import Found
 
 ARCHIVE = "old.tar"
+_FURTHER_NAME = "old.tar.link"
 FILE_BYTES = 16 * 1024
 """Of a larger file a link costs less than a copy."""
 _BLOCK = 512
@@ -30,6 +36,8 @@ _PART_BYTES = 1024 * 1024
 _MOST_ID = 0o7777777
 _MOST_SECONDS = 0o77777777777
 _NAME_BYTES = 100
+_FIELDS = (100, 108, 116, 124, 136, 148)
+"""Where mode, owner, group, size and time begin, and the last of them ends."""
 _REST = (b"0" + bytes(_NAME_BYTES) + b"ustar\x0000").ljust(_BLOCK - 156, b"\0")
 """What follows the checksum, for any regular file."""
 _SUM_OF_THE_REST = sum(_REST) + 8 * ord(" ")
@@ -76,17 +84,19 @@ class OldCopies:
             return
         size = len(data)
         padding = -size % _BLOCK
-        self._part += (_header(name, status, size), data, _ZEROS[:padding])
+        self._part += (_member(name, status, size).to_block(), data, _ZEROS[:padding])
         self._places[operation.number] = (self._size + _BLOCK, size)
         self._size += _BLOCK + size + padding
         if self._size - self._written >= _PART_BYTES:
             self._write()
 
     def _can_give(self, uid: int, gid: int) -> bool:
-        """Whether undo could give a copy this owner."""
-        if max(uid, gid) > _MOST_ID:
-            return False
-        return self._owner == 0 or (uid == self._owner and gid in self._groups)
+        """Whether undo could give a copy this owner, and link the old file from the stage.
+
+        Of root too it is not known for the files of others: it may lack the capabilities, or be that of a user
+        namespace.
+        """
+        return uid == self._owner and gid in self._groups and max(uid, gid) <= _MOST_ID
 
     def _write(self) -> None:
         if self._fd < 0:
@@ -95,10 +105,16 @@ class OldCopies:
         self._part, self._written = [], self._size
 
     def finish(self) -> None:
-        """Write what is left, and the archive's end."""
+        """Write what is left, and the archive's end; make sure of the links that undo will make.
+
+        Raises:
+            OSError: as :meth:`take`; the file system has no hard links.
+        """
         if self._size:
             self._part.append(bytes(2 * _BLOCK))
             self._write()
+            self._filesystem.hard_link(self._stage, ARCHIVE, self._stage, _FURTHER_NAME)
+            self._filesystem.unlink(self._stage, _FURTHER_NAME)
         self.close()
 
     def close(self) -> None:
@@ -132,44 +148,57 @@ class OldCopy(NamedTuple):
 
 
 def read_copies(filesystem: FileSystem, stage: int) -> Iterator[OldCopy]:
-    """Yield what can be read of the archive, one file at a time.
+    """Yield the files of the archive, one at a time, up to its end or to the first thing that was not written here.
+
+    What follows damage is not told apart from what is not there. Whatever the archive is by now, no more than one file
+    is in memory. Whether a file has the bytes and the rights of the old one is for the caller to see.
 
     Raises:
         OSError: there is none, or it cannot be read.
     """
-    import tarfile
-
     with filesystem.closing(filesystem.open_file(stage, ARCHIVE)) as fd:
-        try:
-            with tarfile.open(fileobj=_Reading(filesystem, fd), mode="r|", errors="surrogateescape") as archive:  # type: ignore[call-overload]  # a stream needs no more than read
-                for member in archive:
-                    content = archive.extractfile(member)
-                    data = b"" if content is None else content.read()
-                    yield OldCopy(member.name, data, stat.S_IMODE(member.mode), member.uid, member.gid)
-        except tarfile.TarError:
-            return  # what follows the damage is not told apart from what is not there
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        while (member := _parse(_read(filesystem, fd, _BLOCK))) is not None:
+            data = _read(filesystem, fd, member.size + -member.size % _BLOCK)[: member.size]
+            yield OldCopy(os.fsdecode(member.name), data, member.mode, member.uid, member.gid)
 
 
-class _Reading:
-    """A descriptor as what :mod:`tarfile` reads from."""
-
-    def __init__(self, filesystem: FileSystem, fd: int) -> None:
-        self._filesystem = filesystem
-        self._fd = fd
-
-    def read(self, size: int) -> bytes:
-        return self._filesystem.read(self._fd, size)
+def _read(filesystem: FileSystem, fd: int, size: int) -> bytes:
+    """Read ``size`` bytes, or less at the end."""
+    data = filesystem.read(fd, size)
+    while len(data) < size and (more := filesystem.read(fd, size - len(data))):
+        data += more
+    return data
 
 
-def _header(name: bytes, status: os.stat_result | FileStatus, size: int) -> bytes:
-    """Return the ustar header of a regular file (POSIX.1-2017, pax, "ustar Interchange Format")."""
+class _Member(NamedTuple):
+    """The header of one file."""
+
+    name: bytes
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    seconds: int
+
+    def to_block(self) -> bytes:
+        """Return the ustar header of a regular file (POSIX.1-2017, pax, "ustar Interchange Format")."""
+        numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % self[1:]
+        checksum = sum(self.name) + sum(numbers) + _SUM_OF_THE_REST
+        return b"%b%b%06o\0 %b" % (self.name.ljust(_NAME_BYTES, b"\0"), numbers, checksum, _REST)
+
+
+def _member(name: bytes, status: os.stat_result | FileStatus, size: int) -> _Member:
     seconds = min(max(status.st_mtime_ns // 1_000_000_000, 0), _MOST_SECONDS)
-    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (
-        stat.S_IMODE(status.st_mode),
-        status.st_uid,
-        status.st_gid,
-        size,
-        seconds,
-    )
-    checksum = sum(name) + sum(numbers) + _SUM_OF_THE_REST
-    return b"%b%b%06o\0 %b" % (name.ljust(_NAME_BYTES, b"\0"), numbers, checksum, _REST)
+    return _Member(name, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, size, seconds)
+
+
+def _parse(block: bytes) -> _Member | None:
+    """Undo :meth:`_Member.to_block`; None for anything else, such as the archive's end."""
+    numbers = [block[start:end] for start, end in pairwise(_FIELDS)]
+    if not all(re.fullmatch(rb"[0-7]+\0", number) for number in numbers):
+        return None
+    mode, uid, gid, size, seconds = (int(number[:-1], 8) for number in numbers)
+    member = _Member(block[:_NAME_BYTES].rstrip(b"\0"), mode, uid, gid, size, seconds)
+    return member if size <= FILE_BYTES and member.to_block() == block else None

@@ -24,7 +24,7 @@ from lonelycat.executor.filesystem import FileStatus, FileSystem
 from lonelycat.executor.layout import BALLAST, BALLAST_BYTES, Directory, Intent
 from lonelycat.executor.old_copies import OldCopies
 from lonelycat.executor.operations import FileOperation, Identity, OperationPlan, split
-from lonelycat.executor.tree import NO_ATTRIBUTES, Found, PinnedTree
+from lonelycat.executor.tree import NO_ATTRIBUTES, Found, PinnedTree, kept_attributes
 
 BlobOpener = Callable[[BlobRef], Iterable[bytes]]
 """Yields a blob's bytes in chunks."""
@@ -67,7 +67,9 @@ class Stager:
         """
         written = [operation for operation in plan.operations if operation.new is not None]
         each = len(written) < SYNC_WHOLE_FROM and self._filesystem.syncs_whole
-        found = self._check_and_copy(plan.operations, copying=not each and self._filesystem.syncs_whole)
+        # What undo makes would get an access list where the directories hand one down, which the old file may not have.
+        copying = not each and self._filesystem.syncs_whole and not kept_attributes(self._filesystem, self._stage)
+        found = self._check_and_copy(plan.operations, copying=copying)
         old = [operation for operation in plan.operations if operation.old is not None]
         self._back_up([operation for operation in old if not self.copies.has(operation)], found)
         by_path = {operation.path: operation for operation in plan.operations}

@@ -251,7 +251,7 @@ class PinnedTree:
             status = os.fstat(fd)
             self._refuse_object(path, status, links)
             identity = Identity(self._hash(fd, status.st_size, sink), git_mode(status))
-            return Found(identity, status, _kept_attributes(self.filesystem, fd) if whole else ())
+            return Found(identity, status, kept_attributes(self.filesystem, fd) if whole else ())
         finally:
             self.filesystem.close(fd)
 
@@ -307,7 +307,8 @@ class PinnedTree:
             )
 
 
-def _kept_attributes(filesystem: FileSystem, fd: int) -> tuple[str, ...]:
+def kept_attributes(filesystem: FileSystem, fd: int) -> tuple[str, ...]:
+    """Return the names of the extended attributes that matter, access lists among them; none where none are kept."""
     try:
         return filesystem.kept_attributes(fd)
     except OSError as error:

@@ -255,12 +255,13 @@ def test_undo_puts_the_old_files_themselves_back(workspace: Path) -> None:
 
 @pytest.mark.parametrize("torn", [("empty",), ("private", "run", "\udcff\udcfe"), tuple(CONTENTS)])
 def test_an_exchange_that_reached_the_disk_on_one_side_is_undone_from_the_copy(
-    torn: tuple[str, ...], workspace: Path
+    torn: tuple[str, ...], workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owners = {path: (os.geteuid(), os.getegid()) for path in CONTENTS}
     if os.geteuid() == 0:
-        os.chown(workspace / "private", 1234, 4321)
-        owners["private"] = (1234, 4321)
+        monkeypatch.setattr(old_copies.os, "getgroups", lambda: [4321])
+        os.chown(workspace / "private", 0, 4321)
+        owners["private"] = (0, 4321)
     _apply(workspace, *UPDATES)
     for path in torn:
         _tear(workspace, path)

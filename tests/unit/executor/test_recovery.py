@@ -213,7 +213,9 @@ def test_an_edit_to_our_very_bytes_made_before_ours_came_is_left(workspace: Path
 
 
 @pytest.mark.parametrize("content", [b"theirs", b"new"])
-def test_an_old_file_that_was_written_in_place_keeps_its_one_name(content: bytes, workspace: Path) -> None:
+def test_an_old_file_that_was_written_in_place_keeps_its_one_name(
+    content: bytes, workspace: Path, either_backup: str
+) -> None:
     class Stops(FileSystem):
         def exchange(self, *arguments: object) -> None:
             (workspace / "a").write_bytes(content)
@@ -225,7 +227,8 @@ def test_an_old_file_that_was_written_in_place_keeps_its_one_name(content: bytes
             transaction.apply()
     (found,), _ = _recover(workspace)
     assert found.outcome is RecoveryOutcome.CONFLICT and (workspace / "a").read_bytes() == content
-    assert (workspace / "a").stat().st_nlink == 1 and not (workspace / ".lonelycat/quarantine").exists()
+    kept = [place.read_bytes() for place in workspace.glob(".lonelycat/quarantine/*")]
+    assert (workspace / "a").stat().st_nlink == 1 and kept == ([b"old"] if either_backup == "copied" else [])
 
 
 @pytest.mark.parametrize("at", [0, 6, 40, -1])

@@ -1,0 +1,254 @@
+"""Copies in place of links promise no less than links do, whatever the file system is and whoever works there too."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.crash.real_disks import KINDS, MS_BIND, Disk, in_own_mounts, mount
+from tests.debian import need_root
+
+from lonelycat.changes.changeset import BlobRef, FileChange
+from lonelycat.errors import ConflictError
+from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome
+from lonelycat.executor.transaction import Transaction
+
+NAMES = tuple(f"file-{number}" for number in range(5))
+OLD = {name: name.encode() for name in NAMES}
+UPDATES = tuple(FileChange.update(name, name.encode(), b"new " + name.encode()) for name in NAMES)
+_CLONE_NEWUSER = 0x10000000
+pytestmark = pytest.mark.usefixtures("either_backup")
+
+
+def _no_blobs(_: BlobRef) -> list[bytes]:
+    raise AssertionError("no blobs here")
+
+
+@pytest.fixture
+def workspace(root: Path) -> Path:
+    _write_old(root)
+    return root
+
+
+def _write_old(root: Path) -> None:
+    for name in NAMES:
+        (root / name).write_bytes(OLD[name])
+
+
+@contextmanager
+def _begun(root: Path, filesystem: FileSystem | None = None) -> Iterator[Transaction]:
+    with Transaction(filesystem or FileSystem(), root, "exec_t", 5, _no_blobs) as transaction:
+        yield transaction
+
+
+class Before(FileSystem):
+    """Somebody does something right before the first call of a kind."""
+
+    def __init__(self, call: str, act: Callable[[], None]) -> None:
+        self._waiting: list[Callable[[], None]] = [act]
+        real = getattr(super(), call)
+
+        def acted(*arguments: object) -> object:
+            while self._waiting:
+                self._waiting.pop()()
+            return real(*arguments)
+
+        setattr(self, call, acted)
+
+
+def bind(place: Path) -> None:
+    """Mount a file on itself, as a container has it into which single files were mounted."""
+    mount(str(place), place, "", flags=MS_BIND)
+
+
+def become_root_of_a_user_namespace() -> None:
+    """Leave every user outside of it but the one that this process is."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER) != 0:
+        raise OSError(ctypes.get_errno(), "no user namespace can be made")
+    for name, said in (("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")):
+        Path("/proc/self", name).write_text(said)
+
+
+def _held(root: Path) -> dict[str, bytes]:
+    return {name: (root / name).read_bytes() for name in NAMES}
+
+
+def test_a_file_system_without_hard_links_refuses_before_anything_is_changed(workspace: Path) -> None:
+    class Unlinkable(FileSystem):
+        def hard_link(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+    with _begun(workspace, Unlinkable()) as transaction:
+        with pytest.raises(OSError, match="not permitted"):
+            transaction.stage(UPDATES, {})
+        transaction.abandon()
+    assert _held(workspace) == OLD and list((workspace / ".lonelycat/tx").iterdir()) == []
+
+
+@pytest.mark.parametrize("call", ["hard_link", "exchange"])
+def test_a_file_that_another_is_mounted_on_is_left_alone_and_the_others_go_back(call: str, workspace: Path) -> None:
+    """It can neither be exchanged nor linked, whether it is mounted on before the change or in its middle."""
+
+    def work() -> tuple[list[str], list[str]]:
+        with _begun(workspace, Before(call, lambda: bind(workspace / NAMES[3]))) as transaction:
+            try:
+                transaction.stage(UPDATES, {})
+                transaction.apply()
+            except OSError as error:
+                assert error.errno in (errno.EXDEV, errno.EBUSY)
+            if not (workspace / ".lonelycat/tx/exec_t/journal").exists():
+                transaction.abandon()
+                return [], []
+            report = transaction.undo()
+            return report.conflicts, report.problems
+
+    assert in_own_mounts(work) == ([], [])
+    assert _held(workspace) == OLD
+
+
+def test_another_file_with_the_inode_of_the_old_one_is_not_taken_for_it(tmp_path: Path) -> None:
+    """ext4 gives a number away again at once; who removes a file and writes it anew, as git does, gets the same."""
+
+    def work() -> tuple[list[str], bytes, list[bytes]]:
+        disk = Disk(KINDS["ext4"], tmp_path)
+        try:
+            root, theirs = disk.place, disk.place / NAMES[3]
+            _write_old(root)
+
+            def rewrite() -> None:
+                number = theirs.stat().st_ino
+                theirs.unlink()
+                theirs.write_bytes(b"theirs")
+                reused.append(theirs.stat().st_ino == number)
+
+            reused: list[bool] = []
+            with _begun(root, Before("exchange", rewrite)) as transaction:
+                transaction.stage(UPDATES, {})
+                with pytest.raises(ConflictError):
+                    transaction.apply()
+                report = transaction.undo()
+                transaction.clean_up()
+            assert reused == [bool(transaction.intent.inodes)], "a link keeps the number in use, a copy does not"
+            kept = [place.read_bytes() for place in (root / ".lonelycat/quarantine").iterdir()]
+            return report.problems, theirs.read_bytes(), kept
+        finally:
+            disk.close()
+
+    assert in_own_mounts(work) == ([], b"theirs", [OLD[NAMES[3]]])
+
+
+@contextmanager
+def _left(root: Path, *, applied: bool = True) -> Iterator[Path]:
+    """Yield the stage of a transaction that nobody finishes."""
+    with _begun(root) as transaction:
+        transaction.stage(UPDATES, {})
+        if applied:
+            transaction.apply()
+    yield root / ".lonelycat/tx/exec_t"
+
+
+def _recover(root: Path, filesystem: FileSystem | None = None) -> Recovered:
+    recovery = Recovery(
+        filesystem or FileSystem(), root, 6, chunk=4096, was_recorded=lambda _: False, record=lambda _: None
+    )
+    (found,) = recovery.run()
+    return found
+
+
+def test_a_path_that_holds_its_old_bytes_needs_neither_link_nor_copy(workspace: Path, either_backup: str) -> None:
+    """A power cut may take the archive, or the links, and leave the journal; then nothing was applied."""
+    with _left(workspace, applied=False) as stage:
+        for lost in [stage / "old.tar"] if either_backup == "copied" else stage.glob("*.old"):
+            lost.unlink()
+    again = workspace / "again"
+    again.write_bytes(OLD[NAMES[3]])
+    again.rename(workspace / NAMES[3])  # as a restored backup has it: another inode
+    assert _recover(workspace).outcome is RecoveryOutcome.UNDONE
+    assert _held(workspace) == OLD
+
+
+def test_a_copy_that_cannot_be_made_is_told_and_made_the_next_time(workspace: Path) -> None:
+    class Full(FileSystem):
+        def create_file(self, directory: int, name: str, mode: int = 0o600) -> int:
+            if name.endswith(".copy"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().create_file(directory, name, mode)
+
+    with _left(workspace) as stage:
+        for name in ("000001", "000003"):
+            (stage / f"{name}.new").unlink()
+    found = _recover(workspace, Full())
+    copied = (stage / "old.tar").exists()
+    if copied:
+        assert found.outcome is RecoveryOutcome.FAILED and found.undo is not None
+        assert "old.tar: No space left on device" in str(found.undo["problems"])
+        found = _recover(workspace)
+    assert found.outcome is RecoveryOutcome.UNDONE and _held(workspace) == OLD
+
+
+def test_a_file_whose_owner_cannot_be_given_back_is_not_taken_away(workspace: Path) -> None:
+    """Root of a user namespace may rename what belongs to a user outside of it, and can neither link nor make it."""
+    changes = (*UPDATES, FileChange.delete("theirs", b"theirs"))
+
+    def work() -> None:
+        become_root_of_a_user_namespace()
+        with _begun(workspace) as transaction:
+            try:
+                transaction.stage(changes, {})
+            except PermissionError:  # where hard links are protected, as they are by default
+                transaction.abandon()
+                return
+            transaction.apply()
+            assert transaction.undo().restored
+            transaction.clean_up()
+
+    need_root("giving a file to somebody else")
+    theirs = workspace / "theirs"
+    theirs.write_bytes(b"theirs")
+    os.chown(theirs, 1234, 1234)
+    in_own_mounts(work)
+    assert _held(workspace) == OLD and theirs.read_bytes() == b"theirs" and theirs.stat().st_uid == 1234
+
+
+def test_a_file_from_its_copy_is_open_to_nobody_else(workspace: Path) -> None:
+    """Everything that is made in the workspace is open to one more user; the old files are not."""
+    everyone = 0xFFFFFFFF
+    entries = ((1, 7, everyone), (2, 7, 1234), (4, 5, everyone), (16, 7, everyone), (32, 5, everyone))
+    handed_down = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    os.setxattr(workspace, "system.posix_acl_default", handed_down)
+    with _left(workspace) as stage:
+        assert "system.posix_acl_access" in os.listxattr(workspace / NAMES[3]), "the new file is"
+        (stage / "000003.new").unlink()
+    assert _recover(workspace).outcome is RecoveryOutcome.UNDONE and _held(workspace) == OLD
+    assert [name for name in NAMES if "system.posix_acl_access" in os.listxattr(workspace / name)] == []
+
+
+def test_a_recovery_that_died_with_the_wrong_file_linked_is_not_believed(workspace: Path, either_backup: str) -> None:
+    class Races(FileSystem):
+        def hard_link(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
+            if to_name == "000003.old":
+                (workspace / "theirs").write_bytes(b"theirs")
+                (workspace / "theirs").rename(workspace / NAMES[3])
+                super().hard_link(directory, name, to_directory, to_name)
+                raise KeyboardInterrupt
+            super().hard_link(directory, name, to_directory, to_name)
+
+    with _left(workspace, applied=False):
+        pass
+    if either_backup == "copied":
+        with pytest.raises(KeyboardInterrupt):
+            _recover(workspace, Races())
+    else:
+        (workspace / NAMES[3]).unlink()
+        (workspace / NAMES[3]).write_bytes(b"theirs")
+    found = _recover(workspace)
+    assert found.outcome is RecoveryOutcome.CONFLICT
+    assert _held(workspace) == {**OLD, NAMES[3]: b"theirs"} and (workspace / NAMES[3]).stat().st_nlink == 1
+    assert [place.read_bytes() for place in workspace.glob(".lonelycat/quarantine/*")] == [OLD[NAMES[3]]]
