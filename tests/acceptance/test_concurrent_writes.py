@@ -12,7 +12,7 @@ from datetime import datetime
 
 import pytest
 from tests.acceptance.ground import Ground
-from tests.patience import PATIENCE_SECONDS, until
+from tests.patience import until
 
 from lonelycat import ExecutionResult, FileChange, LockManager
 from lonelycat.lifecycle import Status
@@ -98,7 +98,8 @@ def test_two_threads_take_turns(held_open: Ground) -> None:
     first.start()
     until(lambda: held_open.noted("runs") == ["enter"], "the first execution to verify")
     second.start()
-    waited = waiting.wait(PATIENCE_SECONDS)
+    until(lambda: waiting.is_set() or not second.is_alive(), "the second to wait, or to end")
+    waited = waiting.is_set()
     (held_open.outside / "release").touch()
     first.join()
     second.join()

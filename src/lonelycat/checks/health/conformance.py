@@ -218,8 +218,9 @@ def _leaves_nothing_behind(ground: _Ground) -> None:
             ground.ask(parameters)
     clock = SystemClock()
     until = clock.monotonic() + _SETTLING_SECONDS
-    while (now := _held()) != before and clock.monotonic() < until:
-        clock.sleep(0.02)
+    while any(now - before[what] for what, now in _held().items()) and clock.monotonic() < until:
+        clock.sleep(0.02)  # what ends meanwhile, of whomever, is nobody's leak
+    now = _held()
     for what, was in before.items():
         _hold(now[what] <= was, f"it leaves {what} behind", sorted(now[what] - was))
 

@@ -184,9 +184,18 @@ def _told(report: Report) -> dict[str, object]:
     whole = report.json_object()
     if report.raw is not None:
         return whole
-    from lonelycat.records.redaction import redact_json
+    return {key: value if key == "diff" else _masked(value) for key, value in whole.items()}
 
-    return {key: value if key == "diff" else redact_json(value) for key, value in whole.items()}
+
+def _masked(value: object) -> object:
+    """Mask every text of a JSON value; one without a credential stays exactly what it is, whatever its characters."""
+    if isinstance(value, str):
+        from lonelycat.governance.secrets import masked
+
+        return masked(value)
+    if isinstance(value, dict):
+        return {_masked(key): _masked(member) for key, member in value.items()}
+    return [_masked(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 def _after_writing(exit: Exit, failure: OSError | None) -> Exit:
