@@ -33,6 +33,7 @@ def complete_backups(look: UndoView) -> list[str]:
     """Make the backups that are missing; returns what is wrong, in words."""
     lost: dict[str, FileOperation] = {}
     problems: list[str] = []
+    # Of an INTENT without copies there are no inodes at all.
     for operation, inode in zip(look.intent.operations, look.intent.inodes, strict=False):
         if inode is None:
             continue

@@ -82,7 +82,7 @@ class Transaction:
         self._journal: JournalWriter | None = None
         self._intent: Intent | None = None
         self._old_contents = SmallContents()
-        self._copies: OldCopies | None = None
+        self._copies = OldCopies(filesystem, self._stage, frozenset())
         self._displaced: dict[int, Version] = {}
         self._settled = False
         self._restarting: set[str] = set()
@@ -255,7 +255,7 @@ class Transaction:
 
     def _check_displaced(self, operation: FileOperation) -> None:
         try:
-            links = 1 if self._is_copied(operation) else 2  # its own name, and the backup
+            links = 1 if self._copies.has(operation) else 2  # its own name, and the backup
             found = self.tree.look_in(self._stage, operation.staged_name, operation.path, links=links)
         except LonelyCatError:
             found = None  # not a file at all: someone put it in the file's place, and undo puts it back
@@ -345,24 +345,21 @@ class Transaction:
         held = self._old_contents.get(operation.path)
         if held is not None and len(held) <= limit:
             return held
-        if self._is_copied(operation):
-            data = b"".join(self.old_chunks(operation))
-            return data if len(data) <= limit else None
-        with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.backup_name)) as fd:
-            data = self._filesystem.read(fd, limit + 1)
+        if self._copies.has(operation):
+            data = self._copies.read(operation)
+        else:
+            with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.backup_name)) as fd:
+                data = self._filesystem.read(fd, limit + 1)
         return data if len(data) <= limit else None
 
     def old_chunks(self, operation: FileOperation) -> Iterator[bytes]:
-        """Yield the bytes of a staged operation's old regular file from its backup."""
-        if self._copies is not None and self._copies.has(operation):
+        """Yield the bytes of a staged operation's old regular file from its backup, or its copy."""
+        if self._copies.has(operation):
             yield self._copies.read(operation)
             return
         with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.backup_name)) as fd:
             while data := self._filesystem.read(fd, self._chunk):
                 yield data
-
-    def _is_copied(self, operation: FileOperation) -> bool:
-        return self._copies is not None and self._copies.has(operation)
 
     def undo(self) -> UndoReport:
         """Take back what was applied and verify that it is back; see ``rollback.py``."""
