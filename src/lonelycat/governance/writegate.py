@@ -250,17 +250,20 @@ def _order(finding: Finding) -> tuple[object, ...]:
 
 def _reason(finding: Finding) -> Reason:
     """Return the finding as it is told: what was found by a name that holds a credential does not tell that."""
-    paths = tuple(masked(to_wire(path)) for path in finding.paths[:MAX_PATHS_SHOWN])
+    told = (finding.message, finding.hint, *map(to_wire, finding.paths[:MAX_PATHS_SHOWN]))
+    together = "\n".join(told)
+    if masked(together) is not together:  # nearly always one look at all of it finds nothing
+        told = tuple(map(masked, told))
+    message, hint, *paths = told
     more = len(finding.paths) - len(paths)
-    message = masked(finding.message)
     return Reason(
         code=finding.code,
         message=f"{message} (and {more} more files)" if more else message,
         rule=finding.rule,
         verdict=finding.verdict,
         risk=finding.risk,
-        paths=paths,
-        hint=masked(finding.hint),
+        paths=tuple(paths),
+        hint=hint,
         mode=finding.mode,
         excepted_by=finding.excepted_by,
     )
