@@ -205,3 +205,30 @@ def _grpc(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
 def test_every_kind_is_asked_everything() -> None:
     assert {name[1:] for name in globals() if name[1:] in BUILT_IN and name[0] == "_"} == set(BUILT_IN)
     assert len(PROMISES) == 13 and len(OF_SERVERS) == 4
+
+
+def test_what_starts_after_a_look_that_found_nothing_is_no_leak(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of the author's tests may start processes at any time: supervisord tries a dead program for ever."""
+    case = Subject("command", passing={"argv": ["true"]}, failing={"argv": ["false"]}, workspace=workspace)
+    (test,) = (test for test in contract(case) if test.name == "leaves_nothing_behind")
+    look = conformance._held
+    looks: list[dict[str, set[str]]] = []
+    others: list[subprocess.Popen[bytes]] = []
+
+    def look_and_start_one() -> dict[str, set[str]]:
+        looks.append(look())
+        if len(looks) > 1 and looks[-1]["processes"] == looks[0]["processes"]:
+            others.append(subprocess.Popen(["sleep", "600"]))
+        return looks[-1]
+
+    monkeypatch.setattr(conformance, "_held", look_and_start_one)
+    monkeypatch.setattr(conformance, "_SETTLING_SECONDS", 0.2)
+    try:
+        test()
+    finally:
+        for process in others:
+            process.kill()
+            process.wait()
+    assert len(others) == 1

@@ -218,11 +218,10 @@ def _leaves_nothing_behind(ground: _Ground) -> None:
             ground.ask(parameters)
     clock = SystemClock()
     until = clock.monotonic() + _SETTLING_SECONDS
-    while any(now - before[what] for what, now in _held().items()) and clock.monotonic() < until:
+    while (left := _more_than(before)) and clock.monotonic() < until:
         clock.sleep(0.02)  # what ends meanwhile, of whomever, is nobody's leak
-    now = _held()
-    for what, was in before.items():
-        _hold(now[what] <= was, f"it leaves {what} behind", sorted(now[what] - was))
+    for what, these in left.items():
+        raise ConformanceError(f"it leaves {what} behind: {sorted(these)!r:.800}")
 
 
 def _fails_in_time_on_silence(ground: _Ground) -> None:
@@ -329,6 +328,11 @@ def _tree(root: Path) -> dict[str, tuple[int, int]]:
         facts = path.lstat()
         found[str(path)] = (facts.st_mode, facts.st_mtime_ns)
     return found
+
+
+def _more_than(before: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Return what this process holds beyond ``before``."""
+    return {what: now - before[what] for what, now in _held().items() if now - before[what]}
 
 
 def _held() -> dict[str, set[str]]:
