@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from tests.crash.layers import KILLED
 
 from lonelycat.changes.changeset import BlobRef, FileChange
 from lonelycat.errors import ConflictError, LonelyCatError
+from lonelycat.executor import new_files
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.layout import BALLAST
 from lonelycat.executor.recovery import Recovered, Recovery
@@ -104,6 +107,15 @@ def recover(filesystem: FileSystem, root: Path, recorded: set[str] | None = None
 
     recovery = Recovery(filesystem, root, FENCE + 1, chunk=CHUNK, was_recorded=history.__contains__, record=record)
     return list(recovery.run())
+
+
+@contextmanager
+def writers(seed: int) -> Iterator[None]:
+    """Let two threads write the new files of every change set, as of large ones, for every other ``seed``."""
+    with pytest.MonkeyPatch.context() as patch:
+        if seed % 2:
+            patch.setattr(new_files, "SIDE_BY_SIDE_FROM", 2)
+        yield
 
 
 def in_dying_process(work: Callable[[], object]) -> bool:

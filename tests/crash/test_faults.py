@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.crash.driver import Dropped, clone, drop, execute, leftovers, quarantined, recover
+from tests.crash.driver import Dropped, clone, drop, execute, leftovers, quarantined, recover, writers
 from tests.crash.layers import Failing, Hooked
 from tests.crash.trees import Tree, case, materialise, snapshot
 from tests.tally import counting
@@ -53,7 +53,7 @@ def _check(root: Path, told: str, old: Tree, new: Tree, where: str) -> None:
 
 
 def _every_call(seed: int, base: Path, kinds: list[str]) -> None:
-    with counting("faults") as counts:
+    with counting("faults") as counts, writers(seed):
         _fail_every_call(seed, base, kinds, counts)
 
 
@@ -90,7 +90,7 @@ def test_long_a_fault_at_every_call(fault_seed: int, tmp_path: Path) -> None:
 
 
 def test_a_fault_at_every_call_of_the_recovery(seed: int, tmp_path: Path) -> None:
-    with counting("faults") as counts:
+    with counting("faults") as counts, writers(seed):
         _fail_every_call_of_the_recovery(seed, tmp_path, counts)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.crash.driver import clone, execute, in_dying_process, leftovers, recover
+from tests.crash.driver import clone, execute, in_dying_process, leftovers, recover, writers
 from tests.crash.layers import Hooked, Killed
 from tests.crash.real_disks import in_memory
 from tests.crash.small_process import in_small_process
@@ -163,7 +163,8 @@ def _kill(seed: int, base: Path, reach: _Reach, *, keep: bool, test: str) -> lis
 
 
 def _kill_in_memory(seed: int, base: Path, reach: _Reach, keep: bool, test: str) -> list[int]:
-    return in_memory(base, lambda: _kill(seed, base, reach, keep=keep, test=test))
+    with writers(seed):
+        return in_memory(base, lambda: _kill(seed, base, reach, keep=keep, test=test))
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from threading import Event, Thread
 
 
-def wait_and_work(wait: Callable[[], None], work: Callable[[], None]) -> None:
+def wait_and_work(wait: Callable[[], None], work: Callable[[], None], hurry: Callable[[], None] | None = None) -> None:
     """Run ``wait`` in a thread of its own and ``work`` in this one.
 
     Args:
         wait: spends its time in system calls.
-        work: spends it in the interpreter.
+        work: spends it in the interpreter, or in system calls too.
+        hurry: called when ``wait`` need not go on, because ``work`` has failed or an interruption came.
 
     Raises:
         BaseException: what ``wait`` raised, or else what ``work`` did.
@@ -38,6 +39,8 @@ def wait_and_work(wait: Callable[[], None], work: Callable[[], None]) -> None:
         problems["work"] = error
     while not over.is_set():
         try:
+            if hurry is not None and "work" in problems:
+                hurry()
             over.wait()
         except KeyboardInterrupt as error:  # not before the disk is done with what would be taken away
             problems.setdefault("work", error)

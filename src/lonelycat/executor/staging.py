@@ -7,27 +7,21 @@ its mode set, and all of it is durable; the workspace is as it was.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 
-from lonelycat.changes.changeset import EXECUTABLE, BlobRef
 from lonelycat.changes.conflict import Conflict, conflict_error
-from lonelycat.changes.paths import printable
 from lonelycat.durable import make_durable
-from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
+from lonelycat.errors import ConflictError, LonelyCatError
 from lonelycat.executor.conflicts import code_of_difference, difference
 from lonelycat.executor.filesystem import FileStatus, FileSystem
 from lonelycat.executor.layout import BALLAST, BALLAST_BYTES, Directory, Intent
+from lonelycat.executor.new_files import BlobOpener, NewFiles
 from lonelycat.executor.old_copies import OldCopies
-from lonelycat.executor.operations import FileOperation, Identity, OperationPlan, split
-from lonelycat.executor.tree import NO_ATTRIBUTES, Found, PinnedTree, kept_attributes
+from lonelycat.executor.operations import FileOperation, OperationPlan, split
+from lonelycat.executor.tree import Found, PinnedTree, kept_attributes
 
-BlobOpener = Callable[[BlobRef], Iterable[bytes]]
-"""Yields a blob's bytes in chunks."""
 SYNC_WHOLE_FROM = 8
 """From this many files on, one syncfs is cheaper than one fsync each (FACTS: 33 ms against 382 ms at 1000)."""
 ENTRY_BYTES = 64
@@ -73,8 +67,9 @@ class Stager:
         old = [operation for operation in plan.operations if operation.old is not None]
         self._back_up([operation for operation in old if not self.copies.has(operation)], found)
         by_path = {operation.path: operation for operation in plan.operations}
-        for operation in written:
-            self._write_new(operation, by_path, found, durable=each)
+        NewFiles(self._filesystem, self._stage, self._open_blob, self._chunk, self._stop, by_path, found).write(
+            written, durable=each
+        )
         with self._filesystem.closing(self._filesystem.create_file(self._stage, BALLAST)) as fd:
             self._filesystem.allocate(fd, BALLAST_BYTES + ENTRY_BYTES * len(self.copies))
         self._unsettled = [] if each else written
@@ -126,7 +121,7 @@ class Stager:
                 with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.staged_name)) as fd:
                     yield fd
 
-    # -- backups and new contents --------------------------------------------------------------------------------
+    # -- backups -------------------------------------------------------------------------------------------------
 
     def _back_up(self, operations: list[FileOperation], found: dict[str, Found]) -> None:
         backups = [operation.backup_name for operation in operations]
@@ -139,84 +134,6 @@ class Stager:
             # the file that was looked at, and not one that was put in its place since
             if linked[backup] != found[operation.path].status.st_ino:
                 raise conflict_error([difference(operation.path, "FILE_CHANGED", operation.old, "another file")])
-
-    def _write_new(
-        self, operation: FileOperation, by_path: dict[str, FileOperation], found: dict[str, Found], *, durable: bool
-    ) -> None:
-        new = operation.new
-        if new is None:
-            return
-        if new.is_link:
-            self._write_link(operation, new, by_path)
-            return
-        source = None if operation.source is None else by_path[operation.source]
-        replaced = None if source is None else found.get(source.path)
-        permissions = permissions_of(new, replaced)
-        fd = self._filesystem.create_file(self._stage, operation.staged_name, permissions)
-        try:
-            digest, size = hashlib.sha256(), 0
-            for data in self._content(operation, by_path):
-                self._stop()
-                digest.update(data)
-                size += len(data)
-                self._filesystem.write(fd, data)
-            check_written(operation, digest.hexdigest(), size)
-            if source is not None and replaced is not None and not replaced.identity.is_link:
-                self._carry_over(fd, source, replaced, permissions)
-            else:
-                self._settle_mode(fd, os.fstat(fd), permissions)
-            if durable:
-                self._filesystem.fsync(fd)
-        finally:
-            self._filesystem.close(fd)
-
-    def _write_link(self, operation: FileOperation, new: Identity, by_path: dict[str, FileOperation]) -> None:
-        target = b"".join(self._content(operation, by_path))
-        check_written(operation, hashlib.sha256(target).hexdigest(), len(target))
-        if not target or b"\0" in target or len(target) > 4095:
-            raise RefusedError(
-                "LINK_TARGET",
-                f"{printable(operation.path)} would be a symbolic link with an impossible target",
-                "A link's target is 1 to 4095 bytes without NUL.",
-            )
-        self._filesystem.make_link(target, self._stage, operation.staged_name)
-
-    def _content(self, operation: FileOperation, by_path: dict[str, FileOperation]) -> Iterable[bytes]:
-        if isinstance(operation.content, bytes):
-            return (operation.content,)
-        if isinstance(operation.content, BlobRef):
-            return self._open_blob(operation.content)
-        return () if operation.source is None else self._old_content(by_path[operation.source])
-
-    def _old_content(self, operation: FileOperation) -> Iterator[bytes]:
-        if operation.old is not None and operation.old.is_link:
-            yield self._filesystem.read_link(self._stage, operation.backup_name)
-            return
-        with self._filesystem.closing(self._filesystem.open_file(self._stage, operation.backup_name)) as fd:
-            while data := self._filesystem.read(fd, self._chunk):
-                yield data
-
-    def _carry_over(self, fd: int, source: FileOperation, replaced: Found, permissions: int) -> None:
-        """Carry over what git does not track: owner, the other permission bits, extended attributes."""
-        made, old = os.fstat(fd), replaced.status
-        if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):  # its group may be the directory's, not ours
-            with suppress(PermissionError):
-                self._filesystem.set_owner(fd, old.st_uid, old.st_gid)
-        self._settle_mode(fd, made, permissions)
-        if replaced.attributes:
-            with _tolerating_no_attributes():
-                self._copy_extended_attributes(fd, source, replaced.attributes)
-
-    def _settle_mode(self, fd: int, made: os.stat_result, permissions: int) -> None:
-        """Set the mode where creating the file has not already: nearly always the umask leaves it as asked."""
-        if stat.S_IMODE(made.st_mode) != permissions:
-            self._filesystem.set_mode(fd, permissions)
-
-    def _copy_extended_attributes(self, fd: int, source: FileOperation, names: tuple[str, ...]) -> None:
-        old = self._filesystem.open_file(self._stage, source.backup_name)
-        with self._filesystem.closing(old):
-            for name in names:
-                self._filesystem.set_attribute(fd, name, self._filesystem.get_attribute(old, name))
 
     # -- directories ---------------------------------------------------------------------------------------------
 
@@ -353,45 +270,3 @@ def _makes_room(code: str, path: str, going: set[str]) -> bool:
     if code in ("PATH_NOT_DIRECTORY", "PATH_THROUGH_LINK"):
         return any(path.startswith(above + "/") for above in going)
     return False
-
-
-@contextmanager
-def _tolerating_no_attributes() -> Iterator[None]:
-    """Pass over a file system without extended attributes, but not over a full disk: the file keeps its access list."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ATTRIBUTES:
-            raise
-
-
-def permissions_of(new: Identity, replaced: Found | None) -> int:
-    """Return the permission bits of a new file: those of the one that it continues, or git's under the umask."""
-    if replaced is None or replaced.identity.is_link:
-        wanted = 0o777 if new.mode == EXECUTABLE else 0o666
-        # Whatever the umask, the owner's bits are those that git's mode stands for.
-        return wanted & ~process_umask() | wanted & 0o700
-    permissions = stat.S_IMODE(replaced.status.st_mode)
-    if new.mode == replaced.identity.mode:
-        return permissions
-    return permissions | 0o100 | (permissions & 0o444) >> 2 if new.mode == EXECUTABLE else permissions & ~0o111
-
-
-def check_written(operation: FileOperation, actual: str, size: int) -> None:
-    content, new = operation.content, operation.new
-    if content is None and new is not None and actual != new.sha256:
-        raise conflict_error([difference(operation.source or operation.path, "FILE_CHANGED", new, "other bytes")])
-    # The checksum covers a blob's hash; its size, which limits are held against, is held to the truth here.
-    sized = not isinstance(content, BlobRef) or size == content.size
-    if new is None or actual != new.sha256 or not sized:
-        raise RefusedError(
-            "CHECKSUM_MISMATCH",
-            f"the bytes for {printable(operation.path)} are not those that were approved",
-            "The change set or its stored content was altered; propose it again.",
-        )
-
-
-@lru_cache(maxsize=1)
-def process_umask() -> int:
-    """Return the process's umask without changing it, as setting it would race with other threads."""
-    return FileSystem().umask()

@@ -32,12 +32,13 @@ from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.generation import Generation, Phase
 from lonelycat.executor.journal import JournalWriter, RecordType
 from lonelycat.executor.layout import Intent
+from lonelycat.executor.new_files import BlobOpener
 from lonelycat.executor.old_copies import OldCopies
 from lonelycat.executor.operations import FileOperation, Kind, plan_operations, split
 from lonelycat.executor.removal import empty_transaction, remove_transaction
 from lonelycat.executor.rollback import undo
 from lonelycat.executor.side_by_side import wait_and_work
-from lonelycat.executor.staging import BlobOpener, SmallContents, Stager
+from lonelycat.executor.staging import SmallContents, Stager
 from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.executor.sweep import Version, sweep, version
 from lonelycat.executor.tree import PinnedTree

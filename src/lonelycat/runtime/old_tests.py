@@ -24,7 +24,7 @@ from lonelycat.changes.paths import printable, to_wire
 from lonelycat.checks.result import CheckResult
 from lonelycat.checks.verifier import Rehearsed
 from lonelycat.errors import LonelyCatError, StepFailedError
-from lonelycat.executor.staging import BlobOpener
+from lonelycat.executor.new_files import BlobOpener
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.governance.joint_changes import JointChange, departure, joint_change
 from lonelycat.governance.policy import Policy

@@ -15,8 +15,9 @@ from typing import IO
 
 from lonelycat.changes.changeset import BlobRef, FileChange
 from lonelycat.checks.sandbox.spec import Operation, Rehearsal
+from lonelycat.executor.new_files import BlobOpener, check_written, permissions_of
 from lonelycat.executor.operations import FileOperation, plan_operations
-from lonelycat.executor.staging import BlobOpener, check_base, check_written, permissions_of
+from lonelycat.executor.staging import check_base
 from lonelycat.executor.tree import Found, PinnedTree
 
 

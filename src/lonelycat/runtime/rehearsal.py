@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lonelycat.checks.result import CheckResult
 from lonelycat.checks.verifier import Rehearsed
 from lonelycat.errors import LonelyCatError, RefusedError
-from lonelycat.executor.staging import BlobOpener
+from lonelycat.executor.new_files import BlobOpener
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.governance.policy import Verdict
 from lonelycat.runtime.bootstrap import Wiring
