@@ -14,7 +14,7 @@ import pytest
 from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK, BlobRef, FileChange
 from lonelycat.changes.digest import sha256_hex
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
-from lonelycat.executor import staging
+from lonelycat.executor import new_files
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.transaction import Transaction
 
@@ -252,7 +252,7 @@ def test_the_executable_bit_goes_where_the_read_bits_are(before: int, executable
 def test_a_new_file_follows_the_umask_but_keeps_its_owners_bits(
     umask: int, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "process_umask", lambda: umask)
+    monkeypatch.setattr(new_files, "process_umask", lambda: umask)
     changes = (FileChange.create("x", b"1", mode=EXECUTABLE), FileChange.create("r", b"1"))
     _undone(root, *changes)
     assert os.listdir(root) == [".lonelycat"]
@@ -262,13 +262,13 @@ def test_a_new_file_follows_the_umask_but_keeps_its_owners_bits(
 
 
 def test_the_umask_is_read_and_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    staging.process_umask.cache_clear()
+    new_files.process_umask.cache_clear()
     before = os.umask(0o027)
     try:
-        assert staging.process_umask() == 0o027
+        assert new_files.process_umask() == 0o027
     finally:
         os.umask(before)
-        staging.process_umask.cache_clear()
+        new_files.process_umask.cache_clear()
 
 
 @pytest.mark.parametrize(("code", "raises"), [(errno.ENOTSUP, False), (errno.EPERM, False), (errno.ENOSPC, True)])
