@@ -20,6 +20,7 @@ from benchmarks.bare_calls import bare_calls
 from benchmarks.workspace import BASE, fill, govern, text, throwaway
 
 from lonelycat import ChangePlan, ChangeSet, Executor, FileChange, WriteGate
+from lonelycat.executor.filesystem import FileSystem
 from lonelycat.governance.decision import GovernanceDecision
 
 ROUNDS = 7
@@ -125,13 +126,25 @@ def take_turns(files: int, rounds: int, below: Path = BASE, *, all_of_them: bool
             if number == 1:
                 turns = Turns()
             at = 5 * number
+            _let_the_disk_rest(root)
             turns.naive.append(naive_loop(root, paths, at + 1))
+            _let_the_disk_rest(root)
             turns.lonelycat.append(lonelycat(root, paths, at + 1, at + 2))
+            _let_the_disk_rest(root)
             turns.git.append(git_apply(root, paths, at + 2, at + 3))
             if all_of_them:
+                _let_the_disk_rest(root)
                 turns.bare.append(bare_calls(root, paths, at + 3, at + 4))
+                _let_the_disk_rest(root)
                 turns.durable.append(naive_loop(root, paths, at + 5, durable=True))
     return turns
+
+
+def _let_the_disk_rest(root: Path) -> None:
+    """Have written what the one before left unwritten, as ``git apply`` leaves all: it is not the next one's work."""
+    filesystem = FileSystem()
+    with filesystem.closing(filesystem.open_root(root)) as directory:
+        filesystem.syncfs(directory)
 
 
 def measure(files: int = 1000, rounds: int = ROUNDS) -> Ratios:

@@ -1,8 +1,8 @@
 """The system calls of the protocol alone, for many small updates: what no checking and no recording can go below.
 
-It stages, applies, makes durable and removes with the same calls in the same order, hashes what it reads and writes,
-and does nothing else: no decision, no lock, no journal, no evidence, no history. What an execution takes beyond this is
-LonelyCat's own; what this takes beyond the naive loop or ``git apply`` is the protocol's.
+It stages, applies, makes durable and removes with the same calls in the same order and by as many threads, hashes what
+it reads and writes, and does nothing else: no decision, no lock, no journal, no evidence, no history. What an execution
+takes beyond this is LonelyCat's own; what this takes beyond the naive loop or ``git apply`` is the protocol's.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 from benchmarks.workspace import text
 
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.old_copies import ARCHIVE
+from lonelycat.executor.removal import remove_transaction
+from lonelycat.executor.side_by_side import wait_and_work
 
 
 def bare_calls(root: Path, paths: list[str], before: int, after: int) -> float:
@@ -38,9 +41,7 @@ def bare_calls(root: Path, paths: list[str], before: int, after: int) -> float:
         fs.exchange(stage, f"{number:06d}.new", directories[directory], name)
         assert _digest(fs, stage, f"{number:06d}.new") == wanted[number]
     fs.syncfs(stage)
-    for name in fs.list(stage):
-        fs.unlink(stage, name)
-    fs.remove_directory(stages, transaction)
+    remove_transaction(fs, stages, stage, transaction)
     seconds = time.perf_counter() - begun
     for fd in (stages, stage, top, *directories.values()):
         fs.close(fd)
@@ -57,7 +58,12 @@ def _stage(
         fs.write(fd, b"".join(old))
     fs.hard_link(stage, ARCHIVE, stage, f"{ARCHIVE}.link")
     fs.unlink(stage, f"{ARCHIVE}.link")
-    for number, data in enumerate(contents):
+    written = list(enumerate(contents))
+    wait_and_work(partial(_write, fs, stage, written[1::2]), partial(_write, fs, stage, written[::2]))
+
+
+def _write(fs: FileSystem, stage: int, contents: list[tuple[int, bytes]]) -> None:
+    for number, data in contents:
         fd = fs.create_file(stage, f"{number:06d}.new", 0o644)
         hashlib.sha256(data).digest()
         fs.write(fd, data)
