@@ -7,11 +7,14 @@ transaction that applied nothing.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.journal import JOURNAL
+from lonelycat.executor.side_by_side import wait_and_work
 
 _REMOVERS = 4
+"""A power of two."""
 _REMOVE_SIDE_BY_SIDE_FROM = 256
 
 
@@ -32,12 +35,15 @@ def empty_transaction(filesystem: FileSystem, stage: int) -> None:
     if len(members) < _REMOVE_SIDE_BY_SIDE_FROM:
         _remove(filesystem, stage, members)
         return
-    from concurrent.futures import ThreadPoolExecutor
+    _remove_by(_REMOVERS, filesystem, stage, members)
 
-    with ThreadPoolExecutor(_REMOVERS) as removers:
-        parts = [members[number::_REMOVERS] for number in range(_REMOVERS)]
-        for done in [removers.submit(_remove, filesystem, stage, part) for part in parts]:
-            done.result()
+
+def _remove_by(threads: int, filesystem: FileSystem, stage: int, members: list[str]) -> None:
+    if threads == 1:
+        _remove(filesystem, stage, members)
+        return
+    first, second = (partial(_remove_by, threads // 2, filesystem, stage, members[half::2]) for half in (0, 1))
+    wait_and_work(first, second)
 
 
 def _remove(filesystem: FileSystem, stage: int, members: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Work that is done while the disk is waited for.
+"""Work that is done while the disk is waited for, or in two parts at a time.
 
 Invariant: both are over when :func:`wait_and_work` returns or raises; nothing goes on in the background. So the order
 of the protocol is what it would be one after the other, as long as the work changes nothing that the wait is for.
@@ -11,7 +11,7 @@ from threading import Event, Thread
 
 
 def wait_and_work(wait: Callable[[], None], work: Callable[[], None], hurry: Callable[[], None] | None = None) -> None:
-    """Run ``wait`` in a thread of its own and ``work`` in this one.
+    """Run ``wait`` in a thread of its own and ``work`` in this one; one after the other where no thread is to be had.
 
     Args:
         wait: spends its time in system calls.
@@ -32,7 +32,12 @@ def wait_and_work(wait: Callable[[], None], work: Callable[[], None], hurry: Cal
         finally:
             over.set()
 
-    Thread(target=waiting, name="lonelycat-disk").start()
+    try:
+        Thread(target=waiting, name="lonelycat-disk").start()
+    except RuntimeError:  # no thread is to be had
+        wait()
+        work()
+        return
     try:
         work()
     except BaseException as error:  # noqa: BLE001 — it is raised again when the wait is over

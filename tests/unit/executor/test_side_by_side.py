@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -101,3 +103,50 @@ def test_an_interrupt_does_not_end_the_wait() -> None:
         assert ended
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_where_no_thread_is_to_be_had_it_is_done_one_after_the_other(tmp_path: Path) -> None:
+    """As in a container whose processes are counted: an execution of many files, in a process that may have no more."""
+    outcome = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_THREADS, str(tmp_path / "root")], capture_output=True, text=True, check=False
+    )
+    assert (outcome.returncode, outcome.stdout) == (0, "no thread\n300 new, 0 left\n"), outcome.stderr
+
+
+_WITHOUT_THREADS = """
+import os, resource, sys, threading
+from pathlib import Path
+from lonelycat.changes.changeset import FileChange
+from lonelycat.executor.filesystem import FileSystem
+from lonelycat.executor.transaction import Transaction
+
+def run(old, new):
+    changes = tuple(FileChange.update(f"f{number}", old, new) for number in range(300))
+    with Transaction(FileSystem(), Path("."), "exec_t", 1, lambda _: ()) as transaction:
+        transaction.stage(changes, {})
+        transaction.apply()
+        transaction.commit({})
+        transaction.clean_up()
+
+os.mkdir(sys.argv[1])
+os.chdir(sys.argv[1])
+for number in range(300):
+    Path(f"f{number}").write_text("first")
+run(b"first", b"old")  # what is imported late is, while this process can read it
+if os.geteuid() == 0:  # whom no limit holds
+    somebody = 20_000 + os.getpid() % 10_000  # who has no other processes
+    for directory, directories, files in os.walk("."):
+        for name in (*files, *directories, "."):
+            os.chown(os.path.join(directory, name), somebody, somebody)
+    os.setgroups([])
+    os.setgid(somebody)
+    os.setuid(somebody)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+try:
+    threading.Thread(target=print).start()
+except RuntimeError:
+    print("no thread")
+run(b"old", b"new")
+new = [path for path in Path(".").glob("f*") if path.read_text() == "new"]
+print(f"{len(new)} new, {len(os.listdir('.lonelycat/tx'))} left")
+"""
