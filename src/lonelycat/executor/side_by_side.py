@@ -22,11 +22,13 @@ def wait_and_work(wait: Callable[[], None], work: Callable[[], None], hurry: Cal
         BaseException: what ``wait`` raised, or else what ``work`` did.
     """
     problems: dict[str, BaseException] = {}
-    over = Event()
+    begun, given_up, over = Event(), Event(), Event()
 
     def waiting() -> None:
+        begun.set()
         try:
-            wait()
+            if not given_up.is_set():
+                wait()
         except BaseException as error:  # noqa: BLE001 — it is raised again in the caller's thread
             problems["wait"] = error
         finally:
@@ -38,8 +40,14 @@ def wait_and_work(wait: Callable[[], None], work: Callable[[], None], hurry: Cal
         wait()
         work()
         return
+    except BaseException as error:  # an interruption: the thread may be there or not
+        given_up.set()
+        if not begun.is_set():
+            raise  # if it begins yet, it ends at once
+        problems["work"] = error
     try:
-        work()
+        if "work" not in problems:
+            work()
     except BaseException as error:  # noqa: BLE001 — it is raised again when the wait is over
         problems["work"] = error
     while not over.is_set():

@@ -105,6 +105,38 @@ def test_an_interrupt_does_not_end_the_wait() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.parametrize("moment", ["before it exists", "before it begins", "while it waits"])
+def test_an_interrupt_while_the_thread_is_started_leaves_nobody_waiting(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, interrupted, done = threading.Event(), threading.Event(), []
+    start, threads = threading.Thread.start, []
+
+    def wait() -> None:
+        begun.set()
+        time.sleep(0.05)
+        done.append("wait")
+
+    def start_and_interrupt(thread: threading.Thread) -> None:
+        if moment != "before it exists":
+            run = thread.run
+            monkeypatch.setattr(thread, "run", lambda: (moment == "while it waits" or interrupted.wait(), run()))
+            threads.append(thread)
+            start(thread)
+        if moment == "while it waits":
+            assert begun.wait(PATIENCE_SECONDS)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        wait_and_work(wait, lambda: done.append("work"))
+    seen = list(done)
+    interrupted.set()
+    for thread in threads:
+        thread.join()
+    assert done == seen == (["wait"] if moment == "while it waits" else [])
+
+
 def test_where_no_thread_is_to_be_had_it_is_done_one_after_the_other(tmp_path: Path) -> None:
     """As in a container whose processes are counted: an execution of many files, in a process that may have no more."""
     outcome = subprocess.run(
