@@ -22,7 +22,6 @@ import yaml
 from tests.patience import PATIENCE_SECONDS
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
-from tests.servers.running import free_port
 from tests.servers.supervisord import Supervisord
 from tests.servers.systemd import systemd
 from tests.unit.checks.probing import Asking
@@ -201,9 +200,9 @@ def test_supervisor(ask: Asking, workspace: Path, supervisor_server: Supervisord
     run_both(ask, example("supervisor"), broken, "HEALTH_SUPERVISOR_RESTARTED")
 
 
-def test_prometheus(ask: Asking, prometheus_url: str) -> None:
+def test_prometheus(ask: Asking, prometheus_url: str, closed_port: int) -> None:
     check = example("prometheus", ("http://127.0.0.1:9090", prometheus_url))
-    nobody = f"http://127.0.0.1:{free_port()}"
+    nobody = f"http://127.0.0.1:{closed_port}"
     run_both(ask, check, once(lambda: check.parameters.update(url=nobody)), "HEALTH_PROMETHEUS_CONNECT")
     over = example("prometheus", ("http://127.0.0.1:9090", prometheus_url), ("max: 5", "max: 2"))
     assert ask.checker.run("it", over, 20.0).code == "HEALTH_PROMETHEUS_THRESHOLD"

@@ -40,12 +40,10 @@ def probe(workspace: Path) -> Callable[..., ProbeResult]:
 # --- tcp ---
 
 
-def test_tcp_open_and_refused(raw_server: Raw, probe: Any) -> None:
+def test_tcp_open_and_refused(raw_server: Raw, probe: Any, closed_port: int) -> None:
     port = raw_server(lambda connection: None)
     assert probe("tcp", port=port).ok
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        closed = listener.getsockname()[1]
-    assert probe("tcp", port=closed).code == "HEALTH_TCP_REFUSED"
+    assert probe("tcp", port=closed_port).code == "HEALTH_TCP_REFUSED"
     assert probe("tcp", host="a" * 70 + ".invalid", port=1).code == "HEALTH_TCP_UNREACHABLE"
 
 

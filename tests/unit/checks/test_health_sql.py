@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from tests.patience import until
 from tests.servers.postgres import Postgres, postgres
-from tests.servers.running import free_port
 from tests.unit.checks.probing import Asking, Raw, silent
 
 from lonelycat.checks.health.migrations import heads
@@ -54,8 +53,10 @@ def test_its_server_is_found_by_the_pid_file_that_it_writes(database: Postgres, 
     assert seen.ok, seen
 
 
-def test_nobody_listens_and_no_such_database(ask: Asking, url: str, database: Postgres) -> None:
-    nobody = f"postgresql+psycopg://postgres@127.0.0.1:{free_port()}/postgres"
+def test_nobody_listens_and_no_such_database(
+    ask: Asking, url: str, database: Postgres, closed_port: int
+) -> None:
+    nobody = f"postgresql+psycopg://postgres@127.0.0.1:{closed_port}/postgres"
     assert ask("sql", url=nobody).code == "HEALTH_SQL_CONNECT"
     assert (
         ask("sql", url=database.url("gone", password=False), password_env="APP_PASSWORD").code == "HEALTH_SQL_CONNECT"
