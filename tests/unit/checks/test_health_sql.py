@@ -53,9 +53,7 @@ def test_its_server_is_found_by_the_pid_file_that_it_writes(database: Postgres, 
     assert seen.ok, seen
 
 
-def test_nobody_listens_and_no_such_database(
-    ask: Asking, url: str, database: Postgres, closed_port: int
-) -> None:
+def test_nobody_listens_and_no_such_database(ask: Asking, url: str, database: Postgres, closed_port: int) -> None:
     nobody = f"postgresql+psycopg://postgres@127.0.0.1:{closed_port}/postgres"
     assert ask("sql", url=nobody).code == "HEALTH_SQL_CONNECT"
     assert (
