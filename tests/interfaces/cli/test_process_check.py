@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.interfaces.cli.samples import UPDATE_NOTES, quiet_environment
-from tests.patience import until
+from tests.patience import until_loaded
 
 CHECKS = """
 health_checks:
@@ -63,7 +63,7 @@ def test_what_asks_is_not_what_is_asked_for(checked: Path, tmp_path: Path, wrapp
     assert seen["code"] == "HEALTH_PROCESS_MISSING", seen
     argv = [sys.executable, "-c", "import sys; sys.stdin.read()", "the-worker-of-the-shop"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as worker:
-        until(lambda: b"the-worker" in Path(f"/proc/{worker.pid}/cmdline").read_bytes(), lambda: "it did not start")
+        until_loaded(worker.pid)
         seen = _ask_through(WRAPPERS[wrapper], checked, tmp_path)
         assert (seen["ok"], seen["details"]["count"]) == (True, 1), "the worker counts, once"
 

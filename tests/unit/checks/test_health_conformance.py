@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.patience import PATIENCE_SECONDS, until
+from tests.patience import PATIENCE_SECONDS, until_loaded
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
 from tests.servers.supervisord import PASSWORD, USER, Supervisord
@@ -103,7 +103,7 @@ def _log(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
 def _process(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
     sleeper = subprocess.Popen(["sleep", "600"])
     get("request").addfinalizer(lambda: (sleeper.kill(), sleeper.wait()))
-    until(lambda: b"600" in Path(f"/proc/{sleeper.pid}/cmdline").read_bytes(), lambda: "sleep was not loaded")
+    until_loaded(sleeper.pid)
     return {"passing": {"argv_matches": "sleep 600"}, "failing": {"name": "no-such-program-at-all"}}
 
 

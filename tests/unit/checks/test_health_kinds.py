@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, until_loaded
 from tests.unit.checks.probing import Raw, silent
 
 from lonelycat.checks.health.kind import ProbeContext, ProbeResult
@@ -94,6 +94,7 @@ def test_a_resolver_that_hangs_is_left_behind(probe: Any, monkeypatch: pytest.Mo
 @pytest.fixture
 def sleeper(marker: Any) -> Any:
     with subprocess.Popen([sys.executable, "-c", f"import time; time.sleep(600) # {marker.text}"]) as one:
+        until_loaded(one.pid)
         yield one
         one.kill()
 
