@@ -255,9 +255,11 @@ def test_replication_lag_of_both_sides(database: Postgres, ask: Asking, tmp_path
     assert seen.code == "HEALTH_SQL_REPLICATION" and "no replica" in seen.message
     with postgres(tmp_path / "replica", template=database) as replica:
         monkeypatch.setenv("REPLICA", replica.url())
-        until(lambda: ask("sql", url_env="REPLICA", **lag).ok, "the replica to follow", pause=0.2)
-        seen = ask("sql", url_env="REPLICA", **lag)
-        assert seen.ok and "lags 0.0 s" in seen.message, seen
+        until(
+            lambda: (seen := ask("sql", url_env="REPLICA", **lag)).ok and "lags 0.0 s" in seen.message,
+            "the replica to have caught up",
+            pause=0.2,
+        )
         assert ask("sql", url_env="PRIMARY", **lag).ok
         with replica.connect() as connection:
             connection.execute("SELECT pg_wal_replay_pause()")
