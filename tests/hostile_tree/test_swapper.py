@@ -12,6 +12,7 @@ import pytest
 from tests.crash.driver import FENCE, recover
 from tests.hostile_tree.swapper import DIRECTORIES, FILES, SWAPPED, Ground, fingerprint
 from tests.tally import tally
+from tests.unsynced import Unsynced
 
 import lonelycat.executor.transaction as transaction_module
 from lonelycat.changes.changeset import FileChange
@@ -22,16 +23,6 @@ from lonelycat.executor.operations import FileOperation
 from lonelycat.executor.transaction import Transaction
 
 HERE = "tests/hostile_tree/test_swapper.py"
-
-
-class Unsynced(FileSystem):
-    """What is durable is another test's; here more transactions are worth more."""
-
-    def fsync(self, fd: int) -> None:
-        """Leave it."""
-
-    def syncfs(self, fd: int) -> None:
-        """Leave it."""
 
 
 class Work:
