@@ -107,8 +107,12 @@ def test_a_stubborn_service_is_killed_after_its_grace(restart: Any, workspace: P
 
 def test_grace_is_cut_to_the_time_that_is_left(restart: Any, workspace: Path, marker: Any) -> None:
     assert restart(argv=script(STUBBORN, marker)).ok
-    await_log(workspace, "up")
-    assert restart(argv=script(STUBBORN, marker), grace_seconds=600, settle_seconds=0.1, within=3).ok
+    for number, within in enumerate((3, 15, 50)):  # what is left has to do for the start, on a busy machine too
+        await_log(workspace, "up", number + 1)
+        found = restart(argv=script(STUBBORN, marker), grace_seconds=600, settle_seconds=0.1, within=within)
+        if found.code != "SERVICE_RESTART_TIMEOUT":
+            break
+    assert found.ok, found
 
 
 def test_workers_of_the_service_are_stopped_with_it(restart: Any, workspace: Path, marker: Any) -> None:
