@@ -74,7 +74,7 @@ def test_after_its_time_the_record_no_longer_answers(counted: Ground) -> None:
     first = counted.execute(proposed)
     (counted.root / "docs/new/page.md").unlink()
     counted.write({"app/settings.txt": "old\n"})
-    assert counted.execute_wired(proposed, clock=LaterClock(3590)).cached
+    assert counted.execute_wired(proposed, clock=LaterClock(3500)).cached
     again = counted.execute_wired(proposed, clock=LaterClock(3610))
     assert (again.status, again.cached) == (Status.COMPLETED, False)
     assert again.execution_id != first.execution_id

@@ -22,6 +22,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.patience import PATIENCE_SECONDS
+
 _FENCE = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EXIT = re.compile(r"\s+# exits with (\d+)$")
 _SITUATION = re.compile(r"<!-- situation: ([\w-]+) -->\s*\Z")
@@ -44,7 +46,7 @@ _SHAPES = {
     "any": r"[^\n]*",
 }
 _REMEMBERED = frozenset({"id", "digest", "phrase", "key"})
-TYPING_SECONDS = 20.0
+TYPING_SECONDS = PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

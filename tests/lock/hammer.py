@@ -28,6 +28,7 @@ from pathlib import Path
 
 from tests.lock.history import SIZE, Kind, Record
 from tests.lock.sabotage import SABOTEURS
+from tests.unsynced import Unsynced
 
 from lonelycat.errors import LockTimeoutError, StateError
 from lonelycat.executor.execution_lock import HeldLock, LockManager
@@ -37,11 +38,6 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE = 20.0
 now = time.monotonic_ns
-
-
-class _Unsynced(FileSystem):
-    def fsync(self, fd: int) -> None:
-        """Leave it to the kernel."""
 
 
 @dataclass
@@ -68,7 +64,7 @@ class Worker:
         self._stop = stop
         self._log = os.open(plan.history, os.O_WRONLY | os.O_APPEND)
         self._cell = os.open(plan.root.with_name("cell"), os.O_RDWR | os.O_CREAT, 0o600)
-        filesystem = _Unsynced() if plan.rough else FileSystem()
+        filesystem = Unsynced() if plan.rough else FileSystem()
         self._impatient = LockManager(plan.root, 0, filesystem=filesystem)
         self._patient = LockManager(plan.root, _PATIENCE, filesystem=filesystem)
         self._orphans = plan.orphans

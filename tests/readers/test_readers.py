@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.tally import tally
+from tests.unsynced import Unsynced
 
 from lonelycat import FileChange, LockManager, read_settled
 from lonelycat.errors import StateError
@@ -27,16 +28,6 @@ from lonelycat.executor.transaction import Transaction
 
 FILES = [f"{directory}/{number}.txt" for directory in ("a", "b/c") for number in range(8)]
 _COUNTS = struct.Struct("<qq")
-
-
-class Unsynced(FileSystem):
-    """Readers see the page cache; what is durable is another test's."""
-
-    def fsync(self, fd: int) -> None:
-        """Leave it."""
-
-    def syncfs(self, fd: int) -> None:
-        """Leave it."""
 
 
 def _write(root: Path, seed: int) -> None:

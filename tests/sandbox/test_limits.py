@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from tests.many_descriptors import many_descriptors
+from tests.patience import PATIENCE_SECONDS
 from tests.sandbox.conftest import Verify
 
+from lonelycat.checks import process
 from lonelycat.checks.sandbox import enter
 from lonelycat.checks.sandbox.level import Level
 
@@ -177,7 +179,8 @@ def test_time_is_limited(verify: Verify) -> None:
     assert (result.ok, result.code) == (False, "VERIFY_TIMEOUT")
 
 
-def test_it_may_end_by_itself_when_asked_to(verify: Verify) -> None:
+def test_it_may_end_by_itself_when_asked_to(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_TERMINATE_SECONDS", PATIENCE_SECONDS)  # it ends with the command
     code = (
         "import signal, sys, time\n"
         "signal.signal(15, lambda *_: (print('asked', flush=True), sys.exit(0)))\nprint('ready', flush=True)\n"

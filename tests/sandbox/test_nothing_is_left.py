@@ -75,11 +75,15 @@ class Host:
                         found.append(int(name))
         return found
 
-    @staticmethod
-    def mounts() -> list[str]:
+    def mounts(self) -> list[str]:
         """Return the places of all mounts below which a sandbox could have left something."""
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
-        return sorted(line for line in lines if "lonelycat" in line or "overlay" in line or " /tmp " in line)
+        lines = [line for line in lines if "lonelycat" in line or "overlay" in line or " /tmp " in line]
+        return sorted(line for line in lines if not self._is_another_tests(Path(line.split()[4])))
+
+    def _is_another_tests(self, place: Path) -> bool:
+        """Whether it is below the temporary directory of a test that runs at the same time, or ran."""
+        return place.is_relative_to(self._root.parents[1]) and not place.is_relative_to(self._root)
 
     def assert_as_before(self) -> None:
         until(lambda: not self.carriers(), "the end of the processes that carry the mark")
@@ -195,9 +199,18 @@ def _launcher_processes(parent: int) -> list[int]:
     while len(chain) < 3:
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         if not chain:
-            tasks = Path(f"/proc/{parent}/task").iterdir()
-            children = [pid for task in tasks for pid in (task / "children").read_text().split()]
-            children = [pid for pid in children if b"launcher" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            children = []
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                with contextlib.suppress(OSError):  # other threads of the tests, and their children, end at any time
+                    children += (task / "children").read_text().split()
+            children = [pid for pid in children if b"launcher" in _arguments(pid)]
         parent = int(children[0])
         chain.append(parent)
     return chain
+
+
+def _arguments(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -28,5 +28,5 @@ def redis(directory: Path, *options: str, tls: bool = False) -> Iterator[Redis]:
     ports = ["--port", "0", "--tls-port", str(port)] if tls else ["--port", str(port)]
     argv = [program("redis-server", "redis-server"), "--bind", "127.0.0.1", *ports, "--unixsocket", str(socket),
             "--dir", str(directory), "--save", "", "--appendonly", "no", *options]  # fmt: skip
-    with running(argv, lambda: accepts(port), directory / "log") as process:
+    with running(argv, lambda: accepts(port) and socket.exists(), directory / "log") as process:
         yield Redis(port, process, socket)

@@ -15,14 +15,18 @@ from tests.patience import PATIENCE_SECONDS, until
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on now.
+    """Return a port of the loopback interface that nobody listens on now, and that no test is given again.
 
-    It is below those that the kernel gives to who asks for any: nobody else gets it before the caller's server has it.
+    It is below those that the kernel gives to who asks for any: nobody else gets it before the caller's server has it,
+    nor while that restarts. Other workers, and other runs on the same machine, see that it is claimed.
     """
     while True:
         port = 15_000 + secrets.randbelow(17_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+        with socket.socket(socket.AF_UNIX) as claim, contextlib.suppress(OSError):
+            claim.bind(f"\0port-{port}-of-lonelycat-tests")
+            with socket.create_server(("127.0.0.1", port)):
+                claim.detach()  # held until this process ends
+                return port
 
 
 @contextlib.contextmanager

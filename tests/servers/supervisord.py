@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import xmlrpc.client
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -71,4 +72,16 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
     )
     argv = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration), "-n"]
     with running(argv, lambda: socket.exists() and accepts(port), directory / "output") as process:
+        _take_turns(port)
         yield Supervisord(socket, port, configuration, process)
+
+
+def _take_turns(port: int) -> None:
+    """Return when the supervisord at ``port`` runs its programs: with ``startsecs=0`` they are RUNNING.
+
+    A turn of its loop answers who asks, then looks after the programs; the first such look starts them, the next one
+    takes them for running.
+    """
+    with xmlrpc.client.ServerProxy(f"http://{USER}:{PASSWORD}@127.0.0.1:{port}/RPC2") as proxy:
+        for _ in range(2):
+            proxy.supervisor.getState()

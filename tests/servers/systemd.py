@@ -89,16 +89,20 @@ def systemd(directory: Path, units: Mapping[str, str]) -> Iterator[Systemd]:
     found: list[Systemd] = []
 
     def ready() -> bool:
-        for child in psutil.Process(outer()).children():
-            one = Systemd(child.pid, directory)
+        for pid in inside():
+            one = Systemd(pid, directory)
             if one.systemctl("list-units").returncode == 0:
                 found.append(one)
                 return True
         time.sleep(0.1)
         return False
 
-    def outer() -> int:
-        return next(one.pid for one in psutil.Process().children() if one.cmdline()[:2] == argv[:2])
+    def inside() -> list[int]:
+        for one in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):  # other children of the tests end at any time
+                if one.cmdline()[:2] == argv[:2]:  # not before its program is loaded
+                    return [child.pid for child in one.children()]
+        return []
 
     with running(argv, ready, directory / "log", env=env, stop=signal.SIGKILL):
         yield found[0]

@@ -77,6 +77,46 @@ def test_an_interruption_that_a_finaliser_drops_comes_again() -> None:
     assert dropped
 
 
+def test_one_that_comes_again_before_its_drop_was_dealt_with_comes_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the main thread may stand still in the hook that is told of it for longer than it takes."""
+    start, slept = threading.Timer.start, []
+
+    def start_and_stand_still(timer: threading.Timer) -> None:
+        start(timer)
+        if not slept:
+            slept.append(timer)
+            timer.join()
+
+    monkeypatch.setattr(threading.Timer, "start", start_and_stand_still)
+    with pytest.raises(KeyboardInterrupt), one_interrupt():
+        Finalised()
+        time.sleep(20)
+    assert slept
+
+
+def test_one_that_comes_while_another_error_of_a_finaliser_is_told_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("broken")
+
+    def tell(unraisable: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(sys, "unraisablehook", tell)
+    undone = False
+    with pytest.raises(KeyboardInterrupt), one_interrupt():
+        try:
+            Broken()
+            time.sleep(20)
+        finally:
+            until(lambda: "please wait" in capfd.readouterr().err, "the second signal to be answered")
+            undone = True
+    assert undone
+
+
 def test_other_errors_of_a_finaliser_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         def __del__(self) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.interfaces.cli.samples import UPDATE_NOTES, quiet_environment
-from tests.patience import until
+from tests.patience import until_loaded
 
-CHECKS = """
+WORKER = f"worker-{uuid.uuid4().hex}"
+"""Of this run alone: the check sees every process of the machine."""
+
+CHECKS = f"""
 health_checks:
   worker:
     kind: process
-    with: {argv_matches: "the-worker-of-the-shop"}
+    with: {{argv_matches: "{WORKER}"}}
     timeout: 20
     attempts: 1
 """
@@ -42,14 +46,14 @@ def _lonelycat() -> str:
 
 
 WRAPPERS = {
-    "a shell that waits": ["sh", "-c", f"{_lonelycat()}; : the-worker-of-the-shop"],
-    "a shell in a shell": ["bash", "-c", f"sh -c '{_lonelycat()}; :'; : the-worker-of-the-shop"],
-    "a script with an argument": ["sh", "./wrapper.sh", "the-worker-of-the-shop"],
-    "one with a part in the background": ["sh", "./background.sh", "the-worker-of-the-shop"],
+    "a shell that waits": ["sh", "-c", f"{_lonelycat()}; : {WORKER}"],
+    "a shell in a shell": ["bash", "-c", f"sh -c '{_lonelycat()}; :'; : {WORKER}"],
+    "a script with an argument": ["sh", "./wrapper.sh", WORKER],
+    "one with a part in the background": ["sh", "./background.sh", WORKER],
     "a tool of one's own": [
         sys.executable,
         "-c",
-        f"import subprocess; subprocess.run({_lonelycat().split()!r})  # the-worker-of-the-shop",
+        f"import subprocess; subprocess.run({_lonelycat().split()!r})  # {WORKER}",
     ],
 }
 
@@ -61,9 +65,9 @@ def test_what_asks_is_not_what_is_asked_for(checked: Path, tmp_path: Path, wrapp
     (checked / "background.sh").write_text(f"mkfifo fifo\n{alive}{_lonelycat()}\ntrue\n")
     seen = _ask_through(WRAPPERS[wrapper], checked, tmp_path)
     assert seen["code"] == "HEALTH_PROCESS_MISSING", seen
-    argv = [sys.executable, "-c", "import sys; sys.stdin.read()", "the-worker-of-the-shop"]
+    argv = [sys.executable, "-c", "import sys; sys.stdin.read()", WORKER]
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as worker:
-        until(lambda: b"the-worker" in Path(f"/proc/{worker.pid}/cmdline").read_bytes(), lambda: "it did not start")
+        until_loaded(worker.pid)
         seen = _ask_through(WRAPPERS[wrapper], checked, tmp_path)
         assert (seen["ok"], seen["details"]["count"]) == (True, 1), "the worker counts, once"
 
@@ -72,7 +76,7 @@ def test_a_change_is_not_kept_because_its_own_command_names_the_service(checked:
     policy = checked / "agent/policies/default.yaml"
     text = policy.read_text().replace("    attempts: 1", "    attempts: 1\n    already_failing: block")
     policy.write_text(text.replace("for_risk: []", "for_risk: [LOW]"))
-    intent = "restart the-worker-of-the-shop"
+    intent = f"restart {WORKER}"
     line = f"{sys.executable} -m lonelycat --json run --patch - --by agent:x --intent '{intent}'; : {intent}"
     done = subprocess.run(
         ["sh", "-c", line],
@@ -89,7 +93,7 @@ def test_a_change_is_not_kept_because_its_own_command_names_the_service(checked:
 def test_a_name_is_no_mention_of_one(workspace: Path, tmp_path: Path) -> None:
     """What started LonelyCat may be the very service, as sshd is: by its exact name it counts."""
     policy = workspace / "agent/policies/default.yaml"
-    policy.write_text(policy.read_text() + CHECKS.replace('argv_matches: "the-worker-of-the-shop"', "name: the-shell"))
+    policy.write_text(policy.read_text() + CHECKS.replace(f'argv_matches: "{WORKER}"', "name: the-shell"))
     (tmp_path / "the-shell").symlink_to("/bin/sh")
     seen = _ask_through([str(tmp_path / "the-shell"), "-c", f"{_lonelycat()}; :"], workspace, tmp_path)
     assert seen["ok"], seen

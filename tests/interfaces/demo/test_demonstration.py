@@ -112,6 +112,18 @@ def test_the_stage_is_taken_down_when_a_scene_breaks(
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
+def test_its_port_is_none_that_the_kernel_gives_to_who_connects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service is down for moments, and any connection of the machine could have its port then."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(5):
+        stage = Throwaway()
+        stage.close(keep=False)
+        assert 1024 <= stage.port < first
+
+
 def test_the_policy_of_the_demonstration_loads() -> None:
     loaded = load_policy(demo_policy(port=8080, public_key="A" * 43 + "=").encode(), source="demo")
     assert loaded.policy.approvals.methods == ("key",)

@@ -113,5 +113,13 @@ def raw_server() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
 
 
 @pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of the loopback interface that nobody listens on, and nobody can begin to: it is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture
 def ask(workspace: Path) -> Asking:
     return Asking(workspace)

@@ -7,9 +7,11 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tests.patience import PATIENCE_SECONDS
 
+from lonelycat.checks.health import isolation
 from lonelycat.checks.health.checker import HealthChecker
 from lonelycat.checks.health.kind import Mark
 from lonelycat.checks.result import CheckResult
@@ -34,9 +36,10 @@ class Asking:
         return self.checker.run("it", once(kind, within, parameters), within, mark)
 
     def to_the_limit(self, kind: str, **parameters: Any) -> CheckResult:
-        """Ask what does not answer, with a longer limit if the probe's own process had no time to start in it."""
+        """Ask what does not answer, longer if the process of the probe had no time to start or to report."""
         for within in (1.5, 6.0, 24.0):
-            seen = self(kind, within, **parameters)
+            with mock.patch.object(isolation, "_REPORTING_SECONDS", within / 4):
+                seen = self(kind, within, **parameters)
             if seen.code != "HEALTH_TIMEOUT":
                 break
         return seen

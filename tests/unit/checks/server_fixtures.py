@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
+import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from tests.servers.grpc_health import grpc_health
 from tests.servers.postgres import Postgres, postgres
 from tests.servers.prometheus import prometheus
 from tests.servers.redis import Redis, redis
+from tests.servers.running import accepts, free_port, running
 from tests.servers.supervisord import WAITING, Supervisord, python_program, supervisord
 
 PROGRAMS = "\n".join(
@@ -23,7 +22,7 @@ PROGRAMS = "\n".join(
         python_program("one", WAITING, "startsecs=0"),
     ]
 )
-METRICS = b"""
+METRICS = """
 # TYPE shop_errors gauge
 shop_errors 3
 shop_ratio NaN
@@ -33,17 +32,19 @@ shop_parts{part="b"} 2
 """
 
 
+SERVICE = f"""
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import sys
+
 class Metrics(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
+    def do_GET(self):
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(METRICS)))
         self.end_headers()
-        with contextlib.suppress(OSError):
-            self.wfile.write(METRICS)
+        self.wfile.write({METRICS.encode()!r})
 
-    def log_message(self, *_: object) -> None:
-        pass
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Metrics).serve_forever()
+"""
 
 
 @pytest.fixture(scope="session")
@@ -66,13 +67,11 @@ def supervisor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supe
 
 @pytest.fixture(scope="session")
 def prometheus_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Metrics) as service:
-        thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        with prometheus(tmp_path_factory.mktemp("p") / "d", service.server_port) as one:
-            yield one
-        service.shutdown()
-        thread.join()
+    """Its service is a process of its own: its connections would come and go among the descriptors of the tests."""
+    directory, port = tmp_path_factory.mktemp("p"), free_port()
+    argv = [sys.executable, "-c", SERVICE, str(port)]
+    with running(argv, lambda: accepts(port), directory / "service"), prometheus(directory / "d", port) as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

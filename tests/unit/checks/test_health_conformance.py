@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.patience import PATIENCE_SECONDS, until
+from tests.patience import PATIENCE_SECONDS, until_loaded
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
 from tests.servers.supervisord import PASSWORD, USER, Supervisord
@@ -102,7 +103,7 @@ def _log(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
 def _process(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
     sleeper = subprocess.Popen(["sleep", "600"])
     get("request").addfinalizer(lambda: (sleeper.kill(), sleeper.wait()))
-    until(lambda: b"600" in Path(f"/proc/{sleeper.pid}/cmdline").read_bytes(), lambda: "sleep was not loaded")
+    until_loaded(sleeper.pid)
     return {"passing": {"argv_matches": "sleep 600"}, "failing": {"name": "no-such-program-at-all"}}
 
 
@@ -127,11 +128,9 @@ def _systemd(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
 
 
 def _tcp(get: Get, workspace: Path, monkeypatch: Any) -> dict[str, Any]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        closed = listener.getsockname()[1]
     return {
         "passing": {"port": get("port")},
-        "failing": {"port": closed},
+        "failing": {"port": get("closed_port")},
         "reaching": lambda port: {"port": port, "banner": "^220 "},
     }
 
@@ -232,3 +231,19 @@ def test_what_starts_after_a_look_that_found_nothing_is_no_leak(
             process.kill()
             process.wait()
     assert len(others) == 1
+
+
+def test_nobody_can_begin_to_listen_where_a_kind_is_to_meet_nobody(workspace: Path, port: int) -> None:
+    """A port that was only looked up as free may have become another program's when the kind asks it."""
+    with contextlib.ExitStack() as stack:
+        begun: list[socket.socket] = []
+
+        def reaching(closed: int) -> dict[str, Any]:
+            with contextlib.suppress(OSError):
+                begun.append(stack.enter_context(socket.create_server(("127.0.0.1", closed))))
+            return {"port": closed}
+
+        case = Subject("tcp", {"port": port}, {"port": port, "banner": "^220 "}, reaching, workspace=workspace)
+        (test,) = (test for test in contract(case) if test.name == "fails_on_nobody")
+        test()
+    assert begun == []

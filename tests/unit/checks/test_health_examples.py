@@ -19,10 +19,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, until_loaded
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
-from tests.servers.running import free_port
 from tests.servers.supervisord import Supervisord
 from tests.servers.systemd import systemd
 from tests.unit.checks.probing import Asking
@@ -56,11 +55,11 @@ def codes(kind: str) -> list[str]:
 
 def run_both(ask: Asking, check: HealthCheck, broken: Broken, code: str) -> None:
     """See the check hold, fail with ``code`` while it is broken, and the page name that code."""
-    mark = ask.checker.mark("it", check, 20.0)
-    good = ask.checker.run("it", check, 20.0, mark)
+    mark = ask.checker.mark("it", check, PATIENCE_SECONDS)
+    good = ask.checker.run("it", check, PATIENCE_SECONDS, mark)
     assert good.ok, good
     with broken():
-        bad = ask.checker.run("it", check, 20.0, mark)
+        bad = ask.checker.run("it", check, PATIENCE_SECONDS, mark)
     assert bad.code == code, bad
     listed = codes(check.kind)
     assert code in listed or any(code.startswith(one) for one in listed if one.endswith("_"))
@@ -122,6 +121,7 @@ def test_tcp(ask: Asking, raw_server: Any) -> None:
 
 def test_process(ask: Asking, workspace: Path) -> None:
     with subprocess.Popen(["sleep", "600"]) as worker:
+        until_loaded(worker.pid)
         (workspace / "worker.pid").write_text(f"{worker.pid}\n")
 
         def end() -> None:
@@ -201,12 +201,12 @@ def test_supervisor(ask: Asking, workspace: Path, supervisor_server: Supervisord
     run_both(ask, example("supervisor"), broken, "HEALTH_SUPERVISOR_RESTARTED")
 
 
-def test_prometheus(ask: Asking, prometheus_url: str) -> None:
+def test_prometheus(ask: Asking, prometheus_url: str, closed_port: int) -> None:
     check = example("prometheus", ("http://127.0.0.1:9090", prometheus_url))
-    nobody = f"http://127.0.0.1:{free_port()}"
+    nobody = f"http://127.0.0.1:{closed_port}"
     run_both(ask, check, once(lambda: check.parameters.update(url=nobody)), "HEALTH_PROMETHEUS_CONNECT")
     over = example("prometheus", ("http://127.0.0.1:9090", prometheus_url), ("max: 5", "max: 2"))
-    assert ask.checker.run("it", over, 20.0).code == "HEALTH_PROMETHEUS_THRESHOLD"
+    assert ask.checker.run("it", over, PATIENCE_SECONDS).code == "HEALTH_PROMETHEUS_THRESHOLD"
 
 
 def test_log(ask: Asking, workspace: Path) -> None:

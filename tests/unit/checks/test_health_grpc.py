@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from tests.servers.certificates import certificates
 from tests.servers.grpc_health import grpc_health
-from tests.servers.running import free_port
 from tests.unit.checks.probing import Asking, Raw, silent
 
 
@@ -54,8 +53,8 @@ def test_over_tls(ask: Asking, tmp_path: Path) -> None:
         assert ask.to_the_limit("grpc", target=target).code in ("HEALTH_GRPC_CONNECT", "HEALTH_GRPC_TIMEOUT")
 
 
-def test_nobody_listens_and_silence(ask: Asking, raw_server: Raw) -> None:
-    assert ask("grpc", target=f"127.0.0.1:{free_port()}").code == "HEALTH_GRPC_CONNECT"
+def test_nobody_listens_and_silence(ask: Asking, raw_server: Raw, closed_port: int) -> None:
+    assert ask("grpc", target=f"127.0.0.1:{closed_port}").code == "HEALTH_GRPC_CONNECT"
     assert ask.to_the_limit("grpc", target=f"127.0.0.1:{raw_server(silent)}").code == "HEALTH_GRPC_TIMEOUT"
 
 

@@ -165,10 +165,8 @@ def test_a_huge_body_is_read_only_to_its_limit(server: Any, probe: Any) -> None:
     assert len(probe(at(server, "/big")).output) <= 4096
 
 
-def test_nobody_listening_is_told(probe: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert probe(f"http://127.0.0.1:{port}/").code == "HEALTH_HTTP_CONNECT"
+def test_nobody_listening_is_told(probe: Any, closed_port: int) -> None:
+    assert probe(f"http://127.0.0.1:{closed_port}/").code == "HEALTH_HTTP_CONNECT"
 
 
 def test_an_unknown_name_is_told(probe: Any) -> None:

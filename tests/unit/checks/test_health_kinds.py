@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, until_loaded
 from tests.unit.checks.probing import Raw, silent
 
 from lonelycat.checks.health.kind import ProbeContext, ProbeResult
@@ -40,12 +40,10 @@ def probe(workspace: Path) -> Callable[..., ProbeResult]:
 # --- tcp ---
 
 
-def test_tcp_open_and_refused(raw_server: Raw, probe: Any) -> None:
+def test_tcp_open_and_refused(raw_server: Raw, probe: Any, closed_port: int) -> None:
     port = raw_server(lambda connection: None)
     assert probe("tcp", port=port).ok
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        closed = listener.getsockname()[1]
-    assert probe("tcp", port=closed).code == "HEALTH_TCP_REFUSED"
+    assert probe("tcp", port=closed_port).code == "HEALTH_TCP_REFUSED"
     assert probe("tcp", host="a" * 70 + ".invalid", port=1).code == "HEALTH_TCP_UNREACHABLE"
 
 
@@ -96,6 +94,7 @@ def test_a_resolver_that_hangs_is_left_behind(probe: Any, monkeypatch: pytest.Mo
 @pytest.fixture
 def sleeper(marker: Any) -> Any:
     with subprocess.Popen([sys.executable, "-c", f"import time; time.sleep(600) # {marker.text}"]) as one:
+        until_loaded(one.pid)
         yield one
         one.kill()
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,6 @@ def test_rotation_by_renaming(log: Path, ask: Asking, old_name: str, where: str)
     mark = ask.mark("log", **ERROR)
     add(log, "ERROR late in the old one\n" if where == "before" else "fine\n")
     log.rename(log.with_name(old_name))
-    time.sleep(0.02)
     log.write_text("ERROR between\n" if where == "between" else "fine\n")
     middle = log.with_name(old_name.replace("1", "9"))
     log.rename(middle)
@@ -107,6 +105,24 @@ def test_rotation_by_renaming(log: Path, ask: Asking, old_name: str, where: str)
     assert seen.code == (None if where == "nowhere" else "HEALTH_LOG_MATCH")
     if where == "nowhere":
         assert seen.details["lines"] == 3
+
+
+@pytest.mark.parametrize("begun", ["", "started\n"])
+def test_what_was_written_right_after_the_mark_is_new_though_its_time_is_of_the_tick_before(
+    log: Path, ask: Asking, begun: str
+) -> None:
+    """Most kernels stamp files with the time of the last tick, up to 10 ms ago; the mark has the very moment."""
+    log.write_text(begun)
+    mark = ask.mark("log", **ERROR)
+    assert mark is not None
+    log.rename(log.with_name("app.log.2"))
+    between = log.with_name("app.log.1")
+    between.write_text("ERROR between\n")
+    os.utime(between, (mark["at"], mark["at"] - 0.009))  # type: ignore[arg-type]  # a number
+    log.write_text("fine\n")
+    assert ask("log", **ERROR, mark=mark).code == "HEALTH_LOG_MATCH"
+    os.utime(between, (mark["at"], mark["at"] - 1))  # type: ignore[arg-type]  # a number
+    assert ask("log", **ERROR, mark=mark).ok, "it was written before"
 
 
 def test_rotation_by_the_real_logrotate(log: Path, ask: Asking, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def probe(context: ProbeContext, parameters: Parameters, timeout: float) -> Prob
 KIND = HealthKind(Parameters, probe)
 '''
 BAD = """
-import json, os, socket, threading, time
+import itertools, json, os, socket, threading, time
 from typing import Any
 from lonelycat.changes.model import Strict
 from lonelycat.checks.health.kind import HealthKind, ProbeResult, failed, passed
@@ -49,6 +49,8 @@ from lonelycat.checks.health.kind import HealthKind, ProbeResult, failed, passed
 class Parameters(Strict):
     good: bool = True
     port: int = 0
+
+ANSWERS = itertools.count()
 
 class Loose(Strict):
     model_config = {"extra": "allow"}
@@ -64,7 +66,7 @@ def lower_case(context, parameters, timeout): return passed("fine") if parameter
 def raises(context, parameters, timeout): return passed("fine") if parameters.good else 1 / 0
 def not_json(context, parameters, timeout): return answer(parameters, when={1, 2})
 def fickle(context, parameters, timeout):
-    return passed("fine") if parameters.good else failed("HEALTH_BAD", "bad" + "x" * (time.monotonic_ns() % 997))
+    return passed("fine") if parameters.good else failed("HEALTH_BAD", "bad" + "x" * next(ANSWERS))
 def threads(context, parameters, timeout):
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     return answer(parameters)

@@ -7,7 +7,6 @@ import socket
 from typing import Any
 
 import pytest
-from tests.servers.running import free_port
 from tests.unit.checks.probing import Asking, Raw, silent
 
 
@@ -44,8 +43,8 @@ def test_one_finite_number_within_its_bounds(
     assert ask("prometheus", url=url, query=query, **bounds).code == code
 
 
-def test_nobody_listens(ask: Asking) -> None:
-    seen = ask("prometheus", url=f"http://127.0.0.1:{free_port()}", query="up", min=1)
+def test_nobody_listens(ask: Asking, closed_port: int) -> None:
+    seen = ask("prometheus", url=f"http://127.0.0.1:{closed_port}", query="up", min=1)
     assert seen.code == "HEALTH_PROMETHEUS_CONNECT"
 
 

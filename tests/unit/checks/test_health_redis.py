@@ -13,7 +13,6 @@ import pytest
 from tests.patience import until
 from tests.servers.certificates import certificates
 from tests.servers.redis import Redis, redis
-from tests.servers.running import free_port
 from tests.unit.checks.probing import Asking, Raw, silent
 
 
@@ -28,12 +27,12 @@ def client(one: Redis) -> Any:
     return library.Redis(port=one.port, decode_responses=True)
 
 
-def test_it_answers_over_tcp_and_socket(server: Redis, ask: Asking) -> None:
+def test_it_answers_over_tcp_and_socket(server: Redis, ask: Asking, closed_port: int) -> None:
     assert ask("redis", port=server.port).ok
     assert ask("redis", socket=str(server.socket)).ok
     assert ask("redis", port=server.port, database=3).ok
     assert ask("redis", port=server.port, database=9999).code == "HEALTH_REDIS_ERROR"
-    assert ask("redis", port=free_port()).code == "HEALTH_REDIS_CONNECT"
+    assert ask("redis", port=closed_port).code == "HEALTH_REDIS_CONNECT"
     assert ask("redis", socket="gone.sock").code == "HEALTH_REDIS_CONNECT"
 
 
@@ -74,7 +73,7 @@ def test_the_password_comes_from_a_variable(ask: Asking, tmp_path: Path, monkeyp
         assert ask("redis", **as_reader, key="x").code == "HEALTH_REDIS_AUTH"
 
 
-def test_roles_and_replication(server: Redis, ask: Asking, tmp_path: Path) -> None:
+def test_roles_and_replication(server: Redis, ask: Asking, tmp_path: Path, closed_port: int) -> None:
     master = {"port": server.port}
     assert ask("redis", **master, role="master").ok
     assert ask("redis", **master, role="replica").code == "HEALTH_REDIS_REPLICATION"
@@ -86,7 +85,7 @@ def test_roles_and_replication(server: Redis, ask: Asking, tmp_path: Path) -> No
         assert ask("redis", **master, role="master", min_replicas=1).ok
         assert ask("redis", **master, min_replicas=2).code == "HEALTH_REDIS_REPLICATION"
         with client(one) as admin:
-            admin.replicaof("127.0.0.1", str(free_port()))
+            admin.replicaof("127.0.0.1", str(closed_port))
         assert ask("redis", **replica, max_lag_seconds=12).code == "HEALTH_REDIS_REPLICATION"
         assert ask("redis", **replica).ok  # a replica without its master: that is what was asked
 

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from tests.patience import until
 from tests.servers.postgres import Postgres, postgres
-from tests.servers.running import free_port
 from tests.unit.checks.probing import Asking, Raw, silent
 
 from lonelycat.checks.health.migrations import heads
@@ -54,8 +53,8 @@ def test_its_server_is_found_by_the_pid_file_that_it_writes(database: Postgres, 
     assert seen.ok, seen
 
 
-def test_nobody_listens_and_no_such_database(ask: Asking, url: str, database: Postgres) -> None:
-    nobody = f"postgresql+psycopg://postgres@127.0.0.1:{free_port()}/postgres"
+def test_nobody_listens_and_no_such_database(ask: Asking, url: str, database: Postgres, closed_port: int) -> None:
+    nobody = f"postgresql+psycopg://postgres@127.0.0.1:{closed_port}/postgres"
     assert ask("sql", url=nobody).code == "HEALTH_SQL_CONNECT"
     assert (
         ask("sql", url=database.url("gone", password=False), password_env="APP_PASSWORD").code == "HEALTH_SQL_CONNECT"
@@ -256,9 +255,11 @@ def test_replication_lag_of_both_sides(database: Postgres, ask: Asking, tmp_path
     assert seen.code == "HEALTH_SQL_REPLICATION" and "no replica" in seen.message
     with postgres(tmp_path / "replica", template=database) as replica:
         monkeypatch.setenv("REPLICA", replica.url())
-        until(lambda: ask("sql", url_env="REPLICA", **lag).ok, "the replica to follow", pause=0.2)
-        seen = ask("sql", url_env="REPLICA", **lag)
-        assert seen.ok and "lags 0.0 s" in seen.message, seen
+        until(
+            lambda: (seen := ask("sql", url_env="REPLICA", **lag)).ok and "lags 0.0 s" in seen.message,
+            "the replica to have caught up",
+            pause=0.2,
+        )
         assert ask("sql", url_env="PRIMARY", **lag).ok
         with replica.connect() as connection:
             connection.execute("SELECT pg_wal_replay_pause()")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from tests.patience import until
-from tests.servers.running import free_port
 from tests.servers.supervisord import PASSWORD, USER, Supervisord
 from tests.unit.checks.probing import Asking, Raw
 
@@ -64,7 +63,7 @@ def test_a_program_that_is_down_has_no_mark(server: Supervisord, ask: Asking) ->
     assert caught.value.code == "HEALTH_SUPERVISOR_STATE"
 
 
-def test_a_supervisord_that_hangs_or_is_gone(server: Supervisord, ask: Asking) -> None:
+def test_a_supervisord_that_hangs_or_is_gone(server: Supervisord, ask: Asking, closed_port: int) -> None:
     at = {"socket": str(server.socket), "program": "web"}
     os.kill(server.process.pid, signal.SIGSTOP)
     try:
@@ -73,7 +72,7 @@ def test_a_supervisord_that_hangs_or_is_gone(server: Supervisord, ask: Asking) -
         os.kill(server.process.pid, signal.SIGCONT)
     assert ask("supervisor", **at).ok
     assert ask("supervisor", socket="gone.sock", program="web").code == "HEALTH_SUPERVISOR_CONNECT"
-    nobody = f"http://127.0.0.1:{free_port()}"
+    nobody = f"http://127.0.0.1:{closed_port}"
     assert ask("supervisor", url=nobody, program="web").code == "HEALTH_SUPERVISOR_CONNECT"
 
 

@@ -136,7 +136,8 @@ def test_a_sleeper_is_ended_at_the_limit_and_one_that_ignores_sigterm_too(run: R
     assert marker.carriers() == []
 
 
-def test_a_command_may_clean_up_when_its_time_is_over(run: Runner) -> None:
+def test_a_command_may_clean_up_when_its_time_is_over(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_module, "_TERMINATE_SECONDS", PATIENCE_SECONDS)  # it ends with the command
     for seconds in (0.5, 4, 30):  # it has to have set its trap when its time is over
         code = "trap 'echo cleaned; exit 0' TERM; touch armed; while :; do sleep 0.05; done"
         done = run("sh", "-c", code, timeout=seconds)

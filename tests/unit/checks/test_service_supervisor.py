@@ -169,8 +169,8 @@ def test_the_password_comes_from_the_environment(short: Path, workspace: Path, m
 def test_an_answer_that_is_none_is_a_failure(raw_server: Raw, workspace: Path, answer: bytes, code: str) -> None:
     def handle(connection: socket.socket) -> None:
         asked = b""
-        while b"</methodCall>" not in asked:  # what is left unread makes the end of the connection a reset
-            asked += connection.recv(65536)
+        while b"</methodCall>" not in asked and (more := connection.recv(65536)):
+            asked += more  # what is left unread makes the end of the connection a reset
         connection.sendall(answer)
 
     found = act(workspace, program="web", url=f"http://127.0.0.1:{raw_server(handle)}")

@@ -29,6 +29,9 @@ from lonelycat.errors import PolicyError
 from lonelycat.governance.policy import Service
 from lonelycat.settings import Limits
 
+PYTHON = (sys.executable, "-S", "-c")
+"""Without site: what measures coverage takes SIGTERM over, and one that comes while it starts may be lost."""
+
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
 FORKING = "import os, time; os.fork(); os.fork(); print('up', flush=True); time.sleep(600)"
@@ -104,8 +107,12 @@ def test_a_stubborn_service_is_killed_after_its_grace(restart: Any, workspace: P
 
 def test_grace_is_cut_to_the_time_that_is_left(restart: Any, workspace: Path, marker: Any) -> None:
     assert restart(argv=script(STUBBORN, marker)).ok
-    await_log(workspace, "up")
-    assert restart(argv=script(STUBBORN, marker), grace_seconds=600, settle_seconds=0.1, within=3).ok
+    for number, within in enumerate((3, 15, 50)):  # what is left has to do for the start, on a busy machine too
+        await_log(workspace, "up", number + 1)
+        found = restart(argv=script(STUBBORN, marker), grace_seconds=600, settle_seconds=0.1, within=within)
+        if found.code != "SERVICE_RESTART_TIMEOUT":
+            break
+    assert found.ok, found
 
 
 def test_workers_of_the_service_are_stopped_with_it(restart: Any, workspace: Path, marker: Any) -> None:
@@ -143,7 +150,7 @@ def test_must_be_running(restart: Any, marker: Any) -> None:
 
 @pytest.fixture
 def bystander(marker: Any) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as one:
+    with subprocess.Popen([*PYTHON, "import time; time.sleep(600)"]) as one:
         yield one
         one.kill()
 
@@ -177,13 +184,13 @@ def test_a_foreign_pid_file_older_than_the_process_is_stale(
 
 
 def test_a_foreign_pid_file_that_names_the_service_is_believed(restart: Any, workspace: Path, marker: Any) -> None:
-    argv = [sys.executable, "-c", f"{SLEEP} # {marker.text}"]
+    argv = [*PYTHON, f"{SLEEP} # {marker.text}"]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as old:
         (workspace / "x.pid").write_text(str(old.pid))
         assert restart(argv=argv, pid_file="x.pid").ok
         assert old.wait(PATIENCE_SECONDS) == -signal.SIGTERM
     shebang = workspace / "serve"
-    shebang.write_text(f"#!{sys.executable}\nimport time; time.sleep(600)\n")
+    shebang.write_text("#!/bin/sh\nwhile :; do sleep 0.05; done\n")
     shebang.chmod(0o755)
     with subprocess.Popen(["./serve", marker.text], cwd=workspace) as old:
         (workspace / "y.pid").write_text(str(old.pid))
@@ -194,7 +201,7 @@ def test_a_foreign_pid_file_that_names_the_service_is_believed(restart: Any, wor
 def test_a_service_that_is_just_being_loaded_is_looked_at_again(
     restart: Any, workspace: Path, marker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    argv = [sys.executable, "-c", f"{SLEEP} # {marker.text}"]
+    argv = [*PYTHON, f"{SLEEP} # {marker.text}"]
     looks: list[int] = []
 
     def loading(pid: int) -> list[str] | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_SECONDS
 
 from lonelycat.checks.services.restarter import ServiceRestarter
 from lonelycat.checks.supervisor_rpc import NoAnswerError, SupervisorFault, read_answer
@@ -59,13 +60,13 @@ def test_a_service_whose_manager_sends_entities_is_not_believed(
 
     def handle(connection: socket.socket) -> None:
         call = b""
-        while b"</methodCall>" not in call:
-            call += connection.recv(65536)
+        while b"</methodCall>" not in call and (more := connection.recv(65536)):
+            call += more
         asked.append(call)
         connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(ENTITY), ENTITY.encode()))
 
     given = {"program": "web", "url": f"http://127.0.0.1:{raw_server(handle)}"}
     service = Service.model_validate({"kind": "supervisor", "with": given})
-    found = ServiceRestarter(workspace, SystemClock(), Limits()).restart("web", service, 5.0)
+    found = ServiceRestarter(workspace, SystemClock(), Limits()).restart("web", service, PATIENCE_SECONDS)
     assert (found.ok, found.code) == (False, "SERVICE_MANAGER_ANSWER") and "document type" in found.message, found
     assert len(asked) == 1 and b"getProcessInfo" in asked[0], "something was asked of a manager that is not believed"

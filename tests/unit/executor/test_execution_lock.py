@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.patience import PATIENCE_SECONDS
+from tests.unit.executor.conftest import TestClock
 
 from lonelycat.errors import LockTimeoutError, StateError
 from lonelycat.executor.execution_lock import LockHolder, LockManager
@@ -426,15 +427,28 @@ def test_who_waits_for_a_root_that_is_replaced_waits_for_the_new_one(root: Path)
     assert entered == [True]
 
 
+class _Meanwhile(TestClock):
+    """Time that passes while somebody waits; at the first moment of it another one acts."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._act = act
+
+    def sleep(self, seconds: float) -> None:
+        if self.elapsed == 0:
+            self._act()
+        super().sleep(seconds)
+
+
 def test_who_only_looks_is_in_nobodys_way(root: Path, locks: Path) -> None:
     """The lookers' locks are shared, and let go of at once: an executor that does not want to wait gets in."""
     looking = [os.open(place, os.O_RDONLY) for place in (root, locks / "guard")]
     try:
         for fd in looking:
             fcntl.flock(fd, fcntl.LOCK_SH)
-        threading.Timer(0.02, lambda: [fcntl.flock(fd, fcntl.LOCK_UN) for fd in looking]).start()
-        with LockManager(root, 0).lock_execution("exec_me", "plan_me"):
-            pass
+        clock = _Meanwhile(lambda: [fcntl.flock(fd, fcntl.LOCK_UN) for fd in looking])
+        with LockManager(root, 0, clock=clock).lock_execution("exec_me", "plan_me"):
+            assert 0 < clock.elapsed < 0.1
         fcntl.flock(looking[0], fcntl.LOCK_SH)  # but not one that stays
         with pytest.raises(LockTimeoutError), LockManager(root, 0).lock_execution("exec_me", "plan_me"):
             raise AssertionError("held beside a shared lock")
@@ -470,8 +484,9 @@ def test_two_who_look_at_once_see_nobody(root: Path, locks: Path) -> None:
     other = os.open(locks / "children", os.O_RDWR)
     try:
         fcntl.flock(other, fcntl.LOCK_EX)  # as the other one does, for a moment
-        threading.Timer(0.02, lambda: fcntl.flock(other, fcntl.LOCK_UN)).start()
-        assert LockManager(root).holder() is None
+        clock = _Meanwhile(lambda: fcntl.flock(other, fcntl.LOCK_UN))
+        assert LockManager(root, clock=clock).holder() is None
+        assert 0 < clock.elapsed < 0.1
         fcntl.flock(other, fcntl.LOCK_SH)  # an orphan does not go
         assert LockManager(root).holder() is not None
     finally:

@@ -95,8 +95,8 @@ def test_nobody_there(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    with pytest.raises(StateError) as refused:
-        read_tags(f"https://127.0.0.1:{port}/acme/setup", 20)
+        with pytest.raises(StateError) as refused:
+            read_tags(f"https://127.0.0.1:{port}/acme/setup", 20)
     assert refused.value.code == "PINS_UNREACHABLE" and refused.value.hint
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tests.acceptance.ground import Ground
 from tests.unit.runtime.dying import assert_dies, die
+from tests.unsynced import Unsynced
 
 from lonelycat import ExecutionResult, FileChange
-from lonelycat.executor.filesystem import FileSystem
 from lonelycat.lifecycle import Status
 from lonelycat.runtime.confirming import STEP as CONFIRM
 
@@ -22,8 +22,8 @@ CHANGES = [FileChange.update("app/settings.txt", "old\n", "new\n")] + [
 NEW = "pathlib.Path('app/settings.txt').read_text() == 'new\\n'"
 
 
-class SlowCalls(FileSystem):
-    """A file system some calls of which take ``seconds`` each."""
+class SlowCalls(Unsynced):
+    """A file system some calls of which take ``seconds`` each, and those that wait for the disk no time."""
 
     def __init__(self, seconds: float, *calls: str) -> None:
         self._seconds = seconds
@@ -43,10 +43,6 @@ class SlowCalls(FileSystem):
         self._drag("move")
         super().move(*arguments)
 
-    def syncfs(self, fd: int) -> None:
-        self._drag("syncfs")
-        super().syncfs(fd)
-
 
 @pytest.fixture
 def brief(ground: Ground) -> Ground:
@@ -62,6 +58,10 @@ def black_hole() -> Iterator[int]:
         server.bind(("127.0.0.1", 0))
         server.listen(50)
         yield int(server.getsockname()[1])
+
+
+def _execute(ground: Ground) -> ExecutionResult:
+    return ground.execute_wired(ground.judge(CHANGES), filesystem=Unsynced())
 
 
 def _assert_taken_back(ground: Ground, before: Any, result: ExecutionResult, step: str, code: str) -> None:
@@ -99,14 +99,14 @@ def test_restart(brief: Ground) -> None:
         }
     }
     before = brief.begin().tree()
-    result = brief.execute(brief.judge(CHANGES))
+    result = _execute(brief)
     _assert_taken_back(brief, before, result, "restart:web", "SERVICE_RESTART_TIMEOUT")
 
 
 def test_verify(brief: Ground) -> None:
     brief.policy["verification"]["look"] = {"argv": brief.argv("time.sleep(100)"), "timeout": 90}
     before = brief.begin().tree()
-    result = brief.execute(brief.judge(CHANGES))
+    result = _execute(brief)
     _assert_taken_back(brief, before, result, "verify:look", "VERIFY_TIMEOUT")
 
 
@@ -127,7 +127,7 @@ def test_baseline_and_health(brief: Ground, black_hole: int) -> None:
     """A server that never answers costs a step's time each, and the baseline of it is only a warning."""
     _asks(brief, black_hole)
     before = brief.begin().tree()
-    result = brief.execute(brief.judge(CHANGES))
+    result = _execute(brief)
     assert result.status is Status.ROLLED_BACK
     assert result.error_code in ("HEALTH_HTTP_TIMEOUT", "HEALTH_TIMEOUT"), result.error_code
     assert any("failed already before" in warning for warning in result.warnings)
@@ -149,7 +149,7 @@ def test_watch_and_confirm(ground: Ground, black_hole: int, confirm: bool) -> No
         "up": {"kind": "command", "with": {"argv": ground.argv(code)}, "timeout": 90, "attempts": 1}
     }
     before = ground.begin().tree()
-    result = ground.execute(ground.judge(CHANGES))
+    result = _execute(ground)
     _assert_taken_back(ground, before, result, CONFIRM if confirm else "watch", "HEALTH_WATCH_FAILED")
 
 
@@ -179,7 +179,7 @@ def test_the_whole_execution(ground: Ground) -> None:
         name: {"argv": ground.argv("time.sleep(2.5)"), "timeout": 60} for name in ("one", "two", "three")
     }
     before = ground.begin().tree()
-    result = ground.execute(ground.judge(CHANGES))
+    result = _execute(ground)
     assert result.status is Status.ROLLED_BACK
     assert result.error_code in ("EXECUTION_TIMEOUT", "VERIFY_TIMEOUT")
     assert ground.tree() == before
@@ -232,7 +232,7 @@ def test_a_restart_that_hangs_in_a_rollback_ends_with_it(ground: Ground) -> None
     _hangs_on_the_old_files(ground)
     ground.policy["verification"]["look"]["argv"] = ground.argv("sys.exit(3)")
     ground.begin()
-    result = ground.execute(ground.judge(CHANGES))
+    result = _execute(ground)
     codes = {one.name: one.code for one in result.steps if one.name.startswith("rollback.restart")}
     assert codes == {"rollback.restart:db": "SERVICE_RESTART_TIMEOUT", "rollback.restart:web": "ROLLBACK_TIMEOUT"}
 

@@ -239,9 +239,9 @@ def _fails_on_garbage(ground: _Ground) -> None:
 def _fails_on_nobody(ground: _Ground) -> None:
     reaching = ground.subject.reaching
     assert reaching is not None  # noqa: S101 - of our own caller
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    seen = ground.ask(reaching(port))
+    with socket.socket() as taken:  # and does not listen: held meanwhile, so that nobody else begins to
+        taken.bind(("127.0.0.1", 0))
+        seen = ground.ask(reaching(taken.getsockname()[1]))
     _hold(not seen.ok, "it passes although nobody listens", seen)
 
 

@@ -39,6 +39,8 @@ _CHUNK = 256 * 1024
 _END_BYTES = 4096
 _OVERLAP_BYTES = 1024
 _SHOWN_LINES = 20
+_TICK_SECONDS = 0.01
+"""By how much the time of a file may lie before it was written: kernels that tick 100 times a second stamp so."""
 _COMPRESSED = (".gz", ".xz", ".bz2", ".zst", ".lz4", ".Z")
 Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(as_tuple)]
 
@@ -167,7 +169,7 @@ def _new_parts(path: Path, mark: LogMark) -> list[_Part]:
 def _since(path: Path, mark: LogMark, known: set[int]) -> list[_Part]:
     """Return rotated files that were written after the mark and are neither the marked one nor the present one."""
     found = [(facts.st_mtime, one) for one in _siblings(path) if (facts := _facts(one)) and facts.st_ino not in known]
-    return [_Part(one, 0) for written, one in sorted(found) if written > mark.at]
+    return [_Part(one, 0) for written, one in sorted(found) if written > mark.at - _TICK_SECONDS]
 
 
 def _siblings(path: Path) -> list[Path]:

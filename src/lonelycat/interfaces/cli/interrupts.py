@@ -3,8 +3,8 @@
 Invariants:
 - The first signal raises a KeyboardInterrupt in the main thread, so that the executor rolls back; later ones only say
   that this is under way. A signal that the caller had ignored stays ignored.
-- It gets through: where the interpreter drops the exception (in a finaliser), it is raised again; and nobody is waited
-  for once it was seen, however it was lost.
+- It gets through: where the interpreter drops the exception (in a finaliser, and in the hook that is told of one), it
+  is raised again; and nobody is waited for once it was seen, however it was lost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -43,22 +43,30 @@ def one_interrupt() -> Iterator[None]:
         yield
         return
     again: list[threading.Timer] = []
+    put_off: list[int] = []
     _seen.clear()
 
-    def handle(number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
+        if _is_within(dropped, frame):
+            put_off.append(number)  # what is raised there is dropped too
+            return
         _seen.append(number)
         if len(_seen) == 1:
             raise Interruption
         os.write(2, _AGAIN)
 
     def dropped(unraisable: sys.UnraisableHookArgs) -> None:
-        if isinstance(unraisable.exc_value, Interruption) and _seen:
-            # Not from here: what this hook raises is dropped too.
-            again.append(threading.Timer(_LATER, signal.pthread_kill, [threading.main_thread().ident, _seen[0]]))
-            _seen.clear()
-            again[-1].start()
-        else:
-            hook(unraisable)
+        try:
+            if isinstance(unraisable.exc_value, Interruption) and _seen:
+                put_off.append(_seen[0])
+                _seen.clear()
+            else:
+                hook(unraisable)
+        finally:
+            while put_off:
+                again.append(threading.Timer(_LATER, signal.pthread_kill, [threading.main_thread().ident, put_off[0]]))
+                del put_off[0]
+                again[-1].start()
 
     hook, sys.unraisablehook = sys.unraisablehook, dropped
     before = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -75,6 +83,13 @@ def one_interrupt() -> Iterator[None]:
             timer.join()
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _is_within(function: Callable[..., object], frame: FrameType | None) -> bool:
+    """Whether ``frame`` runs ``function``, or something that it called."""
+    while frame is not None and frame.f_code is not function.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def wait_for_input(descriptor: int) -> None:

@@ -6,8 +6,10 @@ user's or the system's configuration.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -166,7 +168,12 @@ class Throwaway:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nobody has now, below those that the kernel gives to whoever connects somewhere.
+
+    While the service is down for a moment, a connection of any program could have got one of those.
+    """
+    while True:
+        port = 15_000 + secrets.randbelow(17_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
