@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +116,52 @@ def test_a_repeat_of_what_was_reverted_says_that_it_is_not_in_place(cli: Any, wo
     assert "the change was reverted since" in said and f"lonelycat revert {back}" in said
     assert f"revert {first}" not in said, "that would be refused"
     assert (workspace / "notes.md").read_text() == OLD
+
+
+def _told(cli: Any, workspace: Path) -> dict[str, str | None]:
+    """Return what `log` says took each execution back; `status` has to say the same of the last ones."""
+    told = {one["execution_id"]: one["reverted_by"] for one in cli("-C", workspace, "log", "--json").json["executions"]}
+    recent = cli("-C", workspace, "status", "--json").json["recent"]
+    assert recent and all(one["reverted_by"] == told[one["execution_id"]] for one in recent)
+    return told
+
+
+def test_the_log_marks_what_was_reverted(cli: Any, workspace: Path) -> None:
+    first = run(cli, workspace, UPDATE_NOTES)["execution_id"]
+    other = run(cli, workspace, create("other.md"))["execution_id"]
+    assert _told(cli, workspace) == {first: None, other: None}
+    back = _revert(cli, workspace, first).json["execution_id"]
+    assert _told(cli, workspace) == {first: back, other: None, back: None}
+    for command in ("log", "status"):
+        text = cli("-C", workspace, command).text
+        (line,) = [line for line in text.splitlines() if f" {first} " in line]
+        assert line.endswith(f"reverted by {back}") and text.count("reverted by") == 1
+    forth = _revert(cli, workspace, back).json["execution_id"]
+    assert _told(cli, workspace) == {first: None, other: None, back: forth, forth: None}
+
+
+def test_the_log_marks_what_the_filters_leave_though_the_revert_is_not_among_it(cli: Any, workspace: Path) -> None:
+    first = run(cli, workspace, UPDATE_NOTES)
+    back = _revert(cli, workspace, first["execution_id"]).json["execution_id"]
+    (entry,) = cli("-C", workspace, "log", "--plan", first["plan_id"], "--json").json["executions"]
+    assert (entry["execution_id"], entry["reverted_by"]) == (first["execution_id"], back)
+
+
+def test_the_log_of_a_change_that_goes_to_and_fro_agrees_with_show(cli: Any, workspace: Path) -> None:
+    chain = [run(cli, workspace, UPDATE_NOTES)["execution_id"]]
+    for _ in range(5):
+        chain.append(_revert(cli, workspace, chain[-1]).json["execution_id"])
+    told = _told(cli, workspace)
+    assert told == {one: cli("-C", workspace, "show", one, "--json").json["reverted_by"] for one in chain}
+    assert [told[one] for one in chain] == [chain[5], None, chain[5], None, chain[5], None]
+
+
+@pytest.mark.parametrize(
+    "edited", ['{"parent_execution_id":"', '["parent_execution_id":"x"]', '{"parent_execution_id":"exec_0"}']
+)
+def test_a_revert_whose_record_was_edited_marks_nothing(cli: Any, workspace: Path, edited: str) -> None:
+    first = run(cli, workspace, UPDATE_NOTES)["execution_id"]
+    back = _revert(cli, workspace, first).json
+    with closing(sqlite3.connect(workspace / ".lonelycat/lonelycat.db")) as database, database:
+        database.execute("UPDATE proposals SET plan = ? WHERE plan_id = ?", (edited, back["plan_id"]))
+    assert _told(cli, workspace) == {first: None, back["execution_id"]: None}
