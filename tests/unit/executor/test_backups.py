@@ -234,3 +234,98 @@ def test_a_recovery_that_died_with_the_wrong_file_linked_is_not_believed(workspa
     assert found.outcome is RecoveryOutcome.CONFLICT
     assert _held(workspace) == {**OLD, NAMES[3]: b"theirs"} and (workspace / NAMES[3]).stat().st_nlink == 1
     assert [place.read_bytes() for place in workspace.glob(".lonelycat/quarantine/*")] == [OLD[NAMES[3]]]
+
+
+def _lose_what_was_kept(stage: Path) -> None:
+    """Take the archive away, or the links, whichever the transaction has."""
+    for lost in [*stage.glob("old.tar"), *stage.glob("*.old")]:
+        lost.unlink()
+
+
+def _write_into(path: Path) -> None:
+    path.write_bytes(b"theirs")
+
+
+def _replace(path: Path) -> None:
+    path.with_name("theirs").write_bytes(b"theirs")
+    path.with_name("theirs").rename(path)
+
+
+def _replace_by_a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _write_what_the_change_would(path: Path) -> None:
+    path.write_bytes(b"new " + OLD[path.name])
+
+
+OUTSIDERS = (_write_into, _replace, Path.unlink, _replace_by_a_directory, _write_what_the_change_would)
+
+
+def _seen(path: Path) -> bytes | str | None:
+    return "a directory" if path.is_dir() else path.read_bytes() if path.exists() else None
+
+
+@pytest.mark.parametrize("act", OUTSIDERS)
+@pytest.mark.parametrize("more", [FileChange.create("made/here", b"new"), FileChange.delete("gone", b"gone")])
+def test_where_nothing_was_applied_no_old_file_is_needed(
+    workspace: Path, act: Callable[[Path], None], more: FileChange
+) -> None:
+    (workspace / "gone").write_bytes(b"gone")
+    with begin(workspace) as transaction:
+        transaction.stage((*UPDATES, more), {})
+    _lose_what_was_kept(stage_of(workspace))
+    act(workspace / NAMES[3])
+    theirs = _seen(workspace / NAMES[3])
+    found = recover(workspace)
+    assert (found.outcome, found.undo and found.undo["problems"]) == (RecoveryOutcome.CONFLICT, [])
+    assert found.undo is not None and found.undo["conflicts"] == [NAMES[3]]
+    assert _seen(workspace / NAMES[3]) == theirs, "what they made stays"
+    assert {name: (workspace / name).read_bytes() for name in NAMES if name != NAMES[3]} == {
+        name: data for name, data in OLD.items() if name != NAMES[3]
+    }
+    assert (workspace / "gone").read_bytes() == b"gone" and not (workspace / "made").exists()
+    assert not stage_of(workspace).exists()
+
+
+def _torn(root: Path) -> None:
+    """One exchange reached the disk on one side only."""
+    staged = stage_of(root) / "000002.new"
+    (root / NAMES[1]).unlink()
+    os.link(staged, root / NAMES[1])
+
+
+def _created(root: Path) -> None:
+    (stage_of(root) / "000000.new").rename(root / "made")
+
+
+def _deleted(root: Path) -> None:
+    (root / "gone").rename(stage_of(root) / "000006.new")
+
+
+def _deleted_and_made_anew(root: Path) -> None:
+    _replace(root / "gone")
+
+
+def _unstaged(root: Path) -> None:
+    (stage_of(root) / "000002.new").unlink()
+
+
+def _another_is_staged(root: Path) -> None:
+    (stage_of(root) / "000002.new").write_bytes(b"not what was staged")
+
+
+@pytest.mark.parametrize("began", [_torn, _created, _deleted, _deleted_and_made_anew, _unstaged, _another_is_staged])
+def test_where_something_may_have_been_applied_an_old_file_that_is_lost_is_told(
+    workspace: Path, began: Callable[[Path], None]
+) -> None:
+    (workspace / "gone").write_bytes(b"gone")
+    with begin(workspace) as transaction:
+        transaction.stage((FileChange.create("made", b"new"), *UPDATES, FileChange.delete("gone", b"gone")), {})
+    _lose_what_was_kept(stage_of(workspace))
+    began(workspace)
+    _replace(workspace / NAMES[3])
+    found = recover(workspace)
+    assert found.outcome is RecoveryOutcome.FAILED and found.undo is not None and found.undo["problems"]
+    assert (workspace / NAMES[3]).read_bytes() == b"theirs" and stage_of(workspace).exists()
