@@ -272,6 +272,11 @@ class Service(RuleBasedStateMachine):
             assert error.code == wrong, (error, wrong)
             return
         assert wrong is None, wrong
+        now = self.clock.now()
+        if said.plan.id in self.model.plans:
+            assert said.plan.id in self.model.reverts_that_count(execution_id, now, surely=False)
+            return
+        assert not self.model.reverts_that_count(execution_id, now, surely=True), "the same waits already"
         self._keep(said, plan.after, plan.before, takes_back=execution_id)
 
     # -- executing -----------------------------------------------------------------------------------------------

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lonelycat.changes.changeset import ChangeSet, FileChange
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.clock import isoformat
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.executor.operations import plan_operations
 from lonelycat.executor.tree import PinnedTree
+from lonelycat.governance.policy import Verdict
 from lonelycat.lifecycle import Status
-from lonelycat.records.entries import Proposal
+from lonelycat.records.entries import ExecutionRow, Proposal
 from lonelycat.records.receipts import verify_receipt
+from lonelycat.runtime import judging
 from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.inverses import inverse_changes
+from lonelycat.runtime.judgement import Judgement
 from lonelycat.runtime.presence import look_at
 from lonelycat.runtime.reverts import Reverts, reverts_of
 from lonelycat.runtime.unended import unended
 
 
-class Inverse(NamedTuple):
-    """What takes an execution back; ``told`` says what else would, a sentence for each plan that is open."""
+def revert(wiring: Wiring, execution_id: str, *, by: str, intent: str | None) -> Judgement:
+    """Keep what takes a completed execution back as a proposal; one that a person has to approve is not kept twice.
 
-    plan: ChangePlan
-    changeset: ChangeSet
-    told: tuple[str, ...]
-
-
-def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None) -> Inverse:
-    """Return the plan and change set that take a completed execution back.
+    Returns:
+        The judgement on it, or that on the newest such proposal which waits for a person, or has their yes. Its
+        explanation says what else would take the execution back, a sentence for each plan that is open.
 
     Raises:
         InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ALREADY_REVERTED``, ``ARTIFACT_MISSING``,
@@ -55,17 +52,27 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
     changes = inverse_changes(wiring.records, execution_id)
     reverts = reverts_of(wiring, execution_id)
     _refuse_reverted(wiring, execution_id, reverts, changes)
-    policy = wiring.policy()
+    told = tuple(map(_where_it_stands, reverts.proposed))
+    for one in reverts.proposed:
+        if one.decision.verdict is Verdict.NEED_APPROVAL:
+            return Judgement(one.plan, one.changeset, one.decision, one.status, told, stored=True)
+    judgement = judging.keep(wiring, *_inverse(wiring, row, changes, by=by, intent=intent))
+    return judgement._replace(explanation=(*judgement.explanation, *told))
+
+
+def _inverse(
+    wiring: Wiring, row: ExecutionRow, changes: list[FileChange], *, by: str, intent: str | None
+) -> tuple[ChangePlan, ChangeSet]:
+    execution_id = row.result.execution_id
     earlier = wiring.records.proposal(row.result.plan_id)
     what = earlier.plan.intent if earlier else execution_id
-    plan, changeset = wiring.planner(policy).plan(
+    return wiring.planner(wiring.policy()).plan(
         intent=intent or f"Revert: {what}"[:2000],
         rationale=f"Takes back {execution_id}.",
         created_by=by,
         changes=changes,
         parent_execution_id=execution_id,
     )
-    return Inverse(plan, changeset, tuple(map(_where_it_stands, reverts.proposed)))
 
 
 def _unknown(wiring: Wiring, identifier: str) -> InputError:

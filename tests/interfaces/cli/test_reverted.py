@@ -165,3 +165,53 @@ def test_a_revert_whose_record_was_edited_marks_nothing(cli: Any, workspace: Pat
     with closing(sqlite3.connect(workspace / ".lonelycat/lonelycat.db")) as database, database:
         database.execute("UPDATE proposals SET plan = ? WHERE plan_id = ?", (edited, back["plan_id"]))
     assert _told(cli, workspace) == {first: None, back["execution_id"]: None}
+
+
+def _guarded(cli: Any, workspace: Path) -> str:
+    """Return an execution whose revert needs a person."""
+    made = propose(cli, workspace, create("guarded/a.md"))["plan_id"]
+    _approve(workspace, made)
+    return str(cli("-C", workspace, "execute", made, "--json").json["execution_id"])
+
+
+def _approve(workspace: Path, plan_id: str) -> None:
+    service = LonelyCat.open(workspace)
+    typed = TerminalConfirmation(service.confirmation_phrase(plan_id), "/dev/pts/test")
+    service.approve(plan_id, by="human:owner", confirmation=typed)
+
+
+def test_a_revert_that_waits_for_a_person_is_not_proposed_twice(cli: Any, workspace: Path) -> None:
+    first = _guarded(cli, workspace)
+    waits = _revert(cli, workspace, first)
+    assert (waits.code, waits.json["code"]) == (3, "NEEDS_APPROVAL")
+    plan, plans = waits.json["plan_id"], _plans(cli, workspace)
+    for more in ((), ("--propose-only",), ("--intent", "In other words")):
+        again = _revert(cli, workspace, first, *more)
+        assert (again.code, again.json["code"], again.json["plan_id"]) == (3, "NEEDS_APPROVAL", plan)
+        assert f"lonelycat approve {plan}" in again.json["hint"]
+        assert f"proposed before, by maria, and waits for a person: lonelycat approve {plan}" in str(again.json)
+    text = cli("-C", workspace, "revert", first, "--by", "bob").text
+    assert "The same revert was proposed before, by maria" in text and f"lonelycat approve {plan}" in text
+    assert _plans(cli, workspace) == plans and (workspace / "guarded/a.md").exists()
+
+
+def test_a_revert_that_a_person_approved_is_executed_by_the_next_one(cli: Any, workspace: Path) -> None:
+    first = _guarded(cli, workspace)
+    plan = _revert(cli, workspace, first).json["plan_id"]
+    _approve(workspace, plan)
+    ready = _revert(cli, workspace, first, "--propose-only")
+    assert (ready.code, ready.json["plan_id"], ready.json["hint"]) == (0, plan, f"lonelycat execute {plan}")
+    assert (workspace / "guarded/a.md").exists()
+    done = _revert(cli, workspace, first)
+    assert (done.code, done.json["plan_id"], done.json["status"]) == (0, plan, "completed")
+    assert not (workspace / "guarded/a.md").exists()
+    assert _revert(cli, workspace, first).json["code"] == "ALREADY_REVERTED"
+
+
+def test_a_revert_that_was_rejected_is_proposed_anew(cli: Any, workspace: Path) -> None:
+    first = _guarded(cli, workspace)
+    plan = _revert(cli, workspace, first).json["plan_id"]
+    assert cli("-C", workspace, "reject", plan, "--by", "owner", "--note", "no").code == 0
+    again = _revert(cli, workspace, first)
+    assert (again.code, again.json["code"]) == (3, "NEEDS_APPROVAL")
+    assert again.json["plan_id"] != plan and "proposed before" not in str(again.json)
