@@ -59,6 +59,13 @@ class Plan:
     def fits(self, tree: Tree) -> bool:
         return all(tree.get(path) == old for path, old in self.before.items())
 
+    def undone_by_hand(self, tree: Tree) -> str | None:
+        """Return the code for what cannot be reverted by this plan since somebody did it, or a part of it."""
+        done = [path for path, new in self.after.items() if tree.get(path) == new]
+        if len(done) == len(self.after):
+            return "NOTHING_TO_REVERT"
+        return "FILE_MISSING" if any(self.after[path] is None for path in done) else None
+
     def applied(self, tree: Tree) -> Tree:
         merged = {**tree, **self.after}
         return {path: data for path, data in merged.items() if data is not None}

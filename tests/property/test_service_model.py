@@ -266,6 +266,8 @@ class Service(RuleBasedStateMachine):
         inverse = replace(plan, before=plan.after, after=plan.before)
         if status == "completed" and self.model.is_reverted(execution_id) and not inverse.fits(self.model.tree):
             wrong = "ALREADY_REVERTED"
+        elif wrong is None:
+            wrong = inverse.undone_by_hand(self.model.tree)
         try:
             said = self.cat().revert(execution_id, by=PROPOSER)
         except LonelyCatError as error:

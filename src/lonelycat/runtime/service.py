@@ -81,8 +81,9 @@ class LonelyCat(Looking):
         Where the same waits for a person already, or has their yes, that proposal is the answer.
 
         Raises:
-            InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ALREADY_REVERTED``, ``ARTIFACT_MISSING``,
-                ``INVERSE_DAMAGED``.
+            InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ALREADY_REVERTED``, ``NOTHING_TO_REVERT``,
+                ``ARTIFACT_MISSING``, ``INVERSE_DAMAGED``.
+            ConflictError: ``FILE_MISSING``: a file that it made is gone.
             RefusedError: ``INVERSE_TAMPERED``.
         """
         from lonelycat.runtime.reverting import revert

@@ -215,3 +215,49 @@ def test_a_revert_that_was_rejected_is_proposed_anew(cli: Any, workspace: Path) 
     again = _revert(cli, workspace, first)
     assert (again.code, again.json["code"]) == (3, "NEEDS_APPROVAL")
     assert again.json["plan_id"] != plan and "proposed before" not in str(again.json)
+
+
+def test_a_created_file_that_is_gone_says_that_nothing_is_left_to_undo(cli: Any, workspace: Path) -> None:
+    first = run(cli, workspace, create("made.md") + UPDATE_NOTES)["execution_id"]
+    (workspace / "made.md").unlink()
+    before, plans = tree(workspace), _plans(cli, workspace)
+    told = _revert(cli, workspace, first)
+    assert (told.code, told.json["code"]) == (5, "FILE_MISSING")
+    assert f"made.md, which {first} made, is gone already: nothing is left to undo for it" in told.json["message"]
+    assert f"`lonelycat diff {first}`" in told.json["hint"]
+    (conflict,) = told.json["details"]["conflicts"]
+    assert (conflict["path"], conflict["found"]) == ("made.md", "nothing")
+    assert (tree(workspace), _plans(cli, workspace)) == (before, plans), "nothing is touched, nothing proposed"
+    (workspace / "made.md").write_text("hello\n")
+    assert _revert(cli, workspace, first).code == 0
+    assert (workspace / "notes.md").read_text() == OLD and not (workspace / "made.md").exists()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_where_all_is_as_before_there_is_nothing_to_revert(cli: Any, workspace: Path, waits: bool) -> None:
+    first = (
+        _guarded(cli, workspace) if waits else run(cli, workspace, create("guarded.md") + UPDATE_NOTES)["execution_id"]
+    )
+    if waits:
+        assert _revert(cli, workspace, first).json["code"] == "NEEDS_APPROVAL"
+    before = _plans(cli, workspace)
+    for name in ("guarded.md", "guarded/a.md"):
+        (workspace / name).unlink(missing_ok=True)
+    (workspace / "notes.md").write_text(OLD)
+    told = _revert(cli, workspace, first)
+    assert (told.code, told.json["code"]) == (2, "NOTHING_TO_REVERT")
+    assert f"nothing of {first} is left" in told.json["message"] and told.json["hint"]
+    assert _plans(cli, workspace) == before
+    assert cli("-C", workspace, "show", first, "--json").json["reverted_by"] is None
+
+
+def test_a_deleted_file_that_somebody_made_again_is_nothing_to_revert(cli: Any, workspace: Path) -> None:
+    patch = b"diff --git a/notes.md b/notes.md\ndeleted file mode 100644\n--- a/notes.md\n+++ /dev/null\n"
+    first = run(cli, workspace, patch + b"@@ -1,3 +0,0 @@\n-one\n-two\n-three\n")["execution_id"]
+    (workspace / "notes.md").write_text(OLD)
+    assert _revert(cli, workspace, first).json["code"] == "NOTHING_TO_REVERT"
+    (workspace / "notes.md").write_text("another\n")
+    assert _revert(cli, workspace, first).json["code"] == "FILE_EXISTS"
+    (workspace / "notes.md").unlink()
+    (workspace / "notes.md").mkdir()
+    assert _revert(cli, workspace, first).json["code"] not in ("NOTHING_TO_REVERT", None)
