@@ -9,7 +9,7 @@ from lonelycat.changes.plan import ChangePlan
 from lonelycat.clock import isoformat
 from lonelycat.errors import InputError, RefusedError
 from lonelycat.executor.conflicts import difference
-from lonelycat.executor.operations import FileOperation, plan_operations
+from lonelycat.executor.operations import FileOperation, ancestors, plan_operations
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.governance.policy import Verdict
 from lonelycat.lifecycle import Status
@@ -20,7 +20,7 @@ from lonelycat.runtime.bootstrap import Wiring
 from lonelycat.runtime.conflicts import explained
 from lonelycat.runtime.inverses import inverse_changes
 from lonelycat.runtime.judgement import Judgement
-from lonelycat.runtime.presence import Presence, look_at
+from lonelycat.runtime.presence import A_DIRECTORY, Presence, look_at
 from lonelycat.runtime.reverts import Reverts, reverts_of
 from lonelycat.runtime.unended import unended
 
@@ -118,18 +118,19 @@ def _refuse_reverted(wiring: Wiring, execution_id: str, reverts: Reverts, change
 def _refuse_what_is_undone(wiring: Wiring, execution_id: str, inverse: list[FileChange]) -> None:
     """Refuse to take back what somebody has taken back by hand: all of it, or a file that would have to go."""
     seen = _seen(wiring, inverse)
-    undone = [
-        operation
-        for operation, there in seen
-        if there.state in ("file", "absent") and there.identity == operation.new  # not a directory in its place
-    ]
-    if len(undone) == len(seen):
+    above = {directory for operation, _ in seen if operation.new is not None for directory in ancestors(operation.path)}
+
+    def is_undone(operation: FileOperation, there: Presence) -> bool:
+        has_its_directory = there.words == A_DIRECTORY and operation.path in above
+        return there.identity == operation.new and (there.state in ("file", "absent") or has_its_directory)
+
+    if all(is_undone(*each) for each in seen):
         raise InputError(
             "NOTHING_TO_REVERT",
             f"nothing of {execution_id} is left: every path of it holds what it held before",
             "Somebody undid it by hand; nothing more has to be done.",
         )
-    gone = [operation for operation in undone if operation.new is None]
+    gone = [operation for operation, there in seen if operation.new is None and there.state == "absent"]
     if gone:
         first = printable(gone[0].path)
         raise explained(
