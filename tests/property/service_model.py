@@ -59,6 +59,13 @@ class Plan:
     def fits(self, tree: Tree) -> bool:
         return all(tree.get(path) == old for path, old in self.before.items())
 
+    def undone_by_hand(self, tree: Tree) -> str | None:
+        """Return the code for what cannot be reverted by this plan since somebody did it, or a part of it."""
+        done = [path for path, new in self.after.items() if tree.get(path) == new]
+        if len(done) == len(self.after):
+            return "NOTHING_TO_REVERT"
+        return "FILE_MISSING" if any(self.after[path] is None for path in done) else None
+
     def applied(self, tree: Tree) -> Tree:
         merged = {**tree, **self.after}
         return {path: data for path, data in merged.items() if data is not None}
@@ -110,6 +117,22 @@ class Model:
     def is_reverted(self, execution_id: str) -> bool:
         """Whether the change of an execution was taken back, and that not taken back in its turn."""
         return execution_id in self.taken_back and not self.is_reverted(self.taken_back[execution_id])
+
+    def reverts_that_count(self, execution_id: str, now: datetime, *, surely: bool) -> set[str]:
+        """Return the plans that would take an execution back, need a person, and can still be approved or executed.
+
+        Args:
+            surely: leave out those of which an execution was refused and another was not; which of the two is the
+                newest is for the clock to say, and it was set back.
+        """
+        open_plans = set()
+        for plan in self.plans.values():
+            ends = [status == "rejected" for plan_id, status in self.history.values() if plan_id == plan.id]
+            is_open = not ends or (all if surely else any)(ends)
+            counts = plan.needs_yes and not plan.is_rejected and now < plan.expires and plan.policy == self.policy
+            if plan.takes_back == execution_id and counts and is_open:
+                open_plans.add(plan.id)
+        return open_plans
 
     def needs_yes(self, paths: Mapping[str, object]) -> bool:
         return not self.trusts_policy or any(path.startswith(HELD) for path in paths)

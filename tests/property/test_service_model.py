@@ -266,12 +266,19 @@ class Service(RuleBasedStateMachine):
         inverse = replace(plan, before=plan.after, after=plan.before)
         if status == "completed" and self.model.is_reverted(execution_id) and not inverse.fits(self.model.tree):
             wrong = "ALREADY_REVERTED"
+        elif wrong is None:
+            wrong = inverse.undone_by_hand(self.model.tree)
         try:
             said = self.cat().revert(execution_id, by=PROPOSER)
         except LonelyCatError as error:
             assert error.code == wrong, (error, wrong)
             return
         assert wrong is None, wrong
+        now = self.clock.now()
+        if said.plan.id in self.model.plans:
+            assert said.plan.id in self.model.reverts_that_count(execution_id, now, surely=False)
+            return
+        assert not self.model.reverts_that_count(execution_id, now, surely=True), "the same waits already"
         self._keep(said, plan.after, plan.before, takes_back=execution_id)
 
     # -- executing -----------------------------------------------------------------------------------------------

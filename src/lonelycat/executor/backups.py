@@ -3,6 +3,7 @@
 Small old files of a large change set have a copy in an archive and no hard link (``old_copies.py``). Undo begins by
 making the link, from wherever the old file is: in the stage if its exchange was made, in the tree if not. After a power
 cut that left one side of an exchange it is in neither, or somebody wrote to it: then its copy becomes the backup.
+Where nothing was applied at all, no old file is needed: what a path holds then is what somebody else wrote there.
 
 Invariants:
 - A backup that exists is never touched: run again after a crash, this goes on where it was.
@@ -19,8 +20,10 @@ from contextlib import suppress
 
 from lonelycat.changes.paths import printable
 from lonelycat.errors import LonelyCatError
+from lonelycat.executor.filesystem import is_same_file
 from lonelycat.executor.old_copies import ARCHIVE, OldCopy, read_copies
 from lonelycat.executor.operations import FileOperation
+from lonelycat.executor.tree import Found
 from lonelycat.executor.tree_digest import PathState
 from lonelycat.executor.undo_proof import ANY_LINKS
 from lonelycat.executor.undo_view import UndoView, holds
@@ -112,6 +115,8 @@ def _copy(look: UndoView, lost: dict[str, FileOperation]) -> Iterator[str]:
     except OSError as error:
         why = error.strerror or "an I/O error"
     missed = [path for path, operation in lost.items() if not _is_in_its_place(look, operation)]
+    if missed and nothing_was_applied(look):
+        return
     if why and missed:
         yield f"{ARCHIVE}: {why}"
         return
@@ -124,6 +129,33 @@ def _is_in_its_place(look: UndoView, operation: FileOperation) -> bool:
         return holds(look.in_tree(operation.path), operation.old)
     except OSError:
         return False
+
+
+def nothing_was_applied(look: UndoView) -> bool:
+    """Whether every operation shows that it was never made, whatever somebody else did to the paths since.
+
+    A new file that still waits in the stage, and is not in the tree as well, was not exchanged; an old one that is in
+    its place was not taken away. A deletion in whose path somebody put another file shows neither.
+    """
+    operations = look.intent.operations
+    inodes = look.intent.inodes or (None,) * len(operations)
+    try:
+        return all(_was_not_made(look, *each) for each in zip(operations, inodes, strict=True))
+    except OSError:
+        return False
+
+
+def _was_not_made(look: UndoView, operation: FileOperation, inode: int | None) -> bool:
+    there, staged = look.status(operation.path), look.in_stage(operation.staged_name, operation.path)
+    if operation.new is not None:
+        if not isinstance(staged, Found) or staged.identity != operation.new:
+            return False
+        return there is None or not is_same_file(staged.status, there)
+    if staged is not None or there is None:
+        return False
+    return (there.st_dev, there.st_ino) == (look.tree.device, inode) or holds(
+        look.in_tree(operation.path), operation.old
+    )
 
 
 def _make_backup(look: UndoView, operation: FileOperation, copy: OldCopy) -> None:

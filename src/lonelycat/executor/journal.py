@@ -22,12 +22,14 @@ from pydantic_core import to_json
 from lonelycat.changes.long_json import json_parts
 from lonelycat.errors import StateError
 from lonelycat.executor.filesystem import FileSystem, read_all
+from lonelycat.patterns import late_pattern
 
 JOURNAL = "journal"
 _DRAFT = "journal.draft"
 _MAGIC = b"\x89LCJ"  # not ASCII, so that no JSON body can hold it
 _HEADER = len(_MAGIC) + 8
 _HASH = 32
+_SIZE = late_pattern(rb"[0-9a-f]{8}")
 _CHUNK = 1024 * 1024
 _ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
@@ -168,32 +170,50 @@ def read_journal(filesystem: FileSystem, directory: int) -> JournalContents | No
         records.append(record)
     torn = offset < len(data)
     if not records or records[0].type is not RecordType.INTENT or (torn and _MAGIC in data[offset + _HEADER :]):
-        raise StateError(
-            "JOURNAL_DAMAGED",
-            f"the journal of an interrupted transaction cannot be read at byte {offset}",
-            "Its directory was moved to .lonelycat/quarantine with all backups; compare them with the workspace.",
-        )
+        raise damaged(f"cannot be read at byte {offset}")
     return JournalContents(tuple(records), offset, torn, previous)
+
+
+def damaged(how: str) -> StateError:
+    """Return the error for a journal that nobody may act upon; ``how`` goes on after "the journal …"."""
+    return StateError(
+        "JOURNAL_DAMAGED",
+        f"the journal of an interrupted transaction {how}",
+        "Its directory was moved to .lonelycat/quarantine with all backups; compare them with the workspace.",
+    )
 
 
 def _parse(data: bytes, offset: int, previous: bytes) -> tuple[JournalRecord, int, bytes] | None:
     header = data[offset : offset + _HEADER]
     if len(header) < _HEADER or not header.startswith(_MAGIC):
         return None
-    try:
-        length = int(header[len(_MAGIC) :], 16)
-    except ValueError:
+    size = header[len(_MAGIC) :]
+    if not _SIZE.fullmatch(size):
         return None
+    length = int(size, 16)
     body = data[offset + _HEADER : offset + _HEADER + length]
     end = offset + _HEADER + length + _HASH
     checksum = data[end - _HASH : end]
     if len(data) < end or hashlib.sha256(previous + body).digest() != checksum:
         return None
-    content = json.loads(body)
-    if content["type"] not in set(RecordType):
+    return _record(body, offset), end, checksum
+
+
+def _record(body: bytes, offset: int) -> JournalRecord:
+    """Return what a whole frame says; one that says nothing was not torn, somebody wrote it."""
+    try:
+        content = json.loads(body)
+        type_, fence, said = content["type"], content["fence"], content["body"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise damaged(f"says nothing at byte {offset}") from error
+    if not isinstance(type_, str) or not isinstance(said, dict):
+        raise damaged(f"says nothing at byte {offset}")
+    if not isinstance(fence, int) or isinstance(fence, bool) or fence < 0:
+        raise damaged(f"names no fence at byte {offset}")
+    if type_ not in set(RecordType):
         raise StateError(
             "JOURNAL_VERSION",
-            f"an interrupted transaction holds a {content['type']} record, which this version does not know",
+            f"an interrupted transaction holds a {type_[:40]!a} record, which this version does not know",
             "Run `lonelycat recover` with the version that wrote it.",
         )
-    return JournalRecord(RecordType(content["type"]), content["fence"], content["body"]), end, checksum
+    return JournalRecord(RecordType(type_), fence, said)

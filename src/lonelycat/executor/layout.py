@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from lonelycat.changes.paths import from_wire, to_wire
-from lonelycat.errors import StateError
+from lonelycat.changes.paths import to_wire
 from lonelycat.executor.operations import FileOperation, split
 from lonelycat.executor.tree_digest import ABSENT, PathState, tree_digest
 
@@ -86,7 +85,7 @@ class Intent:
         return {split(path)[0] for path in changed}
 
     def to_body(self) -> dict[str, object]:
-        """Return the JSON form."""
+        """Return the JSON form; ``journal_form.py`` reads it back."""
         copied = {"inodes": list(self.inodes)} if self.inodes else {}
         return {
             "version": WITH_COPIES if copied else WITHOUT_COPIES,
@@ -100,34 +99,3 @@ class Intent:
             "pre_image": self.pre_image,
             **copied,
         }
-
-    @classmethod
-    def from_body(cls, body: dict[str, object]) -> Intent:
-        """Undo :meth:`to_body`.
-
-        Raises:
-            StateError: ``JOURNAL_VERSION`` for a journal of another version.
-        """
-        if body.get("version") not in (WITHOUT_COPIES, WITH_COPIES):
-            raise StateError(
-                "JOURNAL_VERSION",
-                "an interrupted transaction was written by another version of LonelyCat",
-                "Run `lonelycat recover` with the version that wrote it.",
-            )
-
-        def directories(key: str) -> tuple[Directory, ...]:
-            return tuple(Directory(from_wire(path), *rest) for path, *rest in body[key])  # type: ignore[attr-defined]  # written by to_body
-
-        def operations(key: str) -> tuple[FileOperation, ...]:
-            return tuple(FileOperation.from_record(record) for record in body[key])  # type: ignore[attr-defined]  # written by to_body
-
-        return cls(
-            identity=body["identity"],  # type: ignore[arg-type]  # written by to_body
-            early=operations("early"),
-            rest=operations("rest"),
-            rooms=directories("rooms"),
-            made=tuple(from_wire(path) for path in body["made"]),  # type: ignore[attr-defined]  # written by to_body
-            pruned=directories("pruned"),
-            permissions=tuple(body.get("permissions", ())),  # type: ignore[arg-type]  # written by to_body
-            inodes=tuple(body.get("inodes", ())),  # type: ignore[arg-type]  # written by to_body
-        )

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from lonelycat.changes.changeset import SYMLINK, Content, FileChange
+from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK, Content, FileChange
+from lonelycat.changes.digest import HASH_PATTERN
 from lonelycat.changes.paths import from_wire, to_wire
 
 
@@ -87,20 +88,34 @@ class FileOperation(NamedTuple):
         ]
 
     @classmethod
-    def from_record(cls, record: Sequence[object]) -> FileOperation:
+    def from_record(cls, record: object) -> FileOperation:
         """Undo :meth:`to_record`.
 
         Raises:
             ValueError: the record does not have the form.
+            PathError: ``PATH_BAD_QUOTING``.
         """
-        number, path, old_hash, old_mode, new_hash, new_mode = record
-        if not isinstance(number, int) or not isinstance(path, str):
-            raise ValueError("malformed operation record")
-        return cls(number, from_wire(path), _identity(old_hash, old_mode), _identity(new_hash, new_mode))
+        if not isinstance(record, list) or len(record) != 6:
+            raise ValueError("malformed operation record: not six fields")
+        number, path = record[:2]
+        if not isinstance(number, int) or isinstance(number, bool) or not isinstance(path, str):
+            raise ValueError("malformed operation record: no number and path")
+        old, new = _read_identity(*record[2:4]), _read_identity(*record[4:])
+        if old is None and new is None:
+            raise ValueError("malformed operation record: it does nothing")
+        return cls(number, from_wire(path), old, new)
 
 
 def _identity(sha256: object, mode: object) -> Identity | None:
     return Identity(sha256, mode) if isinstance(sha256, str) and isinstance(mode, str) else None
+
+
+def _read_identity(sha256: object, mode: object) -> Identity | None:
+    if sha256 is None and mode is None:
+        return None
+    if not isinstance(sha256, str) or not HASH_PATTERN.fullmatch(sha256) or mode not in (REGULAR, EXECUTABLE, SYMLINK):
+        raise ValueError("malformed operation record: no hash with one of git's modes")
+    return Identity(sha256, str(mode))
 
 
 class OperationPlan(NamedTuple):

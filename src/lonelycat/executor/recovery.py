@@ -23,6 +23,7 @@ from lonelycat.executor.fence import refuse_overtaken
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.generation import Generation, Phase
 from lonelycat.executor.journal import JournalContents, JournalWriter, RecordType, read_journal
+from lonelycat.executor.journal_form import read_intent
 from lonelycat.executor.layout import Intent
 from lonelycat.executor.quarantine import QUARANTINE
 from lonelycat.executor.removal import remove_transaction
@@ -30,6 +31,8 @@ from lonelycat.executor.rollback import undo
 from lonelycat.executor.state_directory import open_state_directory
 from lonelycat.executor.sweep import sweep
 from lonelycat.executor.tree import PinnedTree
+
+IdentityCheck = Callable[[str, dict[str, object], dict[str, object] | None], None]
 
 
 class RecoveryOutcome(StrEnum):
@@ -88,6 +91,8 @@ class Recovery:
             called again for the same execution after a crash. What it returns is what is still wrong, in words: then
             the directory stays, so that recovery can be run again.
         locked_root: device and inode of the directory that is locked, or None.
+        check: called before anything is done for a transaction with its id, its ``identity`` and the body of COMMITTED,
+            or None; raises ``JOURNAL_DAMAGED`` where they cannot be recorded.
     """
 
     def __init__(
@@ -100,11 +105,13 @@ class Recovery:
         was_recorded: Callable[[str], bool],
         record: Callable[[Recovered], str | None],
         locked_root: tuple[int, int] | None = None,
+        check: IdentityCheck = lambda _id, _identity, _committed: None,
     ) -> None:
         self._filesystem = filesystem
         self._root = root
         self._fence = fence
         self._chunk = chunk
+        self._check = check
         self._was_recorded = was_recorded
         self._record = record
         self._locked_root = locked_root
@@ -128,7 +135,7 @@ class Recovery:
     def _one(self, transactions: int, stage: int, name: str) -> Recovered:
         try:
             contents = read_journal(self._filesystem, stage)
-            intent = None if contents is None else Intent.from_body(contents.intent.body)
+            intent = None if contents is None else self._read_intent(name, contents)
         except StateError as error:
             if error.code != "JOURNAL_DAMAGED":  # one of another version waits for that version
                 raise
@@ -156,6 +163,11 @@ class Recovery:
             if result.outcome is not RecoveryOutcome.FAILED:
                 remove_transaction(self._filesystem, transactions, stage, name)
         return result
+
+    def _read_intent(self, name: str, contents: JournalContents) -> Intent:
+        intent, committed = read_intent(contents), contents.last(RecordType.COMMITTED)
+        self._check(name, intent.identity, None if committed is None else committed.body)
+        return intent
 
     def _resolve(
         self,

@@ -21,7 +21,7 @@ from itertools import chain
 from lonelycat.changes.paths import printable
 from lonelycat.durable import make_durable
 from lonelycat.errors import ConflictError, LonelyCatError, RefusedError
-from lonelycat.executor.backups import complete_backups
+from lonelycat.executor.backups import complete_backups, nothing_was_applied
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.layout import BALLAST, Directory, Intent
 from lonelycat.executor.operations import FileOperation, Kind
@@ -148,8 +148,11 @@ class _Undo(UndoView):
     def _keep_what_was_left(self) -> None:
         """Quarantine the old contents that have no place; after problems the stage keeps them for another try."""
         for operation in self.left:
-            if operation.old is not None and not self.report.problems:
-                self._quarantine(operation.backup_name, operation.path)
+            if operation.old is None or self.report.problems:
+                continue
+            if self.backup(operation) is None and nothing_was_applied(self):
+                continue  # whoever wrote there took the old content away themselves
+            self._quarantine(operation.backup_name, operation.path)
 
     def _free_name(self, wanted: str) -> str:
         for name in chain((wanted,), (f"{wanted}{n}" for n in range(1, 10_000))):

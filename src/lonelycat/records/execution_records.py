@@ -149,6 +149,14 @@ class ExecutionRecords(StandingRecords):
         wanted = history.query(status=status, plan_id=plan_id, since=since, path=path, checksum=checksum, limit=limit)
         return self._load(wanted)
 
+    def parents(self) -> set[str]:
+        """Return the executions that the plan of a completed one names as its parent: as its revert does, if it is one.
+
+        What the rows say is not checked.
+        """
+        with self.database.read() as connection:
+            return history.parents(connection)
+
     def last_completed(self, path: str | None = None) -> ExecutionRow | None:
         """Return the newest completed execution, of all or of those that touched ``path``, or None."""
         found = self.executions(status=Status.COMPLETED, path=path, limit=1)

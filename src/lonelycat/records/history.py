@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +28,7 @@ from lonelycat.records.entries import ExecutionRow
 from lonelycat.records.execution import ExecutionResult
 from lonelycat.records.redaction import redact_json, redact_text
 from lonelycat.records.seal import digest_of, is_sealed, seal
-from lonelycat.records.tables import blob_refs, execution_paths, executions, steps
+from lonelycat.records.tables import blob_refs, execution_paths, executions, proposals, steps
 
 TABLE = "executions"
 _BATCH = 500
@@ -36,6 +37,8 @@ _INSERT_PATHS = (
     " SELECT ?, key, value, ? FROM json_each(?)"
 )
 """All in one statement: to go through one for each path takes twice as long."""
+_HAS_PARENT = '"parent_execution_id":"'
+"""Stands in the text of a plan that has a parent: few have one, and the others need not be parsed."""
 _INSERT = executions.insert()
 _STATUS = select(executions.c.status).where(executions.c.execution_id == bindparam("key"))
 _STEP_FIELDS = ("name", "status", "started_at", "duration_seconds", "code", "message", "log")
@@ -120,6 +123,20 @@ def last_writers(connection: Connection, paths: Collection[str] | None = None) -
     return {
         path: key for batch in batches for path, key in _newest(connection, written.where(p.c.path.in_(batch))).items()
     }
+
+
+def parents(connection: Connection) -> set[str]:
+    """Return the executions that the plan of a completed one names as its parent, as the rows say, unchecked."""
+    of_completed = (
+        select(proposals.c.plan)
+        .join(executions, executions.c.plan_id == proposals.c.plan_id)
+        .where(executions.c.status == str(Status.COMPLETED), proposals.c.plan.contains(_HAS_PARENT, autoescape=True))
+    )
+    found = set()
+    for plan in connection.execute(of_completed).scalars():
+        with suppress(ValueError, TypeError, KeyError):  # a row that was edited beyond reading
+            found.add(str(json.loads(plan)["parent_execution_id"]))
+    return found
 
 
 def _newest(connection: Connection, ranked: Select[Any]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from lonelycat.changes.conflict import GitView, LastWrite
 from lonelycat.changes.paths import check_path, printable
 from lonelycat.errors import InputError, LonelyCatError
 from lonelycat.executor.journal import read_journal
-from lonelycat.executor.layout import Intent
+from lonelycat.executor.journal_form import read_intent
 from lonelycat.executor.operations import Identity
 from lonelycat.executor.tree import PinnedTree
 from lonelycat.records.store import Records
@@ -249,9 +249,8 @@ class DriftExaminer:
             try:
                 contents = read_journal(tree.filesystem, tree.directory(f"{_TRANSACTIONS}/{name}"))
                 if contents is not None:
-                    intent = Intent.from_body(contents.intent.body)
-                    held |= {operation.path: name for operation in intent.operations}
-            except (LonelyCatError, OSError, ValueError, TypeError, KeyError):
+                    held |= {operation.path: name for operation in read_intent(contents).operations}
+            except (LonelyCatError, OSError):
                 continue  # gone meanwhile, or damaged, which `lonelycat doctor` tells
         return held
 

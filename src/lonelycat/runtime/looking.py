@@ -132,6 +132,12 @@ class Looking:
             return []
         return self._wiring.records.executions(status=status, plan_id=plan_id, path=path, since=since, limit=limit)
 
+    def reverted_among(self, rows: Sequence[ExecutionRow]) -> dict[str, str]:
+        """Return which of ``rows`` were taken back, by the execution that did it."""
+        from lonelycat.runtime.reverts import reverted_among
+
+        return reverted_among(self._wiring, rows)
+
     def show(self, identifier: str) -> ShowReport:
         """Return one thing whole, by any id.
 

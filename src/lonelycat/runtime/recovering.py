@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 
 from lonelycat.changes.conflict import Conflict
-from lonelycat.changes.paths import from_wire
-from lonelycat.changes.plan import ChangePlan
 from lonelycat.errors import LonelyCatError, PolicyError, RefusedError, StateError, StepFailedError
 from lonelycat.executor.execution_lock import HeldLock
 from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome, pending_transactions
@@ -27,6 +24,7 @@ from lonelycat.runtime.evidence import described_changes
 from lonelycat.runtime.inverses import blobs_of_inverse
 from lonelycat.runtime.pending_restarts import placeholder_context
 from lonelycat.runtime.steps import ExecutionContext
+from lonelycat.runtime.transaction_identity import TransactionIdentity, read_identity, read_result
 
 _STATUS = {
     RecoveryOutcome.COMMITTED: Status.COMPLETED,
@@ -78,13 +76,21 @@ def _recover(wiring: Wiring, held: HeldLock) -> list[Recovered]:
         was_recorded=was_recorded,
         record=_recorder(wiring, held),
         locked_root=held.root,
+        check=_check,
     )
     return list(recovery.run())
 
 
+def _check(execution_id: str, identity: dict[str, object], committed: dict[str, object] | None) -> None:
+    read_identity(identity, execution_id)
+    if committed is not None:
+        read_result(committed, execution_id)
+
+
 def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | None]:
     def record(found: Recovered) -> str | None:
-        problems, due = _prove(wiring, held, found) if found.identity else ([], [])
+        identity = read_identity(found.identity, found.execution_id) if found.identity else None
+        problems, due = ([], []) if identity is None else _prove(wiring, held, found, identity)
         outcome = RecoveryOutcome.FAILED if problems else found.outcome
         event = AuditEvent(
             AuditType.RECOVERY_DONE,
@@ -95,14 +101,14 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
                 "message": "; ".join([found.message, *problems]).strip("; "),
             },
         )
-        if not found.identity:
+        if identity is None:
             wiring.records.audit(event)
             if found.outcome is RecoveryOutcome.DAMAGED:
                 wiring.records.freeze(found.message, found.execution_id)
                 return None
             _complete_receipt(wiring, found)  # it may have died while it recorded a refusal
             return None
-        result = _result(wiring, held, found, problems)
+        result = _result(wiring, held, found, identity, problems)
         if _ended_already(wiring, result):
             wiring.records.audit(event)
             wiring.records.note_pending_restarts(due)
@@ -111,10 +117,10 @@ def _recorder(wiring: Wiring, held: HeldLock) -> Callable[[Recovered], str | Non
         else:
             wiring.records.finish_execution(
                 result,
-                plan=ChangePlan.model_validate(found.identity["plan"]),
-                decision_id=str(found.identity["decision_id"]),
-                consumed_approvals=_texts(found.identity["approvals"]) if result.success else [],
-                ttl_seconds=int(str(found.identity["ttl_seconds"])),
+                plan=identity.plan,
+                decision_id=identity.decision_id,
+                consumed_approvals=identity.approvals if result.success else (),
+                ttl_seconds=identity.ttl_seconds,
                 events=[event],
                 blobs=blobs_of_inverse(wiring.records, found.execution_id) if result.success else (),
                 receipt=_can_have_receipt(wiring, result),
@@ -149,7 +155,9 @@ def _ended_already(wiring: Wiring, result: ExecutionResult) -> bool:
     return not result.success and row is not None and row.result.status in settled
 
 
-def _prove(wiring: Wiring, held: HeldLock, found: Recovered) -> tuple[list[str], list[PendingRestart]]:
+def _prove(
+    wiring: Wiring, held: HeldLock, found: Recovered, identity: TransactionIdentity
+) -> tuple[list[str], list[PendingRestart]]:
     """Restart what had been restarted with the change that was taken back, and ask for the health of before it.
 
     Returns:
@@ -159,52 +167,52 @@ def _prove(wiring: Wiring, held: HeldLock, found: Recovered) -> tuple[list[str],
         return [], []
     from lonelycat.runtime.checking import ServiceChecks
 
-    plan = ChangePlan.model_validate(found.identity["plan"])
     try:
         policy = wiring.policy().loaded.policy
     except PolicyError as error:
-        if not found.restarts and not found.identity["healthy_before"]:
+        if not found.restarts and not identity.healthy_before:
             return [], []
         why = f"services and health are not known to be as before: {error.message}"
         return [why], [PendingRestart(name, found.execution_id, error.message) for name in found.restarts]
-    context = placeholder_context(wiring, found.execution_id, plan)
+    context = placeholder_context(wiring, found.execution_id, identity.plan)
     context.begin_rollback(policy.executor.constraints.max_rollback_time)
     checks = ServiceChecks(wiring, context, policy, held.for_children)
-    checks.healthy_before = set(_texts(found.identity["healthy_before"])) & set(policy.health_checks)
+    checks.healthy_before = set(identity.healthy_before) & set(policy.health_checks)
     # The dead executor's marks are gone; these say which checks go by one, and so cannot tell readiness.
     checks.take_marks(sorted(checks.healthy_before))
-    aftermath = checks.after_rollback(found.restarts, plan.health_checks)
+    aftermath = checks.after_rollback(found.restarts, identity.plan.health_checks)
     for service in set(found.restarts) - set(aftermath.due):
         wiring.records.restart_done(service)
     due = [PendingRestart(name, found.execution_id, why) for name, why in aftermath.due.items()]
     return list(aftermath.problems), due
 
 
-def _result(wiring: Wiring, held: HeldLock, found: Recovered, problems: list[str]) -> ExecutionResult:
+def _result(
+    wiring: Wiring, held: HeldLock, found: Recovered, identity: TransactionIdentity, problems: list[str]
+) -> ExecutionResult:
     if found.committed is not None:
-        result = ExecutionResult.model_validate(found.committed["result"])
+        result = read_result(found.committed, found.execution_id)
         return result.model_copy(update={"warnings": (*result.warnings, _MESSAGE[Status.COMPLETED])})
     status = Status.ROLLBACK_FAILED if problems else _STATUS[found.outcome]
     undo_problems = _texts((found.undo or {}).get("problems", []))
     why = "; ".join([_MESSAGE[status], *undo_problems, *problems])
     error = None if status is Status.COMPLETED else StepFailedError("EXECUTOR_DIED", why)
-    identity = found.identity
     conflicts, quarantined = _conflicts(wiring, found)
     undo = found.undo or {}
     return ExecutionResult(
         success=status is Status.COMPLETED,
         status=status,
         execution_id=found.execution_id,
-        plan_id=str(ChangePlan.model_validate(identity["plan"]).id),
-        changeset_id=str(identity["changeset_id"]),
-        checksum=str(identity["checksum"]),
+        plan_id=identity.plan.id,
+        changeset_id=identity.changeset_id,
+        checksum=identity.checksum,
         error_code=error.code if error else None,
         message=why,
         hint=_hint(status),
-        files_changed=tuple(from_wire(path) for path in _texts(identity["files_changed"])),
+        files_changed=identity.files_changed,
         warnings=tuple(f"{path}: kept in {place}" for path, place in (*found.kept, *quarantined)),
         conflicts=conflicts,
-        started_at=datetime.fromisoformat(str(identity["started_at"])),
+        started_at=identity.started_at,
         pre_image=found.pre_image,
         rollback_image=str(undo["tree_digest"]) if undo.get("tree_digest") else None,
         finished_at=wiring.clock.now(),

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lonelycat.changes.changeset import ChangeSet, FileChange
+from lonelycat.changes.conflict import conflict_error
+from lonelycat.changes.paths import printable
 from lonelycat.changes.plan import ChangePlan
 from lonelycat.clock import isoformat
 from lonelycat.errors import InputError, RefusedError
-from lonelycat.executor.operations import plan_operations
+from lonelycat.executor.conflicts import difference
+from lonelycat.executor.operations import FileOperation, ancestors, plan_operations
 from lonelycat.executor.tree import PinnedTree
+from lonelycat.governance.policy import Verdict
 from lonelycat.lifecycle import Status
-from lonelycat.records.entries import Proposal
+from lonelycat.records.entries import ExecutionRow, Proposal
 from lonelycat.records.receipts import verify_receipt
+from lonelycat.runtime import judging
 from lonelycat.runtime.bootstrap import Wiring
+from lonelycat.runtime.conflicts import explained
 from lonelycat.runtime.inverses import inverse_changes
-from lonelycat.runtime.presence import look_at
+from lonelycat.runtime.judgement import Judgement
+from lonelycat.runtime.presence import A_DIRECTORY, Presence, look_at
 from lonelycat.runtime.reverts import Reverts, reverts_of
 from lonelycat.runtime.unended import unended
 
 
-class Inverse(NamedTuple):
-    """What takes an execution back; ``told`` says what else would, a sentence for each plan that is open."""
+def revert(wiring: Wiring, execution_id: str, *, by: str, intent: str | None) -> Judgement:
+    """Keep what takes a completed execution back as a proposal; one that a person has to approve is not kept twice.
 
-    plan: ChangePlan
-    changeset: ChangeSet
-    told: tuple[str, ...]
-
-
-def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None) -> Inverse:
-    """Return the plan and change set that take a completed execution back.
+    Returns:
+        The judgement on it, or that on the newest such proposal which waits for a person, or has their yes. Its
+        explanation says what else would take the execution back, a sentence for each plan that is open.
 
     Raises:
-        InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ALREADY_REVERTED``, ``ARTIFACT_MISSING``,
-            ``INVERSE_DAMAGED``.
+        InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ALREADY_REVERTED``, ``NOTHING_TO_REVERT``,
+            ``ARTIFACT_MISSING``, ``INVERSE_DAMAGED``.
+        ConflictError: ``FILE_MISSING``: a file that it made is gone.
         RefusedError: ``INVERSE_TAMPERED``.
     """
     row = wiring.records.execution(execution_id) if wiring.has_records else None
@@ -55,17 +57,28 @@ def inverse_of(wiring: Wiring, execution_id: str, *, by: str, intent: str | None
     changes = inverse_changes(wiring.records, execution_id)
     reverts = reverts_of(wiring, execution_id)
     _refuse_reverted(wiring, execution_id, reverts, changes)
-    policy = wiring.policy()
+    _refuse_what_is_undone(wiring, execution_id, changes)
+    told = tuple(map(_where_it_stands, reverts.proposed))
+    for one in reverts.proposed:
+        if one.decision.verdict is Verdict.NEED_APPROVAL:
+            return Judgement(one.plan, one.changeset, one.decision, one.status, told, stored=True)
+    judgement = judging.keep(wiring, *_inverse(wiring, row, changes, by=by, intent=intent))
+    return judgement._replace(explanation=(*judgement.explanation, *told))
+
+
+def _inverse(
+    wiring: Wiring, row: ExecutionRow, changes: list[FileChange], *, by: str, intent: str | None
+) -> tuple[ChangePlan, ChangeSet]:
+    execution_id = row.result.execution_id
     earlier = wiring.records.proposal(row.result.plan_id)
     what = earlier.plan.intent if earlier else execution_id
-    plan, changeset = wiring.planner(policy).plan(
+    return wiring.planner(wiring.policy()).plan(
         intent=intent or f"Revert: {what}"[:2000],
         rationale=f"Takes back {execution_id}.",
         created_by=by,
         changes=changes,
         parent_execution_id=execution_id,
     )
-    return Inverse(plan, changeset, tuple(map(_where_it_stands, reverts.proposed)))
 
 
 def _unknown(wiring: Wiring, identifier: str) -> InputError:
@@ -102,9 +115,41 @@ def _refuse_reverted(wiring: Wiring, execution_id: str, reverts: Reverts, change
     )
 
 
+def _refuse_what_is_undone(wiring: Wiring, execution_id: str, inverse: list[FileChange]) -> None:
+    """Refuse to take back what somebody has taken back by hand: all of it, or a file that would have to go."""
+    seen = _seen(wiring, inverse)
+    above = {directory for operation, _ in seen if operation.new is not None for directory in ancestors(operation.path)}
+
+    def is_undone(operation: FileOperation, there: Presence) -> bool:
+        has_its_directory = there.words == A_DIRECTORY and operation.path in above
+        return there.identity == operation.new and (there.state in ("file", "absent") or has_its_directory)
+
+    if all(is_undone(*each) for each in seen):
+        raise InputError(
+            "NOTHING_TO_REVERT",
+            f"nothing of {execution_id} is left: every path of it holds what it held before",
+            "Somebody undid it by hand; nothing more has to be done.",
+        )
+    gone = [operation for operation, there in seen if operation.new is None and there.state == "absent"]
+    if gone:
+        first = printable(gone[0].path)
+        raise explained(
+            wiring,
+            conflict_error(
+                [difference(operation.path, "FILE_MISSING", operation.old, None) for operation in gone],
+                f"{first}, which {execution_id} made, is gone already: nothing is left to undo for it",
+                "A revert takes back all of an execution or nothing: put back what is gone, as "
+                f"`lonelycat diff {execution_id}` has it, and revert again, or undo the rest by a change of your own.",
+            ),
+        )
+
+
 def _is_in_place(wiring: Wiring, inverse: list[FileChange]) -> bool:
     """Tell whether every file is as the inverse takes it; what else is in its way is for the executor to say."""
+    return all(there.identity == operation.old for operation, there in _seen(wiring, inverse))
+
+
+def _seen(wiring: Wiring, inverse: list[FileChange]) -> list[tuple[FileOperation, Presence]]:
     settings = wiring.settings
     with PinnedTree(wiring.filesystem, settings.workspace, settings.limits.chunk_bytes) as tree:
-        operations = plan_operations(inverse).operations
-        return all(look_at(tree, operation.path).identity == operation.old for operation in operations)
+        return [(operation, look_at(tree, operation.path)) for operation in plan_operations(inverse).operations]

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lonelycat.changes.changeset import checksum_of
@@ -40,12 +41,22 @@ def reverts_of(wiring: Wiring, execution_id: str) -> Reverts:
     checksum = _inverse_checksum(wiring, execution_id)
     if checksum is None:
         return Reverts()
-    return Reverts(_last_of_an_odd_number(wiring, execution_id, checksum), _proposed(wiring, execution_id, checksum))
+    return Reverts(_Steps(wiring).last_of_an_odd_number(execution_id), _proposed(wiring, execution_id, checksum))
+
+
+def reverted_among(wiring: Wiring, rows: Sequence[ExecutionRow]) -> dict[str, str]:
+    """Return which of ``rows`` were taken back, by the execution that did it; see :attr:`Reverts.done`."""
+    completed = [row.result.execution_id for row in rows if row.result.status is Status.COMPLETED]
+    if not completed:
+        return {}
+    parents, steps = wiring.records.parents(), _Steps(wiring)
+    done = {one: steps.last_of_an_odd_number(one) for one in completed if one in parents}
+    return {one: row.result.execution_id for one, row in done.items() if row is not None}
 
 
 def told_if_reverted(wiring: Wiring, result: ExecutionResult) -> ExecutionResult:
     """Return the recorded result of a change that is asked for again, with a word on it if it was reverted since."""
-    done = reverts_of(wiring, result.execution_id).done
+    done = _Steps(wiring).last_of_an_odd_number(result.execution_id)
     if done is None:
         return result
     revert_id, at = done.result.execution_id, isoformat(done.result.finished_at)
@@ -54,14 +65,34 @@ def told_if_reverted(wiring: Wiring, result: ExecutionResult) -> ExecutionResult
     return result.model_copy(update={"warnings": (*result.warnings, warning), "hint": hint})
 
 
-def _last_of_an_odd_number(wiring: Wiring, execution_id: str, checksum: str) -> ExecutionRow | None:
-    """Follow the revert, the revert of that, and so on: after an even number of them the change is in place again."""
-    last, is_reverted = None, False
-    following: str | None = checksum
-    while following is not None and (found := _newest_revert(wiring, execution_id, following)) is not None:
-        last, is_reverted, execution_id = found, not is_reverted, found.result.execution_id
-        following = _inverse_checksum(wiring, execution_id)
-    return last if is_reverted else None
+class _Steps:
+    """The steps from an execution to its revert, to the revert of that, and so on; each is looked up once."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._newest: dict[str, ExecutionRow | None] = {}
+
+    def last_of_an_odd_number(self, execution_id: str) -> ExecutionRow | None:
+        """Follow the steps to their end: after an even number of them the change is in place again."""
+        last, is_reverted = None, False
+        while (found := self._newest_revert(execution_id)) is not None:
+            last, is_reverted, execution_id = found, not is_reverted, found.result.execution_id
+        return last if is_reverted else None
+
+    def _newest_revert(self, execution_id: str) -> ExecutionRow | None:
+        if execution_id not in self._newest:
+            self._newest[execution_id] = self._look_up(execution_id)
+        return self._newest[execution_id]
+
+    def _look_up(self, execution_id: str) -> ExecutionRow | None:
+        records, checksum = self._wiring.records, _inverse_checksum(self._wiring, execution_id)
+        if checksum is None:
+            return None
+        for row in records.executions(status=Status.COMPLETED, checksum=checksum, limit=None):
+            found = records.proposals_of([row.result.plan_id]) if row.intact else []
+            if found and found[0].plan.parent_execution_id == execution_id:
+                return row
+        return None
 
 
 def _inverse_checksum(wiring: Wiring, execution_id: str) -> str | None:
@@ -69,14 +100,6 @@ def _inverse_checksum(wiring: Wiring, execution_id: str) -> str | None:
         return checksum_of(inverse_changes(wiring.records, execution_id))
     except (LonelyCatError, OSError):  # nobody can tell what takes it back
         return None
-
-
-def _newest_revert(wiring: Wiring, execution_id: str, checksum: str) -> ExecutionRow | None:
-    for row in wiring.records.executions(status=Status.COMPLETED, checksum=checksum, limit=None):
-        found = wiring.records.proposals_of([row.result.plan_id]) if row.intact else []
-        if found and found[0].plan.parent_execution_id == execution_id:
-            return row
-    return None
 
 
 def _proposed(wiring: Wiring, execution_id: str, checksum: str) -> tuple[Proposal, ...]:

@@ -78,16 +78,17 @@ class LonelyCat(Looking):
     def revert(self, execution_id: str, *, by: str, intent: str | None = None) -> Judgement:
         """Propose the inverse of a completed execution; it takes the same path as any change.
 
+        Where the same waits for a person already, or has their yes, that proposal is the answer.
+
         Raises:
-            InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ALREADY_REVERTED``, ``ARTIFACT_MISSING``,
-                ``INVERSE_DAMAGED``.
+            InputError: ``EXECUTION_UNKNOWN``, ``NOT_COMPLETED``, ``ALREADY_REVERTED``, ``NOTHING_TO_REVERT``,
+                ``ARTIFACT_MISSING``, ``INVERSE_DAMAGED``.
+            ConflictError: ``FILE_MISSING``: a file that it made is gone.
             RefusedError: ``INVERSE_TAMPERED``.
         """
-        from lonelycat.runtime.reverting import inverse_of
+        from lonelycat.runtime.reverting import revert
 
-        inverse = inverse_of(self._wiring, execution_id, by=by, intent=intent)
-        judgement = self.keep(inverse.plan, inverse.changeset)
-        return judgement._replace(explanation=(*judgement.explanation, *inverse.told))
+        return revert(self._wiring, execution_id, by=by, intent=intent)
 
     def policy_pins(self, *, base: str | None = None, by: str | None = None) -> PinsReport:
         """Ask what the tags of the pinned actions and hooks point to, and propose the file that says so.

@@ -13,22 +13,18 @@ from pathlib import Path
 import pytest
 from tests.crash.real_disks import KINDS, MS_BIND, Disk, in_own_mounts, mount
 from tests.debian import need_root
+from tests.unit.executor.transactions import begin, recover, stage_of
 
-from lonelycat.changes.changeset import BlobRef, FileChange
+from lonelycat.changes.changeset import FileChange
 from lonelycat.errors import ConflictError
 from lonelycat.executor.filesystem import FileSystem
-from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome
-from lonelycat.executor.transaction import Transaction
+from lonelycat.executor.recovery import RecoveryOutcome
 
 NAMES = tuple(f"file-{number}" for number in range(5))
 OLD = {name: name.encode() for name in NAMES}
 UPDATES = tuple(FileChange.update(name, name.encode(), b"new " + name.encode()) for name in NAMES)
 _CLONE_NEWUSER = 0x10000000
 pytestmark = pytest.mark.usefixtures("either_backup")
-
-
-def _no_blobs(_: BlobRef) -> list[bytes]:
-    raise AssertionError("no blobs here")
 
 
 @pytest.fixture
@@ -40,12 +36,6 @@ def workspace(root: Path) -> Path:
 def _write_old(root: Path) -> None:
     for name in NAMES:
         (root / name).write_bytes(OLD[name])
-
-
-@contextmanager
-def _begun(root: Path, filesystem: FileSystem | None = None) -> Iterator[Transaction]:
-    with Transaction(filesystem or FileSystem(), root, "exec_t", 5, _no_blobs) as transaction:
-        yield transaction
 
 
 class Before(FileSystem):
@@ -85,7 +75,7 @@ def test_a_file_system_without_hard_links_refuses_before_anything_is_changed(wor
         def hard_link(self, directory: int, name: str, to_directory: int, to_name: str) -> None:
             raise OSError(errno.EPERM, "Operation not permitted")
 
-    with _begun(workspace, Unlinkable()) as transaction:
+    with begin(workspace, Unlinkable()) as transaction:
         with pytest.raises(OSError, match="not permitted"):
             transaction.stage(UPDATES, {})
         transaction.abandon()
@@ -97,13 +87,13 @@ def test_a_file_that_another_is_mounted_on_is_left_alone_and_the_others_go_back(
     """It can neither be exchanged nor linked, whether it is mounted on before the change or in its middle."""
 
     def work() -> tuple[list[str], list[str]]:
-        with _begun(workspace, Before(call, lambda: bind(workspace / NAMES[3]))) as transaction:
+        with begin(workspace, Before(call, lambda: bind(workspace / NAMES[3]))) as transaction:
             try:
                 transaction.stage(UPDATES, {})
                 transaction.apply()
             except OSError as error:
                 assert error.errno in (errno.EXDEV, errno.EBUSY)
-            if not (workspace / ".lonelycat/tx/exec_t/journal").exists():
+            if not (stage_of(workspace) / "journal").exists():
                 transaction.abandon()
                 return [], []
             report = transaction.undo()
@@ -129,7 +119,7 @@ def test_another_file_with_the_inode_of_the_old_one_is_not_taken_for_it(tmp_path
                 reused.append(theirs.stat().st_ino == number)
 
             reused: list[bool] = []
-            with _begun(root, Before("exchange", rewrite)) as transaction:
+            with begin(root, Before("exchange", rewrite)) as transaction:
                 transaction.stage(UPDATES, {})
                 with pytest.raises(ConflictError):
                     transaction.apply()
@@ -147,19 +137,11 @@ def test_another_file_with_the_inode_of_the_old_one_is_not_taken_for_it(tmp_path
 @contextmanager
 def _left(root: Path, *, applied: bool = True) -> Iterator[Path]:
     """Yield the stage of a transaction that nobody finishes."""
-    with _begun(root) as transaction:
+    with begin(root) as transaction:
         transaction.stage(UPDATES, {})
         if applied:
             transaction.apply()
-    yield root / ".lonelycat/tx/exec_t"
-
-
-def _recover(root: Path, filesystem: FileSystem | None = None) -> Recovered:
-    recovery = Recovery(
-        filesystem or FileSystem(), root, 6, chunk=4096, was_recorded=lambda _: False, record=lambda _: None
-    )
-    (found,) = recovery.run()
-    return found
+    yield stage_of(root)
 
 
 def test_a_path_that_holds_its_old_bytes_needs_neither_link_nor_copy(workspace: Path, either_backup: str) -> None:
@@ -170,7 +152,7 @@ def test_a_path_that_holds_its_old_bytes_needs_neither_link_nor_copy(workspace: 
     again = workspace / "again"
     again.write_bytes(OLD[NAMES[3]])
     again.rename(workspace / NAMES[3])  # as a restored backup has it: another inode
-    assert _recover(workspace).outcome is RecoveryOutcome.UNDONE
+    assert recover(workspace).outcome is RecoveryOutcome.UNDONE
     assert _held(workspace) == OLD
 
 
@@ -184,12 +166,12 @@ def test_a_copy_that_cannot_be_made_is_told_and_made_the_next_time(workspace: Pa
     with _left(workspace) as stage:
         for name in ("000001", "000003"):
             (stage / f"{name}.new").unlink()
-    found = _recover(workspace, Full())
+    found = recover(workspace, Full())
     copied = (stage / "old.tar").exists()
     if copied:
         assert found.outcome is RecoveryOutcome.FAILED and found.undo is not None
         assert "old.tar: No space left on device" in str(found.undo["problems"])
-        found = _recover(workspace)
+        found = recover(workspace)
     assert found.outcome is RecoveryOutcome.UNDONE and _held(workspace) == OLD
 
 
@@ -199,7 +181,7 @@ def test_a_file_whose_owner_cannot_be_given_back_is_not_taken_away(workspace: Pa
 
     def work() -> None:
         become_root_of_a_user_namespace()
-        with _begun(workspace) as transaction:
+        with begin(workspace) as transaction:
             try:
                 transaction.stage(changes, {})
             except PermissionError:  # where hard links are protected, as they are by default
@@ -226,7 +208,7 @@ def test_a_file_from_its_copy_is_open_to_nobody_else(workspace: Path) -> None:
     with _left(workspace) as stage:
         assert "system.posix_acl_access" in os.listxattr(workspace / NAMES[3]), "the new file is"
         (stage / "000003.new").unlink()
-    assert _recover(workspace).outcome is RecoveryOutcome.UNDONE and _held(workspace) == OLD
+    assert recover(workspace).outcome is RecoveryOutcome.UNDONE and _held(workspace) == OLD
     assert [name for name in NAMES if "system.posix_acl_access" in os.listxattr(workspace / name)] == []
 
 
@@ -244,11 +226,106 @@ def test_a_recovery_that_died_with_the_wrong_file_linked_is_not_believed(workspa
         pass
     if either_backup == "copied":
         with pytest.raises(KeyboardInterrupt):
-            _recover(workspace, Races())
+            recover(workspace, Races())
     else:
         (workspace / NAMES[3]).unlink()
         (workspace / NAMES[3]).write_bytes(b"theirs")
-    found = _recover(workspace)
+    found = recover(workspace)
     assert found.outcome is RecoveryOutcome.CONFLICT
     assert _held(workspace) == {**OLD, NAMES[3]: b"theirs"} and (workspace / NAMES[3]).stat().st_nlink == 1
     assert [place.read_bytes() for place in workspace.glob(".lonelycat/quarantine/*")] == [OLD[NAMES[3]]]
+
+
+def _lose_what_was_kept(stage: Path) -> None:
+    """Take the archive away, or the links, whichever the transaction has."""
+    for lost in [*stage.glob("old.tar"), *stage.glob("*.old")]:
+        lost.unlink()
+
+
+def _write_into(path: Path) -> None:
+    path.write_bytes(b"theirs")
+
+
+def _replace(path: Path) -> None:
+    path.with_name("theirs").write_bytes(b"theirs")
+    path.with_name("theirs").rename(path)
+
+
+def _replace_by_a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _write_what_the_change_would(path: Path) -> None:
+    path.write_bytes(b"new " + OLD[path.name])
+
+
+OUTSIDERS = (_write_into, _replace, Path.unlink, _replace_by_a_directory, _write_what_the_change_would)
+
+
+def _seen(path: Path) -> bytes | str | None:
+    return "a directory" if path.is_dir() else path.read_bytes() if path.exists() else None
+
+
+@pytest.mark.parametrize("act", OUTSIDERS)
+@pytest.mark.parametrize("more", [FileChange.create("made/here", b"new"), FileChange.delete("gone", b"gone")])
+def test_where_nothing_was_applied_no_old_file_is_needed(
+    workspace: Path, act: Callable[[Path], None], more: FileChange
+) -> None:
+    (workspace / "gone").write_bytes(b"gone")
+    with begin(workspace) as transaction:
+        transaction.stage((*UPDATES, more), {})
+    _lose_what_was_kept(stage_of(workspace))
+    act(workspace / NAMES[3])
+    theirs = _seen(workspace / NAMES[3])
+    found = recover(workspace)
+    assert (found.outcome, found.undo and found.undo["problems"]) == (RecoveryOutcome.CONFLICT, [])
+    assert found.undo is not None and found.undo["conflicts"] == [NAMES[3]]
+    assert _seen(workspace / NAMES[3]) == theirs, "what they made stays"
+    assert {name: (workspace / name).read_bytes() for name in NAMES if name != NAMES[3]} == {
+        name: data for name, data in OLD.items() if name != NAMES[3]
+    }
+    assert (workspace / "gone").read_bytes() == b"gone" and not (workspace / "made").exists()
+    assert not stage_of(workspace).exists()
+
+
+def _torn(root: Path) -> None:
+    """One exchange reached the disk on one side only."""
+    staged = stage_of(root) / "000002.new"
+    (root / NAMES[1]).unlink()
+    os.link(staged, root / NAMES[1])
+
+
+def _created(root: Path) -> None:
+    (stage_of(root) / "000000.new").rename(root / "made")
+
+
+def _deleted(root: Path) -> None:
+    (root / "gone").rename(stage_of(root) / "000006.new")
+
+
+def _deleted_and_made_anew(root: Path) -> None:
+    _replace(root / "gone")
+
+
+def _unstaged(root: Path) -> None:
+    (stage_of(root) / "000002.new").unlink()
+
+
+def _another_is_staged(root: Path) -> None:
+    (stage_of(root) / "000002.new").write_bytes(b"not what was staged")
+
+
+@pytest.mark.parametrize("began", [_torn, _created, _deleted, _deleted_and_made_anew, _unstaged, _another_is_staged])
+def test_where_something_may_have_been_applied_an_old_file_that_is_lost_is_told(
+    workspace: Path, began: Callable[[Path], None]
+) -> None:
+    (workspace / "gone").write_bytes(b"gone")
+    with begin(workspace) as transaction:
+        transaction.stage((FileChange.create("made", b"new"), *UPDATES, FileChange.delete("gone", b"gone")), {})
+    _lose_what_was_kept(stage_of(workspace))
+    began(workspace)
+    _replace(workspace / NAMES[3])
+    found = recover(workspace)
+    assert found.outcome is RecoveryOutcome.FAILED and found.undo is not None and found.undo["problems"]
+    assert (workspace / NAMES[3]).read_bytes() == b"theirs" and stage_of(workspace).exists()

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.executor.transactions import begin, recover, stage_of
 
-from lonelycat.changes.changeset import BlobRef, FileChange
-from lonelycat.executor.filesystem import FileSystem
-from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome
-from lonelycat.executor.transaction import Transaction
+from lonelycat.changes.changeset import FileChange
+from lonelycat.executor.recovery import Recovered, RecoveryOutcome
 
 NAMES = tuple(f"file-{number}" for number in range(9))
 OLD = {name: name.encode() for name in NAMES}
@@ -22,28 +21,18 @@ UPDATES = tuple(FileChange.update(name, data, b"new " + data) for name, data in 
 TORN = NAMES[3]
 
 
-def _no_blobs(_: BlobRef) -> list[bytes]:
-    raise AssertionError("no blobs here")
-
-
 @pytest.fixture
 def archive(root: Path) -> Path:
     """The archive of a transaction that died, with one old file that is nowhere else."""
     for name, data in OLD.items():
         (root / name).write_bytes(data)
-    with Transaction(FileSystem(), root, "exec_t", 5, _no_blobs) as transaction:
+    with begin(root) as transaction:
         transaction.stage(UPDATES, {})
         transaction.apply()
-    stage = root / ".lonelycat/tx/exec_t"
+    stage = stage_of(root)
     (stage / "000003.new").unlink()
     os.link(root / TORN, stage / "000003.new")
     return stage / "old.tar"
-
-
-def _recover(root: Path) -> Recovered:
-    recovery = Recovery(FileSystem(), root, 6, chunk=4096, was_recorded=lambda _: False, record=lambda _: None)
-    (found,) = recovery.run()
-    return found
 
 
 def _member(name: str = TORN, data: bytes = OLD[TORN], **fields: object) -> bytes:
@@ -89,15 +78,15 @@ FORGED = {
 def test_what_is_not_the_old_file_as_it_was_is_not_taken(forged: bytes, archive: Path, root: Path) -> None:
     genuine = archive.read_bytes()
     archive.write_bytes(forged + bytes(1024))
-    _left_alone(_recover(root), root)
+    _left_alone(recover(root), root)
     archive.write_bytes(genuine)
-    assert _recover(root).outcome is RecoveryOutcome.UNDONE
+    assert recover(root).outcome is RecoveryOutcome.UNDONE
     assert {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()} == OLD
 
 
 def test_of_two_the_one_with_the_old_bytes_is_taken(archive: Path, root: Path) -> None:
     archive.write_bytes(_member(data=b"other") + _member("file-1", b"new") + _member() + _member(data=b"again"))
-    assert _recover(root).outcome is RecoveryOutcome.UNDONE
+    assert recover(root).outcome is RecoveryOutcome.UNDONE
     assert {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()} == OLD
 
 
@@ -137,7 +126,7 @@ def test_what_is_not_the_archive_costs_little_memory_and_no_wait(
     archive.rename(archive.with_name("genuine"))
     held = put(archive)
     tracemalloc.start()
-    found = _recover(root)
+    found = recover(root)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     if isinstance(held, int):

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.unit.executor.transactions import begin, no_blobs, recover, stage_of
 
-from lonelycat.changes.changeset import BlobRef, FileChange
+from lonelycat.changes.changeset import FileChange
 from lonelycat.executor import old_copies, staging
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.executor.journal import read_journal
-from lonelycat.executor.recovery import Recovered, Recovery, RecoveryOutcome
+from lonelycat.executor.recovery import RecoveryOutcome
 from lonelycat.executor.staging import SYNC_WHOLE_FROM
 from lonelycat.executor.transaction import Transaction
 
@@ -45,10 +46,6 @@ UPDATES = tuple(
 )
 
 
-def _no_blobs(_: BlobRef) -> list[bytes]:
-    raise AssertionError("no blobs here")
-
-
 @pytest.fixture
 def workspace(root: Path) -> Path:
     for path, data in CONTENTS.items():
@@ -60,7 +57,7 @@ def workspace(root: Path) -> Path:
 
 @contextmanager
 def _staged(root: Path, *changes: FileChange, filesystem: FileSystem | None = None) -> Iterator[Transaction]:
-    with Transaction(filesystem or FileSystem(), root, "exec_t", 5, _no_blobs) as transaction:
+    with begin(root, filesystem) as transaction:
         transaction.stage(changes, {})
         yield transaction
 
@@ -69,18 +66,6 @@ def _apply(root: Path, *changes: FileChange) -> None:
     """Leave a transaction that is applied and that nobody finishes."""
     with _staged(root, *changes) as transaction:
         transaction.apply()
-
-
-def _stage_of(root: Path) -> Path:
-    return root / ".lonelycat/tx/exec_t"
-
-
-def _recover(root: Path, filesystem: FileSystem | None = None) -> Recovered:
-    recovery = Recovery(
-        filesystem or FileSystem(), root, 6, chunk=4096, was_recorded=lambda _: False, record=lambda _: None
-    )
-    (found,) = recovery.run()
-    return found
 
 
 def _is_old(root: Path) -> bool:
@@ -93,13 +78,13 @@ def _is_old(root: Path) -> bool:
 
 
 def _numbered(root: Path, suffix: str) -> list[str]:
-    return sorted(name for name in os.listdir(_stage_of(root)) if name.endswith(suffix))
+    return sorted(name for name in os.listdir(stage_of(root)) if name.endswith(suffix))
 
 
 def _tear(root: Path, path: str) -> None:
     """Leave what a power cut may of the exchange for ``path``: one side of it, and so the old file nowhere."""
     number = list(CONTENTS).index(path)
-    staged = _stage_of(root) / f"{number:06d}.new"
+    staged = stage_of(root) / f"{number:06d}.new"
     staged.unlink()
     os.link(root / path, staged)
 
@@ -111,7 +96,7 @@ def test_a_person_can_unpack_the_archive_with_tar(workspace: Path, tmp_path: Pat
     unpacked = tmp_path / "unpacked"
     unpacked.mkdir()
     with _staged(workspace, *UPDATES):
-        archive = _stage_of(workspace) / "old.tar"
+        archive = stage_of(workspace) / "old.tar"
         assert stat.S_IMODE(archive.stat().st_mode) == 0o600, "it holds what private files hold"
         subprocess.run(["tar", "--extract", "--preserve-permissions", "--file", archive], cwd=unpacked, check=True)
         assert _numbered(workspace, ".old") == []
@@ -123,7 +108,7 @@ def test_a_person_can_unpack_the_archive_with_tar(workspace: Path, tmp_path: Pat
 def test_python_reads_it_without_leniency(workspace: Path) -> None:
     with (
         _staged(workspace, *UPDATES),
-        tarfile.open(_stage_of(workspace) / "old.tar", "r:", errorlevel=2) as archive,
+        tarfile.open(stage_of(workspace) / "old.tar", "r:", errorlevel=2) as archive,
     ):
         assert {member.name: member.size for member in archive} == {p: len(d) for p, d in CONTENTS.items()}
 
@@ -131,14 +116,14 @@ def test_python_reads_it_without_leniency(workspace: Path) -> None:
 def test_a_small_change_set_has_links_and_no_archive(workspace: Path) -> None:
     with _staged(workspace, *UPDATES[: SYNC_WHOLE_FROM - 1]):
         assert len(_numbered(workspace, ".old")) == SYNC_WHOLE_FROM - 1
-        assert not (_stage_of(workspace) / "old.tar").exists()
-        contents = read_journal(FileSystem(), os.open(_stage_of(workspace), os.O_RDONLY))
+        assert not (stage_of(workspace) / "old.tar").exists()
+        contents = read_journal(FileSystem(), os.open(stage_of(workspace), os.O_RDONLY))
     assert contents is not None and contents.intent.body["version"] == 1, "earlier versions can recover it"
 
 
 def test_a_version_that_knows_no_copies_is_kept_from_undoing(workspace: Path) -> None:
     with _staged(workspace, *UPDATES):
-        contents = read_journal(FileSystem(), os.open(_stage_of(workspace), os.O_RDONLY))
+        contents = read_journal(FileSystem(), os.open(stage_of(workspace), os.O_RDONLY))
     assert contents is not None and contents.intent.body["version"] == 2
 
 
@@ -172,7 +157,7 @@ def test_what_a_copy_cannot_stand_for_is_linked(workspace: Path, monkeypatch: py
             if operation.old is not None and operation.path not in CONTENTS
         }
         assert len(wanted) == 7 and set(_numbered(workspace, ".old")) == wanted
-    _recover(workspace)
+    recover(workspace)
     # whose owner this process could not give back
     monkeypatch.setattr(old_copies.os, "geteuid", lambda: 12345)
     with _staged(workspace, *UPDATES):
@@ -181,7 +166,7 @@ def test_what_a_copy_cannot_stand_for_is_linked(workspace: Path, monkeypatch: py
 
 def test_a_file_that_is_read_in_parts_is_linked(workspace: Path) -> None:
     """With parts that are smaller than a small file, none of them is taken for all of it."""
-    with Transaction(FileSystem(), workspace, "exec_t", 5, _no_blobs, chunk=512) as transaction:
+    with Transaction(FileSystem(), workspace, "exec_t", 5, no_blobs, chunk=512) as transaction:
         transaction.stage(UPDATES, {})
         linked = set(_numbered(workspace, ".old"))
         long = {f"{number:06d}.old" for number, data in enumerate(CONTENTS.values()) if len(data) > 512}
@@ -207,7 +192,7 @@ def test_the_evidence_reads_copies_that_are_not_held_in_memory(
                 b"".join(transaction.old_chunks(operation)),
             )
 
-    with Transaction(FileSystem(), workspace, "exec_t", 5, _no_blobs) as transaction:
+    with begin(workspace) as transaction:
         transaction.stage(UPDATES, {}, look)
     assert read == {path: (data, None, data) for path, data in CONTENTS.items()}
 
@@ -216,7 +201,7 @@ def test_the_ballast_covers_the_names_that_undo_makes(workspace: Path) -> None:
     sizes = []
     for changes in (UPDATES[: SYNC_WHOLE_FROM - 1], UPDATES):
         with _staged(workspace, *changes) as transaction:
-            status = (_stage_of(workspace) / "ballast").stat()
+            status = (stage_of(workspace) / "ballast").stat()
             sizes.append(status.st_size)
             assert status.st_blocks * 512 >= status.st_size, "reserved, not only promised"
             transaction.undo()
@@ -233,12 +218,12 @@ def test_a_full_disk_while_copying_is_a_refusal_that_leaves_nothing(workspace: P
             super().write(fd, data)
 
     before = len(os.listdir("/proc/self/fd"))
-    with Transaction(Full(), workspace, "exec_t", 5, _no_blobs) as transaction:
+    with begin(workspace, Full()) as transaction:
         with pytest.raises(OSError, match="No space"):
             transaction.stage(UPDATES, {})
         transaction.abandon()
     assert len(os.listdir("/proc/self/fd")) == before and _is_old(workspace)
-    assert not _stage_of(workspace).exists()
+    assert not stage_of(workspace).exists()
 
 
 # -- undo ------------------------------------------------------------------------------------------------------------
@@ -265,10 +250,10 @@ def test_an_exchange_that_reached_the_disk_on_one_side_is_undone_from_the_copy(
     _apply(workspace, *UPDATES)
     for path in torn:
         _tear(workspace, path)
-    (_stage_of(workspace) / "000000.copy").write_bytes(b"what a recovery that died left")
-    found = _recover(workspace)
+    (stage_of(workspace) / "000000.copy").write_bytes(b"what a recovery that died left")
+    found = recover(workspace)
     assert found.outcome is RecoveryOutcome.UNDONE, found
-    assert _is_old(workspace) and not _stage_of(workspace).exists()
+    assert _is_old(workspace) and not stage_of(workspace).exists()
     assert {
         path: (status.st_uid, status.st_gid) for path in CONTENTS for status in [(workspace / path).stat()]
     } == owners
@@ -277,9 +262,9 @@ def test_an_exchange_that_reached_the_disk_on_one_side_is_undone_from_the_copy(
 def test_a_deletion_that_reached_the_disk_on_one_side_is_undone_from_the_copy(workspace: Path) -> None:
     (workspace / "goes").write_bytes(b"goes")
     _apply(workspace, FileChange.delete("goes", b"goes"), *UPDATES)
-    (number,) = (name for name in _numbered(workspace, ".new") if (_stage_of(workspace) / name).read_bytes() == b"goes")
-    (_stage_of(workspace) / number).unlink()
-    assert _recover(workspace).outcome is RecoveryOutcome.UNDONE
+    (number,) = (name for name in _numbered(workspace, ".new") if (stage_of(workspace) / name).read_bytes() == b"goes")
+    (stage_of(workspace) / number).unlink()
+    assert recover(workspace).outcome is RecoveryOutcome.UNDONE
     assert (workspace / "goes").read_bytes() == b"goes" and _is_old(workspace)
 
 
@@ -287,7 +272,7 @@ def test_a_deletion_that_reached_the_disk_on_one_side_is_undone_from_the_copy(wo
 def test_a_damaged_copy_that_is_needed_is_never_put_back(damage: str, workspace: Path) -> None:
     _apply(workspace, *UPDATES)
     _tear(workspace, "binary")
-    archive = _stage_of(workspace) / "old.tar"
+    archive = stage_of(workspace) / "old.tar"
     whole = archive.read_bytes()
     at = whole.index(b"binary\0")
     damaged = bytearray(whole)
@@ -300,18 +285,18 @@ def test_a_damaged_copy_that_is_needed_is_never_put_back(damage: str, workspace:
     else:
         damaged[:] = b"not an archive at all" * 40
     archive.write_bytes(damaged)
-    found = _recover(workspace)
+    found = recover(workspace)
     assert found.outcome is RecoveryOutcome.FAILED and found.undo is not None
     assert "the old binary is gone, and its copy in old.tar is damaged" in str(found.undo["problems"])
     assert (workspace / "binary").read_bytes() == CONTENTS["binary"] + b"+", "not a mix of both"
     archive.write_bytes(whole)
-    assert _recover(workspace).outcome is RecoveryOutcome.UNDONE and _is_old(workspace)
+    assert recover(workspace).outcome is RecoveryOutcome.UNDONE and _is_old(workspace)
 
 
 def test_a_damaged_copy_that_is_not_needed_does_not_matter(workspace: Path) -> None:
     _apply(workspace, *UPDATES)
-    (_stage_of(workspace) / "old.tar").write_bytes(b"rotten")
-    assert _recover(workspace).outcome is RecoveryOutcome.UNDONE and _is_old(workspace)
+    (stage_of(workspace) / "old.tar").write_bytes(b"rotten")
+    assert recover(workspace).outcome is RecoveryOutcome.UNDONE and _is_old(workspace)
 
 
 def test_undo_cut_short_at_every_call_goes_on_where_it_was(workspace: Path) -> None:
@@ -343,7 +328,7 @@ def test_undo_cut_short_at_every_call_goes_on_where_it_was(workspace: Path) -> N
         sick = Stops()
         sick.left = number
         try:
-            found = _recover(workspace, sick)
+            found = recover(workspace, sick)
         except KeyboardInterrupt:
             stopped += 1
         else:
@@ -364,7 +349,7 @@ def test_a_file_that_is_put_in_place_of_the_old_one_while_it_is_linked_is_not_ta
 
     with _staged(workspace, *UPDATES):
         pass  # died before anything was applied: the old files are in the tree
-    found = _recover(workspace, Races())
+    found = recover(workspace, Races())
     assert found.outcome is RecoveryOutcome.CONFLICT
     assert (workspace / "binary").read_bytes() == b"theirs" and (workspace / "binary").stat().st_nlink == 1
     kept = [place.read_bytes() for place in (workspace / ".lonelycat/quarantine").iterdir()]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from tests.unit.executor.transactions import no_blobs
 
 from lonelycat.changes.changeset import EXECUTABLE, REGULAR, SYMLINK, BlobRef, FileChange
 from lonelycat.changes.digest import sha256_hex
@@ -22,11 +23,7 @@ NOBODY = 0xFFFFFFFF
 Blobs = Callable[[BlobRef], Iterable[bytes]]
 
 
-def _no_blobs(_: BlobRef) -> list[bytes]:
-    raise AssertionError("no blobs here")
-
-
-def _stage(root: Path, *changes: FileChange, filesystem: FileSystem | None = None, blobs: Blobs = _no_blobs) -> None:
+def _stage(root: Path, *changes: FileChange, filesystem: FileSystem | None = None, blobs: Blobs = no_blobs) -> None:
     with Transaction(filesystem or FileSystem(), root, "exec_t", 1, blobs) as transaction:
         try:
             transaction.stage(changes, {})
@@ -34,7 +31,7 @@ def _stage(root: Path, *changes: FileChange, filesystem: FileSystem | None = Non
             transaction.abandon()
 
 
-def _run(root: Path, *changes: FileChange, blobs: Blobs = _no_blobs) -> None:
+def _run(root: Path, *changes: FileChange, blobs: Blobs = no_blobs) -> None:
     with Transaction(FileSystem(), root, "exec_t", 1, blobs) as transaction:
         transaction.stage(changes, {})
         transaction.apply()
@@ -43,7 +40,7 @@ def _run(root: Path, *changes: FileChange, blobs: Blobs = _no_blobs) -> None:
 
 
 def _undone(root: Path, *changes: FileChange) -> None:
-    with Transaction(FileSystem(), root, "exec_t", 1, _no_blobs) as transaction:
+    with Transaction(FileSystem(), root, "exec_t", 1, no_blobs) as transaction:
         transaction.stage(changes, {})
         transaction.apply()
         report = transaction.undo()
@@ -84,7 +81,7 @@ def test_a_directory_with_unknown_files_does_not_make_room(root: Path) -> None:
     (root / "d").mkdir()
     (root / "d/known").write_bytes(b"1")
     (root / "d/unknown").write_bytes(b"2")
-    with Transaction(FileSystem(), root, "exec_t", 1, _no_blobs) as transaction:
+    with Transaction(FileSystem(), root, "exec_t", 1, no_blobs) as transaction:
         transaction.stage((FileChange.delete("d/known", b"1"), FileChange.create("d", b"3")), {})
         with pytest.raises(ConflictError, match="DIRECTORY_NOT_EMPTY"):
             transaction.apply()
@@ -163,7 +160,7 @@ def test_no_space_while_staging_leaves_nothing(call: str, root: Path) -> None:
         raise OSError(errno.ENOSPC, "full")
 
     filesystem = FileSystem()
-    with Transaction(filesystem, root, "exec_t", 1, _no_blobs) as transaction:
+    with Transaction(filesystem, root, "exec_t", 1, no_blobs) as transaction:
         setattr(filesystem, call, full)
         with pytest.raises(OSError, match="full"):
             transaction.stage((FileChange.update("a", b"old", b"new"),), {})
@@ -279,7 +276,7 @@ def test_attributes_are_left_out_only_where_they_cannot_be_kept(
         def set_attribute(self, fd: int, name: str, value: bytes) -> None:
             raise OSError(code, os.strerror(code))
 
-    with Transaction(Refuses(), root, "exec_t", 1, _no_blobs) as transaction:
+    with Transaction(Refuses(), root, "exec_t", 1, no_blobs) as transaction:
         change = FileChange.update("a", b"old", b"new")
         if raises:
             with pytest.raises(OSError, match="space"):
@@ -302,7 +299,7 @@ def test_a_directory_that_undo_makes_again_has_its_mode_and_owner(root: Path) ->
 
 
 def test_a_transaction_that_is_not_staged_says_so(root: Path) -> None:
-    with Transaction(FileSystem(), root, "exec_t", 1, _no_blobs) as transaction:
+    with Transaction(FileSystem(), root, "exec_t", 1, no_blobs) as transaction:
         for use in (lambda: transaction.intent, lambda: transaction.tree, transaction.apply, transaction.undo):
             with pytest.raises(LonelyCatError, match="NOT_STAGED"):
                 use()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,6 +188,25 @@ def test_a_change_of_any_kind_that_was_made_again_is_seen_to_be_in_place(full: G
     _done(full, KINDS[kind](full))
     assert _revert(full, result.execution_id).success
     assert full.tree() == before
+
+
+@pytest.mark.parametrize(
+    "kind", ["create link", "mode alone", "rename", "file to directory", "directory to file", "all at once"]
+)
+def test_a_change_of_any_kind_that_was_undone_by_hand_is_nothing_to_revert(
+    full: Ground, tmp_path: Path, kind: str
+) -> None:
+    kept = tmp_path / "kept"
+    ungoverned = shutil.ignore_patterns(".git", ".lonelycat")
+    shutil.copytree(full.root, kept, symlinks=True, ignore=ungoverned)
+    result = _done(full, KINDS[kind](full))
+    for top in full.root.iterdir():
+        if top.name not in (".git", ".lonelycat"):
+            shutil.rmtree(top) if top.is_dir() and not top.is_symlink() else top.unlink()
+    shutil.copytree(kept, full.root, symlinks=True, dirs_exist_ok=True)
+    with pytest.raises(LonelyCatError) as refused:
+        full.cat().revert(result.execution_id, by="human:reverter")
+    assert refused.value.code == "NOTHING_TO_REVERT"
 
 
 # -- the artifacts it is made from ----------------------------------------

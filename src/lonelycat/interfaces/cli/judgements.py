@@ -8,6 +8,7 @@ from lonelycat.governance.policy import Verdict
 from lonelycat.interfaces.cli.exits import BY_VERDICT, Exit
 from lonelycat.interfaces.cli.report import Report
 from lonelycat.interfaces.cli.screen import Screen
+from lonelycat.lifecycle import Status
 
 if TYPE_CHECKING:
     from lonelycat.changes.changeset import ChangeSet
@@ -84,6 +85,8 @@ def judgement_report(judgement: Judgement, *, kept_as: str | None = None) -> Rep
     counting = [reason for reason in judgement.decision.reasons if reason.counts and reason.verdict is verdict]
     message = "; ".join(reason.message for reason in counting) if verdict is not Verdict.ALLOW else "allowed"
     code, answer, hint = _CODES[verdict], BY_VERDICT[str(verdict)], next_step(judgement, kept_as)
+    if is_allowed(judgement) and verdict is not Verdict.ALLOW:
+        code, answer, message = None, Exit.DONE, "approved"
     rehearsal = judgement.rehearsal
     if rehearsal is not None and verdict is not Verdict.DENY and rehearsal.error is not None:
         from lonelycat.interfaces.cli.rehearsing import exit_of_rehearsal
@@ -120,7 +123,7 @@ def next_step(judgement: Judgement, kept_as: str | None = None) -> str:
             return f"Nothing was stored; lonelycat show {kept_as} says where the plan stands."
         case _ if not judgement.stored:
             return "Nothing was stored; `lonelycat propose` with the same arguments does."
-        case Verdict.NEED_APPROVAL:
+        case Verdict.NEED_APPROVAL if not is_allowed(judgement):
             return f"A person other than the proposer runs: lonelycat approve {plan_id} --by NAME --note TEXT"
         case _:
             return f"lonelycat execute {plan_id}"
@@ -132,5 +135,5 @@ def is_denied(judgement: Judgement) -> bool:
 
 
 def is_allowed(judgement: Judgement) -> bool:
-    """Tell whether the judged plan can be executed as it stands."""
-    return BY_VERDICT[str(judgement.decision.verdict)] is Exit.DONE
+    """Tell whether the judged plan can be executed as it stands: the policy allows it, or a person has."""
+    return judgement.status is Status.APPROVED

@@ -146,7 +146,7 @@ def _history(screen: Screen, play: Play) -> None:
     screen.line(("━━ What is on record ", "title"), ("━" * 42, "dim"))
     screen.line(("$ ", "dim"), ("lonelycat log", "id"))
     rows = play.service.log(limit=50)
-    show_log(screen, rows, intents_of(play.service, rows))
+    show_log(screen, rows, intents_of(play.service, rows), play.service.reverted_among(rows))
     screen.line(("$ ", "dim"), ("lonelycat audit verify", "id"))
 
 

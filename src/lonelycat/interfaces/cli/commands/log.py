@@ -35,17 +35,18 @@ def command(
     """List executions, newest first."""
     service = call.service()
     rows = service.log(status=_status(status), plan_id=plan, path=path, since=_since(since), limit=limit)
-    intents = intents_of(service, rows)
+    intents, reverted = intents_of(service, rows), service.reverted_among(rows)
     entries = [
         {
             **row.result.model_dump(mode="json", exclude={"steps"}),
             "intent": intents[row.result.plan_id],
             "decision_id": row.decision_id,
             "intact": row.intact,
+            "reverted_by": reverted.get(row.result.execution_id),
         }
         for row in rows
     ]
-    return Report(Exit.DONE, {"executions": entries}, lambda screen: show_log(screen, rows, intents))
+    return Report(Exit.DONE, {"executions": entries}, lambda screen: show_log(screen, rows, intents, reverted))
 
 
 def _status(text: str | None) -> Status | None:

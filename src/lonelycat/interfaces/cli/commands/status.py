@@ -23,7 +23,7 @@ def command(call: Invocation) -> Report:
     """Show what runs, what waits, and what happened last."""
     service = call.service()
     report = service.status()
-    intents = intents_of(service, report.recent)
+    intents, reverted = intents_of(service, report.recent), service.reverted_among(report.recent)
     facts: dict[str, object] = {
         "initialised": report.initialised,
         "running": None if report.holder is None else asdict(report.holder),
@@ -42,9 +42,12 @@ def command(call: Invocation) -> Report:
         "approved": [proposal_facts(item) for item in report.approved],
         "void": [proposal_facts(item) for item in report.void],
         "not_listed": dict(report.not_listed),
-        "recent": [row.result.model_dump(mode="json") for row in report.recent],
+        "recent": [
+            {**row.result.model_dump(mode="json"), "reverted_by": reverted.get(row.result.execution_id)}
+            for row in report.recent
+        ],
     }
-    return Report(Exit.DONE, facts, lambda screen: show_status(screen, report, intents))
+    return Report(Exit.DONE, facts, lambda screen: show_status(screen, report, intents, reverted))
 
 
 def quarantined_facts(item: Quarantined) -> dict[str, object]:

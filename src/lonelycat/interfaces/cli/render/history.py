@@ -28,11 +28,14 @@ _MOST_VOID = 3
 _VOID = {"expired": "its decision expired", "policy_changed": "the policy was changed"}
 
 
-def show_log(screen: Screen, rows: Sequence[ExecutionRow], intents: Mapping[str, str]) -> None:
+def show_log(
+    screen: Screen, rows: Sequence[ExecutionRow], intents: Mapping[str, str], reverted: Mapping[str, str]
+) -> None:
     """Write two lines per execution, newest first.
 
     Args:
         intents: what each plan was for, by plan id.
+        reverted: what took an execution back, by its id, where something did.
     """
     if not rows:
         screen.line("No executions.", indent=2)
@@ -45,7 +48,10 @@ def show_log(screen: Screen, rows: Sequence[ExecutionRow], intents: Mapping[str,
         took = duration((result.finished_at - result.started_at).total_seconds())
         count = len(result.files_changed)
         facts = f"{result.execution_id}  {count} file{'s' if count != 1 else ''}  {took}"
-        screen.line((facts, "dim"), *([(f"  {result.error_code}", style)] if result.error_code else []), indent=21)
+        end = [(f"  {result.error_code}", style)] if result.error_code else []
+        if result.execution_id in reverted:
+            end = [(f"  reverted by {reverted[result.execution_id]}", "warn")]
+        screen.line((facts, "dim"), *end, indent=21)
         if not row.intact:
             screen.line(("ALTERED: this row is not what LonelyCat wrote", "bad"), indent=21)
 
@@ -55,8 +61,8 @@ def moment(at: datetime) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str]) -> None:
-    """Write what is going on, the urgent first; ``intents`` as in :func:`show_log`."""
+def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str], reverted: Mapping[str, str]) -> None:
+    """Write what is going on, the urgent first; ``intents`` and ``reverted`` as in :func:`show_log`."""
     if not report.initialised:
         screen.line(("NOT SET UP", "warn"), "  Nothing was proposed here yet.")
         screen.line(("what now: ", "title"), "lonelycat init", indent=2)
@@ -88,7 +94,7 @@ def show_status(screen: Screen, report: StatusReport, intents: Mapping[str, str]
     _show_plans(screen, "ready to execute", ready, more.get("approved", 0), "execute {}")
     _show_void(screen, void, more.get("void", 0))
     screen.line(("recent", "title"))
-    show_log(screen, report.recent, intents)
+    show_log(screen, report.recent, intents, reverted)
 
 
 def show_awaited(screen: Screen, asked: AwaitedConfirmation) -> None:
