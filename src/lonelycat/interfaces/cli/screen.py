@@ -150,7 +150,7 @@ class Screen:
         self.stream.flush()
 
     def begin(self, text: str) -> None:
-        """Show on a terminal that ``text`` is under way, until :meth:`end`; elsewhere what was said so far is pushed out.
+        """Show on a terminal that ``text`` is under way, until :meth:`end`; elsewhere push out what was said so far.
 
         Who follows a pipe would otherwise read it once all is over, and it may ask for something meanwhile.
         """
