@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
+import os
+import signal
 import sys
-import xmlrpc.client
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from subprocess import Popen
+from typing import Any, NamedTuple
+from xmlrpc.client import ServerProxy
 
+import psutil
 from tests.servers.running import accepts, free_port, running
 
 USER, PASSWORD = "ada", "l0velace"
@@ -21,13 +24,30 @@ class Supervisord(NamedTuple):
 
     socket: Path
     port: int
-    configuration: Path
-    process: subprocess.Popen[bytes]
+    process: Popen[bytes]
 
-    def control(self, *words: str) -> str:
-        """Run supervisorctl and return what it said."""
-        argv = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(self.configuration), *words]
-        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    def state(self, program: str) -> dict[str, Any]:
+        """Return what it says of ``program``."""
+        with self._proxy() as proxy:
+            said: Any = proxy.supervisor.getProcessInfo(program)
+        return dict(said)
+
+    def restart(self, program: str) -> None:
+        """Have it stop and start ``program``, and wait until it did."""
+        with self._proxy() as proxy:
+            proxy.supervisor.stopProcess(program)
+            proxy.supervisor.startProcess(program)
+
+    def _proxy(self) -> ServerProxy:
+        return ServerProxy(f"http://{USER}:{PASSWORD}@127.0.0.1:{self.port}/RPC2")
+
+    def kill(self) -> None:
+        """Kill it and all that it runs: to end in order takes it seconds, and a program that is deaf holds it up."""
+        os.kill(self.process.pid, signal.SIGSTOP)  # it starts nothing any more
+        for one in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        self.process.kill()
 
 
 def python_program(name: str, text: str, *settings: str) -> str:
@@ -62,9 +82,6 @@ file={socket}
 [inet_http_server]
 port=127.0.0.1:{port}
 {login}
-[supervisorctl]
-serverurl=unix://{socket}
-{login}
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 {programs}
@@ -73,7 +90,11 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
     argv = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration), "-n"]
     with running(argv, lambda: socket.exists() and accepts(port), directory / "output") as process:
         _take_turns(port)
-        yield Supervisord(socket, port, configuration, process)
+        server = Supervisord(socket, port, process)
+        try:
+            yield server
+        finally:
+            server.kill()
 
 
 def _take_turns(port: int) -> None:
@@ -82,6 +103,6 @@ def _take_turns(port: int) -> None:
     A turn of its loop answers who asks, then looks after the programs; the first such look starts them, the next one
     takes them for running.
     """
-    with xmlrpc.client.ServerProxy(f"http://{USER}:{PASSWORD}@127.0.0.1:{port}/RPC2") as proxy:
+    with ServerProxy(f"http://{USER}:{PASSWORD}@127.0.0.1:{port}/RPC2") as proxy:
         for _ in range(2):
             proxy.supervisor.getState()

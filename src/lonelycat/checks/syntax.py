@@ -24,6 +24,8 @@ MAX_PARSE_BYTES = 16 * 1024 * 1024
 """A data file above this many bytes is not parsed."""
 MAX_PYTHON_BYTES = 4 * 1024 * 1024
 """A Python file above this many bytes is not compiled: its syntax tree would take a hundred times as much memory."""
+MAX_YAML_DEPTH = 1000
+"""Levels that YAML may be nested; its parser looks at each of them at each token."""
 _TEXT_PROBE = 8192
 _MAX_LINE = 64 * 1024
 _NOTHING_EXAMINED = 5
@@ -173,6 +175,7 @@ def _yaml(data: bytes, path: str) -> Problem | None:
     import yaml
 
     anchors: set[str] = set()
+    depth = 0
     try:
         for event in yaml.parse(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             if isinstance(event, yaml.DocumentStartEvent):
@@ -182,6 +185,13 @@ def _yaml(data: bytes, path: str) -> Problem | None:
                 return line, f"YAML: undefined alias {event.anchor!r}"
             elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
                 anchors.add(event.anchor)
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_YAML_DEPTH:
+                    line = event.start_mark.line + 1 if event.start_mark else 0
+                    return line, f"YAML: nested over {MAX_YAML_DEPTH} levels deep"
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
     except (yaml.YAMLError, UnicodeError) as error:
         if b"{{" in data or b"{%" in data:
             raise Unparsed("it is a template of YAML") from error

@@ -16,13 +16,27 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+# What each fork would load anew is loaded once, here.
+import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
+import rfc8785  # noqa: F401
+import sqlalchemy.dialects.sqlite  # noqa: F401
+import typer.main  # noqa: F401
+import yaml  # noqa: F401
+
 import lonelycat.checks.health.checker
+import lonelycat.checks.health.command
 import lonelycat.checks.services.restarter
 import lonelycat.checks.verifier
+import lonelycat.interfaces.cli.assemble
 import lonelycat.interfaces.cli.boundary
+import lonelycat.interfaces.cli.commands.execute
+import lonelycat.interfaces.cli.commands.recover
 import lonelycat.records.store
+import lonelycat.runtime.overview
 import lonelycat.runtime.pipeline
-import lonelycat.runtime.service  # noqa: F401 — imported once here, so that each fork is quick
+import lonelycat.runtime.service  # noqa: F401
+from lonelycat.changes.model import Strict
+from lonelycat.checks.containment import namespace_prefix
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.interfaces.cli import main
 from lonelycat.runtime.steps import ExecutionContext
@@ -60,6 +74,13 @@ def dying_after(original: Callable[..., Any], step: str) -> Callable[..., Any]:
     return emit
 
 
+def build(model: type[Strict]) -> None:
+    """Have pydantic build what reads and writes the models below ``model``, which it puts off to the first use."""
+    for one in model.__subclasses__():
+        one.model_rebuild()
+        build(one)
+
+
 def child(job: dict[str, Any]) -> None:
     """Run one command line; does not return."""
     out = os.open(job["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -81,6 +102,8 @@ def child(job: dict[str, Any]) -> None:
         os._exit(code)
 
 
+build(Strict)
+namespace_prefix()  # tries once whether there are namespaces
 for line in sys.stdin:
     pid = os.fork()
     if pid == 0:

@@ -46,6 +46,17 @@ def test_piped_output_is_plain() -> None:
     assert stream.getvalue() == "  good \\x1b[31m[red]x[/red]\n"
 
 
+def test_whoever_reads_a_pipe_sees_what_was_said_before_something_takes_long() -> None:
+    """Such as what to type for a change that waits to be confirmed, and is undone if nobody does."""
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as pipe, open(writing, "w") as stream:
+        screen = Screen(stream)
+        screen.line("waits for a person: lonelycat confirm exec_1 --by NAME")
+        screen.begin("confirm …  60 s left")
+        os.set_blocking(reading, False)
+        assert pipe.read() == b"waits for a person: lonelycat confirm exec_1 --by NAME\n"
+
+
 def test_terminal_output_has_only_its_own_colours() -> None:
     stream = FakeTerminal()
     Screen(stream, width=80).line(("bad", "bad"), " \x1b[5mblink [red]x[/red] :cat: \x07")

@@ -197,7 +197,7 @@ def test_systemd(tmp_path: Path) -> None:
 def test_supervisor(ask: Asking, workspace: Path, supervisor_server: Supervisord) -> None:
     (workspace / "run").mkdir()
     (workspace / "run" / "supervisor.sock").symlink_to(supervisor_server.socket)
-    broken = once(lambda: supervisor_server.control("restart", "web"))
+    broken = once(lambda: supervisor_server.restart("web"))
     run_both(ask, example("supervisor"), broken, "HEALTH_SUPERVISOR_RESTARTED")
 
 

@@ -50,7 +50,7 @@ def test_a_restart_is_seen_and_uptime_counts(server: Supervisord, ask: Asking) -
     assert ask("supervisor", **at, no_restart=True, mark=mark).ok
     assert ask("supervisor", **at, no_restart=True).code == "HEALTH_NO_BASELINE"
     assert ask.mark("supervisor", **at) is None
-    server.control("restart", "web")
+    server.restart("web")
     assert ask("supervisor", **at).ok
     assert ask("supervisor", **at, no_restart=True, mark=mark).code == "HEALTH_SUPERVISOR_RESTARTED"
     assert ask("supervisor", **at, min_uptime_seconds=3600).code == "HEALTH_SUPERVISOR_UPTIME"

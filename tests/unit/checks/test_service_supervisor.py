@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
 import tempfile
 import time
@@ -126,7 +124,6 @@ def test_a_program_that_does_not_end_is_a_timeout(short: Path, workspace: Path) 
         until(lambda: (short / "web.out").exists() and (short / "web.out").read_text(), "the program to be deaf")
         found = decided(lambda: act(workspace, 1.0, program="web", socket=str(server.socket)))
         assert (found.ok, found.code) == (False, "SERVICE_RESTART_TIMEOUT")
-        os.kill(_pid(server), signal.SIGKILL)
 
 
 def test_what_does_not_run_yet_cannot_reload(short: Path, workspace: Path) -> None:
@@ -137,7 +134,7 @@ def test_what_does_not_run_yet_cannot_reload(short: Path, workspace: Path) -> No
 
 
 def _pid(server: Supervisord) -> int:
-    return int(server.control("pid", "web"))
+    return int(server.state("web")["pid"])
 
 
 def test_the_password_comes_from_the_environment(short: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,16 +242,13 @@ def _told_to_end(short: Path, workspace: Path, program: str, autorestart: str, w
     """Return the pid before, and what came of telling a real program to end by a signal, as its way to restart."""
     settings = ("startsecs=1", "startretries=0", f"autorestart={autorestart}", f"stdout_logfile={short}/web.out")
     with supervisord(short, python_program("web", program, *settings)) as server:
-        until(lambda: "RUNNING" in server.control("status", "web"), lambda: server.control("status"))
+        until(lambda: server.state("web")["statename"] == "RUNNING", lambda: str(server.state("web")))
         if "print('up'" in program:
             until(lambda: (short / "web.out").read_text() == "up\n", "the program to listen")
         before = _pid(server)
         at: dict[str, Any] = {"program": "web", "socket": str(server.socket), "signal": "TERM", **given}
         found = decided(lambda: act(workspace, within, "signal", **at))
-        alive = server.control("status", "web")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(before, signal.SIGKILL)  # so that what is deaf does not hold up the end
-        return before, found, alive
+        return before, found, server.state("web")
 
 
 @pytest.mark.parametrize(

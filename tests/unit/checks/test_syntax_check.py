@@ -98,9 +98,16 @@ def test_a_bad_file_is_named_with_its_line(check: Any, workspace: Path, name: st
     assert last == "2 files examined, 1 problems"
 
 
-def test_deep_yaml_does_not_crash(check: Any, workspace: Path) -> None:
-    write(workspace, "deep.yaml", "[" * 100_000)
-    assert check("deep.yaml")[0] == 1
+def test_deep_yaml_is_refused_and_not_read_to_its_end(check: Any, workspace: Path) -> None:
+    """The time that its parser takes grows with the square of the depth: this would be a quarter of an hour."""
+    write(workspace, "deep.yaml", "\n" + "[" * 1_000_000)
+    assert check("deep.yaml") == (1, "deep.yaml:2: YAML: nested over 1000 levels deep\n1 files examined, 1 problems\n")
+
+
+def test_yaml_that_is_as_deep_as_may_be_or_wide_passes(check: Any, workspace: Path) -> None:
+    write(workspace, "deep.yaml", "[" * 1_000 + "]" * 1_000)
+    write(workspace, "wide.yaml", "- [a, {b: c}]\n" * 1_001)
+    assert check("deep.yaml", "wide.yaml")[0] == 0
 
 
 def test_an_alias_bomb_is_harmless(check: Any, workspace: Path) -> None:

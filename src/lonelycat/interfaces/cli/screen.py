@@ -150,9 +150,14 @@ class Screen:
         self.stream.flush()
 
     def begin(self, text: str) -> None:
-        """Show on a terminal that ``text`` is under way, until :meth:`end`."""
+        """Show on a terminal that ``text`` is under way, until :meth:`end`; elsewhere push out what was said so far.
+
+        Who follows a pipe would otherwise read it once all is over, and it may ask for something meanwhile.
+        """
         self.end()
-        if self._console is not None:
+        if self._console is None:
+            self.stream.flush()
+        else:
             from rich.text import Text
 
             self._status = self._console.status(Text(neutral(masked(text))), spinner="dots", refresh_per_second=10)

@@ -30,7 +30,7 @@ health_checks:
     kind: http
     with: {{url: "http://127.0.0.1:{port}/health", status: [200], json_equals: {{/status: healthy}}}}
     touches: ["app/**", "migrations/**"]
-    timeout: 4
+    timeout: 3
     interval: 0.2
     attempts: 10
     failure_threshold: 2
@@ -40,7 +40,7 @@ health_checks:
     with: {{url: "http://127.0.0.1:{port}/items", status: [200], body_contains: fish}}
     touches: ["app/**", "migrations/**"]
     timeout: 4
-    interval: 0.1
+    interval: 0.02
     attempts: 12
     success_threshold: 12
     failure_threshold: 1
@@ -56,7 +56,7 @@ health_checks:
     kind: sql
     with: {{url: "postgresql+psycopg://shop@/shop?host={run}", query: "select count(*) from items", min: 1}}
     touches: ["app/**", "migrations/**"]
-    timeout: 8
+    timeout: 5
     interval: 0.2
     failure_threshold: 1
   cache-answers:
@@ -64,7 +64,7 @@ health_checks:
     kind: redis
     with: {{socket: "{run}/redis.sock", role: master}}
     touches: ["app/**"]
-    timeout: 4
+    timeout: 3
     interval: 0.2
     failure_threshold: 1
 services:
@@ -95,7 +95,7 @@ services:
     touches: ["app/**", "!app/migrate.py"]
     after: [postgres, redis, migrate]
     health_checks: [web-healthy, web-runs]
-    ready_timeout: 8
+    ready_timeout: 6
 health_test:
   start: ["{{python}}", ops/stack.py, "{base}", "{port}"]
   private: ["{run}", "{base}/data"]

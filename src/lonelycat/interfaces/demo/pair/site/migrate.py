@@ -2,6 +2,7 @@
 
 Invariants:
 - One transaction for everything that ``up`` does: it happens whole, or not at all.
+- ``up`` waits for a database that is just starting; ``status`` asks the database as it is, for that is its question.
 - The way back is kept in the database beside what was applied. A database that is ahead of the files, because the files
   of a later version were taken away again, goes back by it; a migration without a way back makes ``up`` fail.
 """
@@ -54,14 +55,16 @@ def read_files() -> dict[int, Migration]:
     return found
 
 
-def connect() -> psycopg.Connection[Any]:
-    """Return a connection; the database may just be starting."""
-    until = time.monotonic() + _START_SECONDS
+def connect(patience: float) -> psycopg.Connection[Any]:
+    """Return a connection that waits for no lock over 3 seconds; a database that is not there gets ``patience`` s."""
+    until = time.monotonic() + patience
     while True:
         try:
-            return psycopg.connect(host=os.environ["SHOP_RUN"], user="shop", dbname="shop", connect_timeout=2)
+            return psycopg.connect(
+                host=os.environ["SHOP_RUN"], user="shop", dbname="shop", connect_timeout=2, options="-c lock_timeout=3s"
+            )
         except psycopg.OperationalError:
-            if time.monotonic() > until:
+            if time.monotonic() >= until:
                 raise
             time.sleep(0.1)
 
@@ -69,7 +72,6 @@ def connect() -> psycopg.Connection[Any]:
 def up(connection: psycopg.Connection[Any]) -> list[str]:
     """Bring the database to what the files say, in the transaction of ``connection``; return what was done."""
     files, done = read_files(), []
-    connection.execute("set local lock_timeout = '3s'")
     connection.execute("select pg_advisory_xact_lock(4711)")
     connection.execute(_TABLE)
     rows = connection.execute("select version, name, sha256, way_back from schema_migrations order by version desc")
@@ -112,7 +114,7 @@ def status(connection: psycopg.Connection[Any]) -> str | None:
 def main(arguments: list[str]) -> int:
     """Run ``up`` or ``status``."""
     try:
-        with connect() as connection:
+        with connect(_START_SECONDS if arguments == ["up"] else 0.0) as connection:
             if arguments == ["status"]:
                 problem = status(connection)
                 print(problem or "the database is at the latest migration")  # noqa: T201 - a program's answer
