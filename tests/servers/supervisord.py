@@ -43,6 +43,8 @@ class Supervisord(NamedTuple):
 
     def kill(self) -> None:
         """Kill it and all that it runs: to end in order takes it seconds, and a program that is deaf holds it up."""
+        if self.process.poll() is not None:
+            return
         os.kill(self.process.pid, signal.SIGSTOP)  # it starts nothing any more
         for one in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
