@@ -99,7 +99,7 @@ MUTATIONS = {
         BACK,
     ),
     "a new file takes the usual mode": Mutation(
-        "executor/staging.py",
+        "executor/new_files.py",
         "    permissions = stat.S_IMODE(replaced.status.st_mode)\n",
         "    permissions = 0o644\n",
         f"{PARTIAL}::test_everything_is_kept_when_nothing_fails",
