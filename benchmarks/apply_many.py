@@ -2,18 +2,22 @@
 
 Of the loops one is as careful as most programs are, and loses names in a power cut; the other is durable, as
 LonelyCat is, file by file. Run alone: ``python -m benchmarks.apply_many [FILES]``. All of them, and the protocol's
-system calls alone, take turns in one run, so that a machine that speeds up or slows down does it to all of them; what
-is quoted is the median of the ratios, round by round.
+system calls alone, take turns in one run, so that a machine that speeds up or slows down does it to all of them, and
+each round in another order: who comes after a loop that waited for the disk a thousand times finds a processor that
+has slept, and is a tenth slower. What is quoted is the median of the ratios, round by round.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from benchmarks.bare_calls import bare_calls
@@ -117,26 +121,27 @@ def take_turns(files: int, rounds: int, below: Path = BASE, *, all_of_them: bool
         all_of_them: with the durable loop, which takes long, and the protocol's system calls alone, which keep every
             directory open.
     """
-    turns = Turns()
+    turns, order = Turns(), random.Random(rounds)
     with throwaway(below) as root:
         paths = fill(root, files)
         subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
         govern(root)
+        every: dict[str, Callable[[int, int], float]] = {
+            "naive": lambda _, after: naive_loop(root, paths, after),
+            "lonelycat": partial(lonelycat, root, paths),
+            "git": partial(git_apply, root, paths),
+        }
+        if all_of_them:
+            every["bare"] = partial(bare_calls, root, paths)
+            every["durable"] = lambda _, after: naive_loop(root, paths, after, durable=True)
+        revision = 0
         for number in range(rounds + 1):
             if number == 1:
                 turns = Turns()
-            at = 5 * number
-            _let_the_disk_rest(root)
-            turns.naive.append(naive_loop(root, paths, at + 1))
-            _let_the_disk_rest(root)
-            turns.lonelycat.append(lonelycat(root, paths, at + 1, at + 2))
-            _let_the_disk_rest(root)
-            turns.git.append(git_apply(root, paths, at + 2, at + 3))
-            if all_of_them:
+            for name in order.sample(list(every), len(every)):
                 _let_the_disk_rest(root)
-                turns.bare.append(bare_calls(root, paths, at + 3, at + 4))
-                _let_the_disk_rest(root)
-                turns.durable.append(naive_loop(root, paths, at + 5, durable=True))
+                getattr(turns, name).append(every[name](revision, revision + 1))
+                revision += 1
     return turns
 
 
