@@ -27,7 +27,7 @@ from lonelycat import ChangePlan, ChangeSet, Executor, FileChange, WriteGate
 from lonelycat.executor.filesystem import FileSystem
 from lonelycat.governance.decision import GovernanceDecision
 
-ROUNDS = 7
+ROUNDS = 15
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from tests.crash.real_disks import in_own_mounts, mount
 from tests.debian import program
 
 FILES = 1000
-ROUNDS = 7
+ROUNDS = 15
 IMAGE_BYTES = 2 * 1024**3
 AT_HAND = "the disk at hand"
 T = TypeVar("T")
