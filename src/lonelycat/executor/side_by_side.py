@@ -34,8 +34,9 @@ def wait_and_work(wait: Callable[[], None], work: Callable[[], None], hurry: Cal
         finally:
             over.set()
 
+    thread = Thread(target=waiting, name="lonelycat-disk")
     try:
-        Thread(target=waiting, name="lonelycat-disk").start()
+        thread.start()
     except RuntimeError:  # no thread is to be had
         wait()
         work()
@@ -57,6 +58,7 @@ def wait_and_work(wait: Callable[[], None], work: Callable[[], None], hurry: Cal
             over.wait()
         except KeyboardInterrupt as error:  # not before the disk is done with what would be taken away
             problems.setdefault("work", error)
+    thread.join()  # it has nothing left to do
     for name in ("wait", "work"):
         if name in problems:
             raise problems[name]

@@ -105,6 +105,27 @@ def test_an_interrupt_does_not_end_the_wait() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.parametrize("problem", [None, StepFailedError("X", "work", "")])
+def test_when_it_returns_the_thread_is_gone(problem: Exception | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, run = [], threading.Thread.run
+
+    def run_and_linger(thread: threading.Thread) -> None:
+        threads.append(thread)
+        run(thread)
+        time.sleep(0.05)
+
+    def work() -> None:
+        if problem is not None:
+            raise problem
+
+    monkeypatch.setattr(threading.Thread, "run", run_and_linger)
+    try:
+        wait_and_work(lambda: None, work)
+    except StepFailedError as error:
+        assert error is problem
+    assert [thread.is_alive() for thread in threads] == [False]
+
+
 @pytest.mark.parametrize("moment", ["before it exists", "before it begins", "while it waits"])
 def test_an_interrupt_while_the_thread_is_started_leaves_nobody_waiting(
     moment: str, monkeypatch: pytest.MonkeyPatch
